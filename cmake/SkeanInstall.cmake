@@ -1,0 +1,11 @@
+# Library, headers, CMake package, pkg-config file
+include(CMakePackageConfigHelpers)
+install(TARGETS skean skean_petsc EXPORT skeanTargets LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR})
+install(DIRECTORY include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h" PATTERN "*.hpp")
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/include/skeanversion.h DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(EXPORT skeanTargets NAMESPACE skean:: DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/skean)
+configure_package_config_file(cmake/skeanConfig.cmake.in skeanConfig.cmake INSTALL_DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/skean)
+write_basic_package_version_file(skeanConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/skeanConfig.cmake ${CMAKE_CURRENT_BINARY_DIR}/skeanConfigVersion.cmake DESTINATION ${CMAKE_INSTALL_LIBDIR}/cmake/skean)
+configure_file(cmake/skean.pc.in skean.pc @ONLY)
+install(FILES ${CMAKE_CURRENT_BINARY_DIR}/skean.pc DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)

@@ -1,0 +1,4 @@
+/* Everything of Skean */
+#pragma once
+
+#include <skeansys.h>

@@ -1,0 +1,41 @@
+/*
+   One reduction per step that carries the values, the error flag of every process, and the vote of process 0.
+
+   The flag turns a numerical failure on one process into the same verdict on all. The vote makes a decision that each process
+   takes from its own copy of replicated numbers (which may differ in the last bit on unequal machines) the decision of process 0.
+*/
+#pragma once
+
+#include <skean/private/skeanimpl.h>
+#include <vector>
+
+namespace skean
+{
+
+/* In place sum over comm in chunks that fit MPI's int counts */
+PetscErrorCode AllreduceSum(MPI_Comm comm, double *buffer, size_t n);
+
+class FlaggedSum
+{
+public:
+  explicit FlaggedSum(size_t n) : values(n + 2, 0.0), size(n) { }
+  double       *Data() noexcept { return values.data(); }
+  const double *Data() const noexcept { return values.data(); }
+  double       &operator[](size_t i) noexcept { return values[i]; }
+  size_t        Size() const noexcept { return size; }
+  void          Zero() noexcept { std::fill(values.begin(), values.end(), 0.0); }
+
+  /* Collective: one MPI_Allreduce of Size() + 2 numbers.
+     failed: this process met a numerical failure. anyfailed (may be NULL): some process did.
+     vote: this process would stop; agreed (may be NULL): process 0 would. */
+  PetscErrorCode Reduce(MPI_Comm comm, bool failed, bool *anyfailed, bool vote = false, bool *agreed = nullptr);
+
+private:
+  std::vector<double> values;
+  size_t              size;
+};
+
+/* Collective check of something that may be wrong on one process only: the same true or false everywhere */
+PetscErrorCode AgreeAny(MPI_Comm comm, bool mine, bool *any);
+
+} // namespace skean
