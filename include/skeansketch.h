@@ -61,11 +61,7 @@ typedef const char *SkeanSketchType;
 
 .seealso: `SkeanSketchGetGuarantee()`
 E*/
-typedef enum {
-  SKEAN_SKETCH_GUARANTEE_NONE        = 0,
-  SKEAN_SKETCH_GUARANTEE_APPROXIMATE = 1,
-  SKEAN_SKETCH_GUARANTEE_EXACT       = 2
-} SkeanSketchGuarantee;
+typedef enum { SKEAN_SKETCH_GUARANTEE_NONE = 0, SKEAN_SKETCH_GUARANTEE_APPROXIMATE = 1, SKEAN_SKETCH_GUARANTEE_EXACT = 2 } SkeanSketchGuarantee;
 
 SKEAN_EXTERN PetscClassId SKEAN_SKETCH_CLASSID;
 

@@ -17,8 +17,7 @@ static PetscErrorCode SkeanCheckPetsc_Private(void)
 {
   PetscDataType scalar;
   PetscBool     known;
-  union
-  {
+  union {
     PetscInt  value[2];
     long long wide[2];
     int       narrow[4];
@@ -26,17 +25,19 @@ static PetscErrorCode SkeanCheckPetsc_Private(void)
 
   PetscFunctionBegin;
   PetscCall(PetscDataTypeFromString("scalar", &scalar, &known));
-  PetscCheck(known && scalar == PETSC_SCALAR, PETSC_COMM_SELF, PETSC_ERR_SUP_SYS, "Skean was built for PETSc with real double scalars, the running PETSc has another scalar type");
+  PetscCheck(known && scalar == PETSC_SCALAR, PETSC_COMM_SELF, PETSC_ERR_SUP_SYS,
+             "Skean was built for PETSc with real double scalars, the running PETSc has another scalar type");
   /* how many bytes does the running library write into a PetscInt? */
   probe.wide[0] = probe.wide[1] = -1;
   PetscCall(PetscGetVersionNumber(&probe.value[0], NULL, NULL, NULL));
   const bool runs64 = probe.narrow[1] != -1, built64 = sizeof(PetscInt) == 8;
-  PetscCheck(runs64 == built64, PETSC_COMM_SELF, PETSC_ERR_SUP_SYS, "Skean was built for %d-bit indices, the running PETSc has %d-bit indices", built64 ? 64 : 32, runs64 ? 64 : 32);
+  PetscCheck(runs64 == built64, PETSC_COMM_SELF, PETSC_ERR_SUP_SYS, "Skean was built for %d-bit indices, the running PETSc has %d-bit indices",
+             built64 ? 64 : 32, runs64 ? 64 : 32);
   PetscInt major, minor;
   PetscCall(PetscGetVersionNumber(&major, &minor, NULL, NULL));
   PetscCheck(major == PETSC_VERSION_MAJOR && minor == PETSC_VERSION_MINOR, PETSC_COMM_SELF, PETSC_ERR_SUP_SYS,
-             "Skean was built with PETSc %d.%d, the running PETSc is %d.%d; rebuild Skean, PETSc's internal structures change with every minor version", PETSC_VERSION_MAJOR,
-             PETSC_VERSION_MINOR, (int)major, (int)minor);
+             "Skean was built with PETSc %d.%d, the running PETSc is %d.%d; rebuild Skean, PETSc's internal structures change with every minor version",
+             PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, (int)major, (int)minor);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -210,8 +211,8 @@ PetscErrorCode SkeanGetVersion(char version[], size_t len)
 {
   PetscFunctionBegin;
   PetscCheck(version, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: version");
-  PetscCall(PetscSNPrintf(version, len, "Skean %d.%d.%d (PETSc %d.%d.%d)", SKEAN_VERSION_MAJOR, SKEAN_VERSION_MINOR, SKEAN_VERSION_SUBMINOR, PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR,
-                          PETSC_VERSION_SUBMINOR));
+  PetscCall(PetscSNPrintf(version, len, "Skean %d.%d.%d (PETSc %d.%d.%d)", SKEAN_VERSION_MAJOR, SKEAN_VERSION_MINOR, SKEAN_VERSION_SUBMINOR,
+                          PETSC_VERSION_MAJOR, PETSC_VERSION_MINOR, PETSC_VERSION_SUBMINOR));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -1,8 +1,7 @@
 #include <skean/private/reduce.hpp>
 #include <algorithm>
 
-namespace skean
-{
+namespace skean {
 
 PetscErrorCode AllreduceSum(MPI_Comm comm, double *buffer, size_t n)
 {
@@ -12,7 +11,8 @@ PetscErrorCode AllreduceSum(MPI_Comm comm, double *buffer, size_t n)
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   if (size > 1) {
-    for (size_t i = 0; i < n; i += chunk) PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, buffer + i, static_cast<int>(std::min(chunk, n - i)), MPI_DOUBLE, MPI_SUM, comm));
+    for (size_t i = 0; i < n; i += chunk)
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, buffer + i, static_cast<int>(std::min(chunk, n - i)), MPI_DOUBLE, MPI_SUM, comm));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

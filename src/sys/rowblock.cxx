@@ -1,7 +1,6 @@
 #include <skean/private/rowblock.hpp>
 
-namespace skean
-{
+namespace skean {
 
 /* Type names, not MatShellGetContext() and the like: several types derive from MATSHELL from PETSc 3.21 on */
 static PetscErrorCode OpenSeqAIJ(Mat A, PetscInt nrows, RowView::Csr *part, const PetscScalar **array)
@@ -51,11 +50,13 @@ PetscErrorCode RowBlock::Open(Mat A)
 
     PetscCall(MatGetType(A, &type));
     PetscCall(PetscObjectTypeCompareAny((PetscObject)A, &opaque, MATSHELL, MATNORMAL, MATNORMALHERMITIAN, MATSCHURCOMPLEMENT, MATMFFD, ""));
-    PetscCheck(!opaque, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP, "The rows of a matrix of type %s cannot be read; use MATAIJ, MATDENSE or a type that MatConvert() turns into MATAIJ", type);
+    PetscCheck(!opaque, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP,
+               "The rows of a matrix of type %s cannot be read; use MATAIJ, MATDENSE or a type that MatConvert() turns into MATAIJ", type);
     PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
     ierr = MatConvert(A, MATAIJ, MAT_INITIAL_MATRIX, &mat);
     PetscCall(PetscPopErrorHandler());
-    PetscCheck(!ierr, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP, "The rows of a matrix of type %s cannot be read: MatConvert() to MATAIJ failed with error %d", type, (int)ierr);
+    PetscCheck(!ierr, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP,
+               "The rows of a matrix of type %s cannot be read: MatConvert() to MATAIJ failed with error %d", type, (int)ierr);
     PetscCall(PetscObjectBaseTypeCompare((PetscObject)mat, MATSEQAIJ, &seqaij));
     PetscCall(PetscObjectBaseTypeCompare((PetscObject)mat, MATMPIAIJ, &mpiaij));
   }

@@ -3,8 +3,7 @@
 #include <filesystem>
 #include <unistd.h>
 
-namespace skeantest
-{
+namespace skeantest {
 std::string        LastErrorMessage;
 static std::string scratch;
 
@@ -38,13 +37,11 @@ std::string ScratchDir()
 }
 } // namespace skeantest
 
-namespace
-{
+namespace {
 /* Rank 0 prints; after each test the failure texts of the other processes are printed too and the verdict is made common. */
-class AgreeingListener : public testing::EmptyTestEventListener
-{
+class AgreeingListener : public testing::EmptyTestEventListener {
 public:
-  explicit AgreeingListener(bool prints) : prints_(prints) { }
+  explicit AgreeingListener(bool prints) : prints_(prints) {}
   ~AgreeingListener() override = default;
   void OnTestPartResult(const testing::TestPartResult &r) override
   {

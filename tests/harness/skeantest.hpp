@@ -13,8 +13,7 @@
 #include <string>
 #include <vector>
 
-namespace skeantest
-{
+namespace skeantest {
 inline PetscMPIInt Rank()
 {
   PetscMPIInt r;
@@ -38,11 +37,13 @@ std::string DataFile(const std::string &name);
 /* A folder for files that a test writes, the same on all processes, emptied when the program ends */
 std::string ScratchDir();
 /* Runs f with PETSc's error handler silenced and its text kept; returns the error code. */
-template <class F> PetscErrorCode ErrorOf(F f, std::string *message = nullptr);
+template <class F>
+PetscErrorCode     ErrorOf(F f, std::string *message = nullptr);
 extern std::string LastErrorMessage;
 PetscErrorCode     RecordError(MPI_Comm, int, const char *, const char *, PetscErrorCode, PetscErrorType, const char *, void *);
 
-template <class F> PetscErrorCode ErrorOf(F f, std::string *message)
+template <class F>
+PetscErrorCode ErrorOf(F f, std::string *message)
 {
   LastErrorMessage.clear();
   PetscPushErrorHandler(RecordError, nullptr);
@@ -54,22 +55,22 @@ template <class F> PetscErrorCode ErrorOf(F f, std::string *message)
 } // namespace skeantest
 
 /* A call that must succeed on every process; otherwise every process leaves the test */
-#define ASSERT_PETSC(...) \
-  do { \
-    const PetscErrorCode ierr_test_ = __VA_ARGS__; \
+#define ASSERT_PETSC(...)                                                              \
+  do {                                                                                 \
+    const PetscErrorCode ierr_test_ = __VA_ARGS__;                                     \
     const bool           all_test_  = skeantest::AllTrue(ierr_test_ == PETSC_SUCCESS); \
-    EXPECT_EQ(ierr_test_, PETSC_SUCCESS) << #__VA_ARGS__; \
-    if (!all_test_) GTEST_FAIL() << "another process failed in " << #__VA_ARGS__; \
+    EXPECT_EQ(ierr_test_, PETSC_SUCCESS) << #__VA_ARGS__;                              \
+    if (!all_test_) GTEST_FAIL() << "another process failed in " << #__VA_ARGS__;      \
   } while (0)
-#define ASSERT_ALL(cond) \
-  do { \
-    const bool mine_test_ = static_cast<bool>(cond); \
-    const bool all_test_  = skeantest::AllTrue(mine_test_); \
-    EXPECT_TRUE(mine_test_) << #cond; \
+#define ASSERT_ALL(cond)                                                    \
+  do {                                                                      \
+    const bool mine_test_ = static_cast<bool>(cond);                        \
+    const bool all_test_  = skeantest::AllTrue(mine_test_);                 \
+    EXPECT_TRUE(mine_test_) << #cond;                                       \
     if (!all_test_) GTEST_FAIL() << "not true on every process: " << #cond; \
   } while (0)
 /* Skips on every process with a reason */
-#define SKIP_WITHOUT_DATA(file) \
-  do { \
+#define SKIP_WITHOUT_DATA(file)                                                     \
+  do {                                                                              \
     if ((file).empty()) GTEST_SKIP() << "real data not found (set SKEAN_DATA_DIR)"; \
   } while (0)

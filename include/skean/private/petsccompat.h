@@ -26,10 +26,10 @@ typedef PetscOptionItems *SkeanOptionItems;
 /* 3.22: PetscOptionsGetViewer() renamed */
 #if SKEAN_PETSC_GE(3, 22)
   #define SkeanOptionsCreateViewer(comm, options, pre, name, viewer, format, set) PetscOptionsCreateViewer(comm, options, pre, name, viewer, format, set)
-  #define SKEAN_CURRENT   PETSC_CURRENT
-  #define SKEAN_DETERMINE PETSC_DETERMINE
+  #define SKEAN_CURRENT                                                           PETSC_CURRENT
+  #define SKEAN_DETERMINE                                                         PETSC_DETERMINE
 #else
   #define SkeanOptionsCreateViewer(comm, options, pre, name, viewer, format, set) PetscOptionsGetViewer(comm, options, pre, name, viewer, format, set)
-  #define SKEAN_CURRENT   PETSC_DEFAULT
-  #define SKEAN_DETERMINE PETSC_DEFAULT
+  #define SKEAN_CURRENT                                                           PETSC_DEFAULT
+  #define SKEAN_DETERMINE                                                         PETSC_DEFAULT
 #endif

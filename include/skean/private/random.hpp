@@ -10,8 +10,7 @@
 #include <cmath>
 #include <cstdint>
 
-namespace skean
-{
+namespace skean {
 
 /* What a stream is for. Append only: renumbering changes every result that a user has kept. */
 enum class Purpose : std::uint32_t {
@@ -29,8 +28,7 @@ enum class Purpose : std::uint32_t {
   Restart     = 12
 };
 
-class RandomStream
-{
+class RandomStream {
 public:
   using Block = r123::Philox4x32::ctr_type; /* four 32-bit words */
 
@@ -39,22 +37,26 @@ public:
   RandomStream(std::int64_t seed, Purpose purpose, std::uint32_t draw = 0) noexcept
   {
     /* one Philox application makes the 64-bit key from seed, purpose and draw, so that no two of them share a stream */
-    const auto            s = static_cast<std::uint64_t>(seed);
+    const auto                 s      = static_cast<std::uint64_t>(seed);
     r123::Philox4x32::key_type master = {{0x736b6561u, 0x6e2e6c69u}};
-    const Block           c = {{static_cast<std::uint32_t>(s), static_cast<std::uint32_t>(s >> 32), static_cast<std::uint32_t>(purpose), draw}};
-    const Block           b = r123::Philox4x32()(c, master);
-    key = {{b[0], b[1]}};
+    const Block                c      = {{static_cast<std::uint32_t>(s), static_cast<std::uint32_t>(s >> 32), static_cast<std::uint32_t>(purpose), draw}};
+    const Block                b      = r123::Philox4x32()(c, master);
+    key                               = {{b[0], b[1]}};
   }
 
   /* 128 random bits at (index, k) */
   Block Bits(std::uint64_t index, std::uint64_t k = 0) const noexcept
   {
-    const Block c = {{static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32)}};
+    const Block c = {
+      {static_cast<std::uint32_t>(index), static_cast<std::uint32_t>(index >> 32), static_cast<std::uint32_t>(k), static_cast<std::uint32_t>(k >> 32)}};
     return r123::Philox4x32()(c, key);
   }
   /* Uniform on [0,1) with 53 bits; two of them per block */
-  static double Uniform(std::uint32_t lo, std::uint32_t hi) noexcept { return static_cast<double>(((static_cast<std::uint64_t>(hi) << 32) | lo) >> 11) * 0x1p-53; }
-  double        Uniform(std::uint64_t index, std::uint64_t k = 0) const noexcept
+  static double Uniform(std::uint32_t lo, std::uint32_t hi) noexcept
+  {
+    return static_cast<double>(((static_cast<std::uint64_t>(hi) << 32) | lo) >> 11) * 0x1p-53;
+  }
+  double Uniform(std::uint64_t index, std::uint64_t k = 0) const noexcept
   {
     const Block b = Bits(index, k);
     return Uniform(b[0], b[1]);
@@ -76,7 +78,10 @@ public:
     return k % 2 ? z1 : z0;
   }
   /* Uniform integer in [0, bound), bound < 2^32, by multiplication; the bias is below bound / 2^32 of one value's share */
-  static std::uint32_t Below(std::uint32_t bits, std::uint32_t bound) noexcept { return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits) * bound) >> 32); }
+  static std::uint32_t Below(std::uint32_t bits, std::uint32_t bound) noexcept
+  {
+    return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits) * bound) >> 32);
+  }
 
 private:
   r123::Philox4x32::key_type key = {{0, 0}};

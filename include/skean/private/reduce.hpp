@@ -9,16 +9,14 @@
 #include <skean/private/skeanimpl.h>
 #include <vector>
 
-namespace skean
-{
+namespace skean {
 
 /* In place sum over comm in chunks that fit MPI's int counts */
 PetscErrorCode AllreduceSum(MPI_Comm comm, double *buffer, size_t n);
 
-class FlaggedSum
-{
+class FlaggedSum {
 public:
-  explicit FlaggedSum(size_t n) : values(n + 2, 0.0), size(n) { }
+  explicit FlaggedSum(size_t n) : values(n + 2, 0.0), size(n) {}
   double       *Data() noexcept { return values.data(); }
   const double *Data() const noexcept { return values.data(); }
   double       &operator[](size_t i) noexcept { return values[i]; }

@@ -7,8 +7,7 @@
 #include <skean/private/skeanimpl.h>
 #include <petscmat.h>
 
-namespace skean
-{
+namespace skean {
 
 /* Rows [rstart, rstart + nrows) of an nglobal x ncols matrix, as raw arrays */
 struct RowView {
@@ -22,7 +21,7 @@ struct RowView {
   /* sparse: up to two CSR parts with the same rows; the global column of part p's entry k is map ? map[j[k]] : offset + j[k] */
   struct Csr {
     const PetscInt    *i = nullptr, *j = nullptr;
-    const PetscScalar *a = nullptr;
+    const PetscScalar *a      = nullptr;
     PetscInt           offset = 0;
     const PetscInt    *map    = nullptr;
     PetscInt           Column(PetscInt k) const noexcept { return map ? map[j[k]] : offset + j[k]; }
@@ -41,10 +40,9 @@ struct RowView {
 };
 
 /* Holds a matrix open for reading. Not copyable; Restore() before the matrix is written to again. */
-class RowBlock
-{
+class RowBlock {
 public:
-  RowBlock() = default;
+  RowBlock()                            = default;
   RowBlock(const RowBlock &)            = delete;
   RowBlock &operator=(const RowBlock &) = delete;
   /* Collective (a conversion may communicate). Errors: PETSC_ERR_SUP, with the type named, for matrices whose rows cannot be read */
@@ -56,9 +54,9 @@ public:
 
 private:
   RowView            view;
-  Mat                mat = nullptr; /* the matrix, or its converted copy; referenced */
+  Mat                mat  = nullptr; /* the matrix, or its converted copy; referenced */
   Mat                diag = nullptr, off = nullptr;
-  Vec                vec = nullptr;
+  Vec                vec   = nullptr;
   const PetscScalar *array = nullptr, *adiag = nullptr, *aoff = nullptr;
 };
 

@@ -18,11 +18,11 @@ struct _SkeanSketchOps {
 
 struct _p_SkeanSketch {
   PETSCHEADER(struct _SkeanSketchOps);
-  PetscInt             m, n;  /* sizes of S; PETSC_DETERMINE until known */
+  PetscInt             m, n; /* sizes of S; PETSC_DETERMINE until known */
   SkeanSeed            seed;
-  PetscInt             draw;  /* 0, 1, ...: which independent sketch of this seed */
-  PetscInt             nnz;   /* nonzeros in a column of S (sparse types) */
-  PetscInt             bs;    /* rows of a virtual block (Hadamard types); PETSC_DETERMINE: chosen from n alone */
+  PetscInt             draw; /* 0, 1, ...: which independent sketch of this seed */
+  PetscInt             nnz;  /* nonzeros in a column of S (sparse types) */
+  PetscInt             bs;   /* rows of a virtual block (Hadamard types); PETSC_DETERMINE: chosen from n alone */
   PetscBool            permute;
   PetscBool            setupcalled;
   SkeanSketchGuarantee guarantee;
