@@ -2,3 +2,5 @@
 #pragma once
 
 #include <skeansys.h>
+#include <skeansketch.h>
+#include <skeanksp.h>

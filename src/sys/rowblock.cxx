@@ -13,6 +13,7 @@ static PetscErrorCode OpenSeqAIJ(Mat A, PetscInt nrows, RowView::Csr *part, cons
   PetscCall(MatGetRowIJ(A, 0, PETSC_FALSE, PETSC_FALSE, &n, &ia, &ja, &done));
   PetscCheck(done && n == nrows, PETSC_COMM_SELF, PETSC_ERR_PLIB, "MatGetRowIJ() gave no rows of a sequential sparse matrix");
   PetscCall(MatSeqAIJGetArrayRead(A, array));
+  PetscCall(MatGetSize(A, NULL, &part->ncols));
   part->i = ia;
   part->j = ja;
   part->a = *array;

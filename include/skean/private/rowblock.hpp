@@ -24,6 +24,7 @@ struct RowView {
     const PetscScalar *a      = nullptr;
     PetscInt           offset = 0;
     const PetscInt    *map    = nullptr;
+    PetscInt           ncols  = 0; /* j is below ncols */
     PetscInt           Column(PetscInt k) const noexcept { return map ? map[j[k]] : offset + j[k]; }
   } part[2];
   int nparts = 0;

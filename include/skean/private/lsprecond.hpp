@@ -1,0 +1,92 @@
+/*
+   The preconditioner of sketched least squares: a d x k matrix N with A N well conditioned, made from a sketch of A or, where that
+   is cheaper, from a direct factorisation of A. Shared by KSP type sketch and PC type sketch.
+
+     A     n x d, tall; D = diag(1/|a_j|) column scaling; Z: an orthonormal basis of the null space of C D if there are constraints
+     S A D Z = Q R            (sketch)          or   A D Z = Q R   (TSQR, CQRRT, Cholesky QR)
+     N = D Z R^{-1}           full numerical rank
+     N = D Z V_k diag(s_k)^-1 R = U diag(s) V', the singular values below the rank tolerance dropped (LSRN, Meng, Saunders & Mahoney 2014)
+     ridge: R is replaced by the triangle of QR([R; sqrt(lambda) D Z])
+*/
+#pragma once
+
+#include <skeanksp.h>
+#include <skean/private/rowblock.hpp>
+#include <skean/private/sketchimpl.h>
+#include <skean/private/tsqr.hpp>
+#include <vector>
+
+namespace skean {
+
+/* How N is made; what KSPSketchMethod offers except AUTO */
+struct LSPrecondOptions {
+  KSPSketchMethod method   = KSP_SKETCH_AUTO;
+  PetscReal       factor   = 12.0; /* m = factor * d unless the sketch has its own number of rows */
+  PetscInt        maxdraws = 6;    /* sketches tried before giving up */
+  PetscBool       scale    = PETSC_TRUE;
+  PetscInt        nrhs     = 1; /* expected right-hand sides, for the cost model */
+};
+
+class LSPrecond {
+public:
+  /* Collective. sketch: its sizes and draw are set here. Returns success with Failed() true for NaN/Inf in A. */
+  PetscErrorCode SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &options, PetscInt nconstraints,
+                       const double *C /* p x d, column major */);
+  /* The preconditioner of the ridge problem with this lambda; 0: none. No communication, no pass over A. */
+  PetscErrorCode SetRidge(double lambda);
+  /* For a path of ridge parameters: N_j = V diag(1/sqrt(s^2+lambda_j)) from one SVD */
+  PetscErrorCode SetRidgePath(PetscInt q, const double *lambda);
+
+  void Apply(const double *y, double *x, PetscInt q, const PetscInt *columns = nullptr) const;  /* X (d x q) = N Y (k x q) */
+  void ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns = nullptr) const; /* C (k x q) = N' G (d x q) */
+  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers. */
+  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
+  /* |(R'R + omega^2 D^2)^{-1/2} D g|: the Karlson-Walden numerator for g = A'r (see KW() in the solver) */
+  PetscErrorCode WaldenNorm(double omega, const double *g, double *value);
+  /* |N' e_j|_2 for j = 0..d-1: sqrt of the diagonal of (A'A)^{-1} up to the distortion */
+  void RowNorms(double *norms) const;
+  /* x <- its part orthogonal to the null space of A; nothing for full rank */
+  void RemoveNullSpace(double *x, PetscInt q) const;
+
+  bool                       Failed() const noexcept { return failed; }
+  PetscInt                   Columns() const noexcept { return d; }
+  PetscInt                   FreeColumns() const noexcept { return dz; } /* d less the constraints */
+  PetscInt                   Rank() const noexcept { return k; }
+  PetscInt                   SketchRows() const noexcept { return m; }
+  PetscInt                   Draws() const noexcept { return draws; }
+  KSPSketchMethod            Method() const noexcept { return method; }
+  bool                       Exact() const noexcept { return exact; }     /* R is A's own factor to rounding: no inner iteration */
+  double                     NormF() const noexcept { return normF; }     /* |A|_F */
+  double                     ScaledNorm() const noexcept { return smax; } /* estimate of |A D|_2 */
+  double                     Condition() const noexcept { return cond; }  /* estimate of cond(A D) */
+  bool                       Ready() const noexcept { return ready; }
+  void                       Clear() { *this = LSPrecond(); }
+  const double              *ConstraintBasis() const noexcept { return z.empty() ? nullptr : z.data(); }
+  const std::vector<double> &Scale() const noexcept { return scale; }
+
+private:
+  PetscErrorCode  ColumnScaling(MPI_Comm comm, const RowView &A, bool doscale);
+  PetscErrorCode  SketchFactor(MPI_Comm comm, const RowView &A, SkeanSketch sketch);
+  PetscErrorCode  DirectFactor(MPI_Comm comm, const RowView &A, KSPSketchMethod how, bool *ok);
+  PetscErrorCode  FindRank(bool *full);
+  PetscErrorCode  NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool *isnull);
+  KSPSketchMethod Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const;
+
+  bool                ready = false, failed = false, exact = false, triangular = true;
+  KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;
+  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, nfirst = 0;
+  double              normF = 0, smax = 0, cond = 1, lambda = 0;
+  TSQR                qr;      /* of the sketch, for Q'S b */
+  std::vector<double> scale;   /* D */
+  std::vector<double> z;       /* d x dz, empty: identity */
+  std::vector<double> r;       /* dz x dz, of the sketch or of A */
+  std::vector<double> t;       /* dz x dz triangle in use (with ridge), if triangular */
+  std::vector<double> u, s, v; /* SVD of r: v is dz x dz, column major */
+  std::vector<double> weights; /* k x (number of path columns): what multiplies y_i, 1/s or 1/sqrt(s^2+lambda) */
+  PetscInt            npath = 1;
+  std::vector<double> nullbasis; /* d x (d-k) orthonormal in x space */
+  std::vector<double> kw;        /* triangle of QR([R; omega D]) for the last omega */
+  double              kwomega = -1.0;
+};
+
+} // namespace skean

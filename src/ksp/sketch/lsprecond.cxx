@@ -1,0 +1,725 @@
+#include <skean/private/lsprecond.hpp>
+#include <skean/private/reduce.hpp>
+#include <skean/private/lapack.hpp>
+#include "lsqkernels.hpp"
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+namespace skean {
+
+namespace {
+const double Unit = DBL_EPSILON / 2; /* u */
+/*
+   Singular values below 30 u times the largest are dropped (Epperly, Meier & Nakatsukasa, arXiv 2406.03468, section 4) if they are
+   below 5 u or a gap of 30 parts them from the others: a matrix with cond 1e15 and no gap keeps all its digits.
+*/
+const double RankTolerance     = 30 * Unit;
+const double RoundingTolerance = 5 * Unit;
+const double RankGap           = 30;
+/* A Cholesky factor of A'A is a usable preconditioner while u cond^2 is well below 1 */
+const double CholeskyConditionLimit = 2e6;
+
+void ScaleColumns(double *a, PetscInt rows, PetscInt cols, PetscInt ld, const double *f)
+{
+  for (PetscInt j = 0; j < cols; ++j)
+    for (PetscInt i = 0; i < rows; ++i) a[i + static_cast<size_t>(j) * ld] *= f[j];
+}
+void MatMul(char ta, char tb, PetscBLASInt m, PetscBLASInt n, PetscBLASInt k, const double *a, PetscBLASInt lda, const double *b, PetscBLASInt ldb, double *c,
+            PetscBLASInt ldc)
+{
+  const double one = 1.0, zero = 0.0;
+  if (m && n) BLASgemm_(&ta, &tb, &m, &n, &k, &one, a, &lda, b, &ldb, &zero, c, &ldc);
+}
+/* X <- R^{-1} X or R^{-T} X, X is d x q */
+void TriangleSolve(char trans, PetscBLASInt d, PetscBLASInt q, const double *r, double *x)
+{
+  const double       one_d = 1.0;
+  const PetscBLASInt one   = 1;
+  if (!d || !q) return;
+  if (q == 1)
+    dtrsv_("U", &trans, "N", &d, r, &d, x, &one);
+  else
+    BLAStrsm_("L", "U", &trans, "N", &d, &q, &one_d, r, &d, x, &d);
+}
+PetscErrorCode TriangleCondition(PetscBLASInt d, const double *r, double *rcond)
+{
+  PetscBLASInt              info;
+  std::vector<double>       work;
+  std::vector<PetscBLASInt> iwork;
+
+  PetscFunctionBegin;
+  *rcond = 1.0;
+  if (!d) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallCXX(work.resize(3 * static_cast<size_t>(d)));
+  PetscCallCXX(iwork.resize(d));
+  dtrcon_("1", "U", "N", &d, r, &d, rcond, work.data(), iwork.data(), &info);
+  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dtrcon: argument %d", (int)-info);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+PetscErrorCode TriangleSVD(PetscBLASInt d, const double *r, std::vector<double> &u, std::vector<double> &s, std::vector<double> &v)
+{
+  PetscBLASInt              info, lwork = -1;
+  std::vector<double>       a, vt, work(1);
+  std::vector<PetscBLASInt> iwork;
+
+  PetscFunctionBegin;
+  PetscCallCXX(a.assign(r, r + static_cast<size_t>(d) * d));
+  PetscCallCXX(u.resize(a.size()));
+  PetscCallCXX(vt.resize(a.size()));
+  PetscCallCXX(v.resize(a.size()));
+  PetscCallCXX(s.resize(d));
+  PetscCallCXX(iwork.resize(8 * static_cast<size_t>(d)));
+  dgesdd_("A", &d, &d, a.data(), &d, s.data(), u.data(), &d, vt.data(), &d, work.data(), &lwork, iwork.data(), &info);
+  lwork = static_cast<PetscBLASInt>(work[0]);
+  PetscCallCXX(work.resize(lwork));
+  dgesdd_("A", &d, &d, a.data(), &d, s.data(), u.data(), &d, vt.data(), &d, work.data(), &lwork, iwork.data(), &info);
+  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgesdd: info %d", (int)info);
+  for (PetscInt j = 0; j < d; ++j)
+    for (PetscInt i = 0; i < d; ++i) v[i + static_cast<size_t>(j) * d] = vt[j + static_cast<size_t>(i) * d];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+/* D = diag(1/|a_j|), and |A|_F. One reduction; a second one only if squares overflow or underflow. */
+PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool doscale)
+{
+  FlaggedSum sum(d);
+  bool       odd = false;
+
+  PetscFunctionBegin;
+  ColumnSquares(A, sum.Data());
+  PetscCall(sum.Reduce(comm, false, nullptr));
+  double factor = 1.0;
+  for (PetscInt j = 0; j < d; ++j)
+    if (!std::isfinite(sum[j]) || (sum[j] != 0.0 && sum[j] < 1e-280)) odd = true;
+  if (odd) { /* NaN or Inf in A, or only numbers whose squares overflow? */
+    bool   finite;
+    double big = LargestEntry(A, &finite), mine[2] = {finite ? 0.0 : 1.0, big}, all[2];
+    PetscCallMPI(MPI_Allreduce(mine, all, 2, MPI_DOUBLE, MPI_MAX, comm));
+    if (all[0] != 0.0) {
+      failed = true;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
+    factor = all[1];
+    sum.Zero();
+    auto add = [&](PetscInt j, double v) { sum[j] += (v / factor) * (v / factor); };
+    if (A.IsDense()) {
+      for (PetscInt j = 0; j < d; ++j)
+        for (PetscInt i = 0; i < A.nrows; ++i) add(j, A.dense[i + static_cast<size_t>(j) * A.lda]);
+    } else
+      for (int p = 0; p < A.nparts; ++p)
+        for (PetscInt e = 0; e < A.part[p].i[A.nrows]; ++e) add(A.part[p].Column(e), A.part[p].a[e]);
+    PetscCall(sum.Reduce(comm, false, nullptr));
+  }
+  double total = 0.0;
+  PetscCallCXX(scale.assign(d, 1.0));
+  for (PetscInt j = 0; j < d; ++j) {
+    total += sum[j];
+    if (sum[j] > 0.0 && doscale) scale[j] = 1.0 / (factor * std::sqrt(sum[j]));
+  }
+  normF = factor * std::sqrt(total);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   R of S A D Z. The local parts of S A are summed by one reduce-scatter to the processes that factorise, each with at least 2 d
+   rows, and factorised there by TSQR.
+*/
+PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSketch sketch)
+{
+  PetscMPIInt         size, rank;
+  std::vector<double> SA, rows, mine;
+  std::vector<int>    counts;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  const PetscMPIInt active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
+  const auto        first  = [&](PetscMPIInt p) { return static_cast<PetscInt>(static_cast<long long>(m) * std::min(p, active) / active); };
+  PetscCallCXX(SA.resize(static_cast<size_t>(m) * d));
+  PetscCall(SkeanSketchApplyLocal_Private(sketch, &A, SA.data()));
+  nfirst                   = first(rank);
+  const PetscInt mine_rows = first(rank + 1) - nfirst;
+  if (size > 1) {
+    /* pieces of rows contiguous, each piece column major */
+    PetscCallCXX(rows.resize(SA.size()));
+    PetscCallCXX(counts.resize(size));
+    double *to = rows.data();
+    for (PetscMPIInt p = 0; p < size; ++p) {
+      const PetscInt r0 = first(p), nr = first(p + 1) - r0;
+      PetscCheck(static_cast<double>(nr) * d < 2147483647.0, comm, PETSC_ERR_SUP,
+                 "The sketch has %" PetscInt_FMT " x %" PetscInt_FMT " entries, too many for one message; use more processes or a smaller sketch", m, d);
+      counts[p] = static_cast<int>(nr * d);
+      for (PetscInt j = 0; j < d; ++j) {
+        std::copy(SA.data() + static_cast<size_t>(j) * m + r0, SA.data() + static_cast<size_t>(j) * m + r0 + nr, to);
+        to += nr;
+      }
+    }
+    SA.clear();
+    SA.shrink_to_fit();
+    PetscCallCXX(mine.resize(static_cast<size_t>(mine_rows) * d));
+    PetscCallMPI(MPI_Reduce_scatter(rows.data(), mine.data(), counts.data(), MPI_DOUBLE, MPI_SUM, comm));
+  } else
+    mine = std::move(SA);
+  ScaleColumns(mine.data(), mine_rows, d, mine_rows, scale.data());
+  if (!z.empty()) {
+    std::vector<double> az;
+    PetscCallCXX(az.resize(static_cast<size_t>(mine_rows) * dz));
+    MatMul('N', 'N', mine_rows, dz, d, mine.data(), std::max<PetscInt>(1, mine_rows), z.data(), d, az.data(), std::max<PetscInt>(1, mine_rows));
+    mine = std::move(az);
+  }
+  PetscCall(qr.Factor(comm, mine_rows, dz, std::move(mine), active));
+  r     = qr.R();
+  exact = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* R of A D Z itself; ok false if the method cannot give it (Cholesky breakdown or a condition number out of its range) */
+PetscErrorCode LSPrecond::DirectFactor(MPI_Comm comm, const RowView &A, KSPSketchMethod how, bool *ok)
+{
+  const size_t dd = static_cast<size_t>(dz) * dz;
+  PetscBLASInt n_ = dz, info = 0;
+
+  PetscFunctionBegin;
+  *ok = true;
+  if (how == KSP_SKETCH_TSQR) {
+    PetscMPIInt         size;
+    const PetscInt      nb = std::max<PetscInt>(2 * d, 256);
+    std::vector<double> local, panel, pz;
+
+    PetscCallMPI(MPI_Comm_size(comm, &size));
+    PetscCallCXX(local.assign(dd, 0.0));
+    PetscCallCXX(panel.resize(static_cast<size_t>(nb) * d));
+    for (PetscInt i = 0; i < A.nrows; i += nb) {
+      const PetscInt rows = std::min(nb, A.nrows - i);
+      DensePanel(A, i, rows, panel.data(), nb);
+      ScaleColumns(panel.data(), rows, d, nb, scale.data());
+      double *b = panel.data();
+      if (!z.empty()) {
+        PetscCallCXX(pz.resize(static_cast<size_t>(nb) * dz));
+        MatMul('N', 'N', rows, dz, d, panel.data(), nb, z.data(), d, pz.data(), nb);
+        b = pz.data();
+      }
+      PetscCall(QRUpdate(dz, local.data(), rows, 0, b, nb));
+    }
+    PetscCall(PetscLogFlops(2.0 * A.nrows * dz * dz));
+    qr.Clear();
+    TSQR tree;
+    PetscCall(tree.Factor(comm, dz, dz, std::move(local), size));
+    r = tree.R();
+  } else {
+    FlaggedSum          sum(static_cast<size_t>(d) * (d + 1) / 2);
+    std::vector<double> W;
+
+    PetscCallCXX(W.assign(static_cast<size_t>(d) * d, 0.0));
+    if (how == KSP_SKETCH_CHOLQR) {
+      GramMatrix(A, W.data());
+      if (A.IsDense()) PetscCall(PetscLogFlops(1.0 * A.nrows * d * d));
+    } else {
+      PetscCheck(z.empty() && triangular && k == d, comm, PETSC_ERR_PLIB, "CQRRT needs a full-rank sketch without constraints");
+      PreconditionedGram(A, scale.data(), t.data(), W.data());
+      PetscCall(PetscLogFlops(2.0 * A.nrows * d * d));
+    }
+    size_t e = 0;
+    for (PetscInt j = 0; j < d; ++j)
+      for (PetscInt i = 0; i <= j; ++i) sum[e++] = W[i + static_cast<size_t>(j) * d];
+    PetscCall(sum.Reduce(comm, false, nullptr));
+    e = 0;
+    for (PetscInt j = 0; j < d; ++j)
+      for (PetscInt i = 0; i <= j; ++i, ++e) {
+        const double f                    = how == KSP_SKETCH_CHOLQR ? scale[i] * scale[j] : 1.0;
+        W[i + static_cast<size_t>(j) * d] = W[j + static_cast<size_t>(i) * d] = f * sum[e];
+      }
+    if (!z.empty()) {
+      std::vector<double> WZ, ZWZ;
+      PetscCallCXX(WZ.resize(static_cast<size_t>(d) * dz));
+      PetscCallCXX(ZWZ.resize(dd));
+      MatMul('N', 'N', d, dz, d, W.data(), d, z.data(), d, WZ.data(), d);
+      MatMul('T', 'N', dz, dz, d, z.data(), d, WZ.data(), d, ZWZ.data(), dz);
+      W = std::move(ZWZ);
+    }
+    if (n_) LAPACKpotrf_("U", &n_, W.data(), &n_, &info);
+    for (PetscInt j = 0; j < dz; ++j)
+      for (PetscInt i = j + 1; i < dz; ++i) W[i + static_cast<size_t>(j) * dz] = 0.0;
+    double rcond = 0.0;
+    if (!info) PetscCall(TriangleCondition(n_, W.data(), &rcond));
+    if (info || !(rcond * CholeskyConditionLimit > 1.0))
+      *ok = false;
+    else if (how == KSP_SKETCH_CHOLQR)
+      r = std::move(W);
+    else { /* A N0 = Q L with N0 = D R^{-1}: A D = Q (L R) */
+      const double one = 1.0;
+      r                = t;
+      dtrmm_("L", "U", "N", "N", &n_, &n_, &one, W.data(), &n_, r.data(), &n_);
+    }
+  }
+  if (*ok) exact = true;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Numerical rank of R; k, cond, smax, and the SVD if R is not of full rank */
+PetscErrorCode LSPrecond::FindRank(bool *full)
+{
+  double rcond, colmax = 0.0;
+
+  PetscFunctionBegin;
+  lambda = 0.0;
+  npath  = 1;
+  t      = r;
+  for (PetscInt j = 0; j < dz; ++j) {
+    double c = 0.0;
+    for (PetscInt i = 0; i <= j; ++i) c += r[i + static_cast<size_t>(j) * dz] * r[i + static_cast<size_t>(j) * dz];
+    colmax = std::max(colmax, c);
+  }
+  PetscCall(TriangleCondition(dz, r.data(), &rcond));
+  /* the 1-norm condition number is at most d times the 2-norm one: below this no singular value can be under the tolerance */
+  if (rcond > RankTolerance * std::max<PetscInt>(dz, 1) || !dz) {
+    triangular = true;
+    k          = dz;
+    cond       = dz ? 1.0 / rcond : 1.0;
+    smax       = std::sqrt(colmax); /* at least smax/sqrt(d), refined by the power steps below */
+    std::vector<double> x, y;
+    PetscCallCXX(x.assign(dz, 1.0));
+    PetscCallCXX(y.resize(dz));
+    for (int it = 0; it < 4 && dz; ++it) { /* power steps on R'R */
+      double nx = 0.0;
+      for (double e : x) nx += e * e;
+      nx = std::sqrt(nx);
+      for (PetscInt i = 0; i < dz; ++i) {
+        double acc = 0.0;
+        for (PetscInt j = i; j < dz; ++j) acc += r[i + static_cast<size_t>(j) * dz] * x[j] / nx;
+        y[i] = acc;
+      }
+      double ny = 0.0;
+      for (double e : y) ny += e * e;
+      smax = std::max(smax, std::sqrt(ny));
+      for (PetscInt j = 0; j < dz; ++j) {
+        double acc = 0.0;
+        for (PetscInt i = 0; i <= j; ++i) acc += r[i + static_cast<size_t>(j) * dz] * y[i];
+        x[j] = acc;
+      }
+    }
+  } else {
+    PetscCall(TriangleSVD(dz, r.data(), u, s, v));
+    smax = s[0];
+    k    = 0;
+    while (k < dz && s[k] > RankTolerance * smax) ++k;
+    /* without a gap, singular values down to what rounding makes of zero still carry digits of x */
+    while (k > 0 && k < dz && s[k] > RoundingTolerance * smax && s[k - 1] < RankGap * s[k]) ++k;
+    cond       = k ? s[0] / s[k - 1] : 1.0;
+    triangular = k == dz;
+    PetscCallCXX(weights.resize(k));
+    for (PetscInt i = 0; i < k; ++i) weights[i] = 1.0 / s[i];
+  }
+  *full   = k == dz;
+  kwomega = -1.0;
+  /* null space of A in x space: orthonormal basis of D Z V(:, k:) */
+  nullbasis.clear();
+  if (k < dz) {
+    const PetscInt      q  = dz - k;
+    PetscBLASInt        dd = d, qq = q, lwork = std::max<PetscInt>(64 * q, 64), info;
+    std::vector<double> tau, work;
+    PetscCallCXX(nullbasis.resize(static_cast<size_t>(d) * q));
+    PetscCallCXX(tau.resize(q));
+    PetscCallCXX(work.resize(lwork));
+    if (z.empty())
+      std::copy(v.begin() + static_cast<size_t>(k) * dz, v.end(), nullbasis.begin());
+    else
+      MatMul('N', 'N', d, q, dz, z.data(), d, v.data() + static_cast<size_t>(k) * dz, dz, nullbasis.data(), d);
+    for (PetscInt j = 0; j < q; ++j)
+      for (PetscInt i = 0; i < d; ++i) nullbasis[i + static_cast<size_t>(j) * d] *= scale[i];
+    LAPACKgeqrf_(&dd, &qq, nullbasis.data(), &dd, tau.data(), work.data(), &lwork, &info);
+    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
+    LAPACKorgqr_(&dd, &qq, &qq, nullbasis.data(), &dd, tau.data(), work.data(), &lwork, &info);
+    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dorgqr: info %d", (int)info);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Is the null space that the sketch shows one of A, or has the sketch lost a direction? One pass over A per 8 null vectors.
+   |A D v| is summed from A D v itself: v'(A'A v) would hide anything below sqrt(u).
+*/
+PetscErrorCode LSPrecond::NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool *isnull)
+{
+  const PetscInt      q = dz - k;
+  FlaggedSum          sum(q);
+  std::vector<double> P, Y;
+
+  PetscFunctionBegin;
+  PetscCallCXX(P.resize(static_cast<size_t>(d) * q));
+  PetscCallCXX(Y.resize(static_cast<size_t>(A.nrows) * std::min<PetscInt>(q, 8)));
+  if (z.empty())
+    std::copy(v.begin() + static_cast<size_t>(k) * dz, v.end(), P.begin());
+  else
+    MatMul('N', 'N', d, q, dz, z.data(), d, v.data() + static_cast<size_t>(k) * dz, dz, P.data(), d);
+  for (PetscInt j = 0; j < q; ++j)
+    for (PetscInt i = 0; i < d; ++i) P[i + static_cast<size_t>(j) * d] *= scale[i];
+  for (PetscInt j0 = 0; j0 < q; j0 += 8) {
+    const int w = static_cast<int>(std::min<PetscInt>(8, q - j0));
+    MultiplyPass(A, P.data() + static_cast<size_t>(j0) * d, w, Y.data());
+    for (int j = 0; j < w; ++j)
+      for (PetscInt i = 0; i < A.nrows; ++i) sum[j0 + j] += Y[i + static_cast<size_t>(j) * A.nrows] * Y[i + static_cast<size_t>(j) * A.nrows];
+  }
+  PetscCall(sum.Reduce(comm, false, nullptr));
+  double worst = 0.0;
+  for (PetscInt j = 0; j < q; ++j) worst = std::max(worst, sum[j]);
+  /* a dropped singular value of the sketch is at most 30 u |A D|; its distortion and the rounding of A D v take the rest */
+  *isnull = std::sqrt(worst) <= 20 * RankTolerance * smax;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Seconds by a simple machine model (25 Gflop/s in BLAS 3, 8 Gbyte/s from memory, per process): only the ratios matter.
+   The passes of the iterative method follow from the distortion sqrt(d/m) per step.
+*/
+KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const
+{
+  const double F3 = 25e9, BW = 8e9, nl = static_cast<double>(A.nglobal) / size, dd = d, q = o.nrhs;
+  const double entries = A.IsDense() ? nl * dd : std::max<double>(1.0, static_cast<double>(A.Entries()));
+  const double pass    = (A.IsDense() ? 8.0 : 16.0) * entries / BW + 4.0 * entries * (q - 1) / (A.IsDense() ? F3 : F3 / 6);
+  const double sketch = 4 * pass, qr12 = 2 * o.factor * dd * dd * dd / F3, qr4 = qr12 / 3;
+  const double steps  = 36.0 / std::log(std::max(1.5, std::sqrt(o.factor))) + 2;
+  const double gram   = A.IsDense() ? nl * dd * dd / F3 : entries * (entries / std::max(nl, 1.0)) / 4e8 + dd * dd * 8 / BW;
+  const double iter   = sketch + qr12 + steps * pass;
+  const double cqrrt  = sketch + qr4 + 2 * nl * dd * dd / F3 + dd * dd * dd / F3 + 4 * pass;
+  const double cholqr = gram + dd * dd * dd / F3 + 4 * pass;
+  const double tsqr   = 2 * nl * dd * dd / (F3 / (dd < 64 ? 6 : 2)) + 4 * pass;
+  *trycholesky        = cholqr < 0.5 * std::min(iter, std::min(cqrrt, tsqr));
+  if (iter <= cqrrt && iter <= tsqr) return KSP_SKETCH_ITERATIVE;
+  return cqrrt <= tsqr ? KSP_SKETCH_CQRRT : KSP_SKETCH_TSQR;
+}
+
+PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &o, PetscInt nconstraints, const double *C)
+{
+  PetscMPIInt size;
+  PetscInt    msketch;
+  bool        full, ok = false, trycholesky = false;
+
+  PetscFunctionBegin;
+  Clear();
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  d  = A.ncols;
+  dz = d;
+  n  = A.nglobal;
+  PetscCall(ColumnScaling(comm, A, o.scale));
+  if (failed) PetscFunctionReturn(PETSC_SUCCESS);
+  if (nconstraints > 0) { /* orthonormal basis of the null space of C D by QR of (C D)' */
+    PetscBLASInt        dd = d, pp = nconstraints, lwork = 64 * std::max(dd, pp), info;
+    std::vector<double> ct, tau, work, q;
+    PetscCheck(nconstraints < d, comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " equality constraints leave no freedom in %" PetscInt_FMT " unknowns",
+               nconstraints, d);
+    PetscCallCXX(ct.resize(static_cast<size_t>(d) * nconstraints));
+    PetscCallCXX(q.assign(static_cast<size_t>(d) * d, 0.0));
+    PetscCallCXX(tau.resize(d));
+    PetscCallCXX(work.resize(lwork));
+    for (PetscInt j = 0; j < nconstraints; ++j)
+      for (PetscInt i = 0; i < d; ++i) ct[i + static_cast<size_t>(j) * d] = C[j + static_cast<size_t>(i) * nconstraints] * scale[i];
+    LAPACKgeqrf_(&dd, &pp, ct.data(), &dd, tau.data(), work.data(), &lwork, &info);
+    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
+    double big = 0.0, small = PETSC_MAX_REAL;
+    for (PetscInt j = 0; j < nconstraints; ++j) {
+      const double e = std::fabs(ct[j + static_cast<size_t>(j) * d]);
+      big            = std::max(big, e);
+      small          = std::min(small, e);
+    }
+    PetscCheck(small > 100 * RankTolerance * big, comm, PETSC_ERR_ARG_WRONG, "The equality constraints are linearly dependent");
+    std::copy(ct.begin(), ct.end(), q.begin());
+    LAPACKorgqr_(&dd, &dd, &pp, q.data(), &dd, tau.data(), work.data(), &lwork, &info);
+    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dorgqr: info %d", (int)info);
+    dz = d - nconstraints;
+    z.assign(q.begin() + static_cast<size_t>(nconstraints) * d, q.end());
+  }
+
+  PetscCall(SkeanSketchGetSizes(sketch, &msketch, NULL));
+  m      = msketch > 0 ? msketch : static_cast<PetscInt>(std::ceil(o.factor * d));
+  method = o.method;
+  if (method == KSP_SKETCH_AUTO) {
+    if (n <= m && !(msketch > 0))
+      method = KSP_SKETCH_TSQR;
+    else
+      method = Cheapest(A, size, o, &trycholesky);
+    double votes[2] = {static_cast<double>(method), trycholesky ? 1.0 : 0.0}; /* local sizes differ: process 0 decides */
+    PetscCallMPI(MPI_Bcast(votes, 2, MPI_DOUBLE, 0, comm));
+    method      = static_cast<KSPSketchMethod>(static_cast<int>(votes[0]));
+    trycholesky = votes[1] != 0.0;
+    if (method == KSP_SKETCH_CQRRT && (!z.empty() || msketch > 0)) method = KSP_SKETCH_ITERATIVE;
+    if (method == KSP_SKETCH_CQRRT) m = 4 * d;
+  }
+  if (method == KSP_SKETCH_CHOLQR || trycholesky) {
+    PetscCall(DirectFactor(comm, A, KSP_SKETCH_CHOLQR, &ok));
+    PetscCheck(ok || o.method != KSP_SKETCH_CHOLQR, comm, PETSC_ERR_ARG_OUTOFRANGE,
+               "Cholesky QR needs a condition number (after column scaling) below %g; use another -ksp_sketch_method", CholeskyConditionLimit);
+    if (ok)
+      method = KSP_SKETCH_CHOLQR;
+    else
+      PetscCall(PetscInfo(sketch, "Cholesky factor of A'A not usable, sketching\n"));
+  }
+  if (!ok && method == KSP_SKETCH_TSQR) PetscCall(DirectFactor(comm, A, KSP_SKETCH_TSQR, &ok));
+  if (ok)
+    PetscCall(FindRank(&full));
+  else {
+    PetscInt draw0;
+    PetscCall(SkeanSketchGetDraw(sketch, &draw0));
+    PetscCheck(m >= d, comm, PETSC_ERR_ARG_OUTOFRANGE, "The sketch has %" PetscInt_FMT " rows, fewer than the %" PetscInt_FMT " columns of the matrix", m, d);
+    for (;;) {
+      bool good;
+      PetscCall(SkeanSketchSetSizes(sketch, m, n));
+      PetscCall(SkeanSketchSetDraw(sketch, draw0 + draws));
+      PetscCall(SkeanSketchSetUp(sketch));
+      PetscCall(SketchFactor(comm, A, sketch));
+      draws++;
+      PetscCall(FindRank(&full));
+      good = full;
+      if (!full) PetscCall(NullSpaceIsTrue(comm, A, &good));
+      if (good) break;
+      PetscCheck(draws < o.maxdraws, comm, PETSC_ERR_CONV_FAILED,
+                 "%" PetscInt_FMT " sketches in turn lost a direction of the matrix; use another -sketch_type or more -sketch_rows", draws);
+      PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " has rank %" PetscInt_FMT " but the matrix has not: drawing another\n", draws, k));
+      if (draws >= 2 && m < n) m = std::min<PetscInt>(2 * m, std::max(n, m)); /* not bad luck: a distribution that does not suit the matrix */
+    }
+    if (method == KSP_SKETCH_CQRRT) {
+      if (full) PetscCall(DirectFactor(comm, A, KSP_SKETCH_CQRRT, &ok));
+      if (ok)
+        PetscCall(FindRank(&full));
+      else
+        method = KSP_SKETCH_ITERATIVE;
+    }
+  }
+  ready = true;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSPrecond::SetRidge(double l)
+{
+  PetscFunctionBegin;
+  if (lambda == l && npath == 1 && (l == 0.0 || triangular)) PetscFunctionReturn(PETSC_SUCCESS);
+  npath   = 1;
+  kwomega = -1.0;
+  if (l == 0.0) {
+    bool full;
+    PetscCall(FindRank(&full));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* the identity block is kept exact: QR([R; sqrt(lambda) D Z]) */
+  std::vector<double> b;
+  const double        root = std::sqrt(l);
+  PetscCallCXX(b.assign(static_cast<size_t>(d) * dz, 0.0));
+  if (z.empty())
+    for (PetscInt j = 0; j < d; ++j) b[j + static_cast<size_t>(j) * d] = root * scale[j];
+  else
+    for (PetscInt j = 0; j < dz; ++j)
+      for (PetscInt i = 0; i < d; ++i) b[i + static_cast<size_t>(j) * d] = root * scale[i] * z[i + static_cast<size_t>(j) * d];
+  t = r;
+  PetscCall(QRUpdate(dz, t.data(), d, z.empty() ? d : 0, b.data(), d));
+  double rcond;
+  PetscCall(TriangleCondition(dz, t.data(), &rcond));
+  cond       = rcond > 0 ? 1.0 / rcond : PETSC_MAX_REAL;
+  triangular = true;
+  k          = dz;
+  lambda     = l;
+  nullbasis.clear();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSPrecond::SetRidgePath(PetscInt q, const double *l)
+{
+  std::vector<double> ra;
+
+  PetscFunctionBegin;
+  PetscCheck(z.empty(), PETSC_COMM_SELF, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
+  /* R D^{-1} is the factor of A itself; its right singular vectors diagonalise A'A + lambda I for every lambda */
+  PetscCallCXX(ra = r);
+  for (PetscInt j = 0; j < d; ++j)
+    for (PetscInt i = 0; i <= j; ++i) ra[i + static_cast<size_t>(j) * d] /= scale[j];
+  PetscCall(TriangleSVD(d, ra.data(), u, s, v));
+  for (PetscInt j = 0; j < d; ++j) /* so that N = D V diag(w) needs no case of its own */
+    for (PetscInt i = 0; i < d; ++i) v[i + static_cast<size_t>(j) * d] /= scale[i];
+  triangular = false;
+  k          = d;
+  npath      = q;
+  lambda     = -1.0;
+  PetscCallCXX(weights.resize(static_cast<size_t>(d) * q));
+  for (PetscInt j = 0; j < q; ++j)
+    for (PetscInt i = 0; i < d; ++i) weights[i + static_cast<size_t>(j) * d] = 1.0 / std::sqrt(s[i] * s[i] + l[j]);
+  nullbasis.clear();
+  kwomega = -1.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void LSPrecond::Apply(const double *y, double *x, PetscInt q, const PetscInt *columns) const
+{
+  std::vector<double> w(static_cast<size_t>(dz) * q);
+  if (triangular) {
+    std::copy(y, y + static_cast<size_t>(dz) * q, w.begin());
+    TriangleSolve('N', dz, q, t.data(), w.data());
+  } else {
+    std::vector<double> sy(static_cast<size_t>(k) * q);
+    for (PetscInt j = 0; j < q; ++j) {
+      const double *f = weights.data() + (npath > 1 ? static_cast<size_t>(columns ? columns[j] : j) * k : 0);
+      for (PetscInt i = 0; i < k; ++i) sy[i + static_cast<size_t>(j) * k] = y[i + static_cast<size_t>(j) * k] * f[i];
+    }
+    MatMul('N', 'N', dz, q, k, v.data(), std::max<PetscInt>(1, dz), sy.data(), std::max<PetscInt>(1, k), w.data(), std::max<PetscInt>(1, dz));
+  }
+  if (z.empty())
+    std::copy(w.begin(), w.end(), x);
+  else
+    MatMul('N', 'N', d, q, dz, z.data(), d, w.data(), dz, x, d);
+  for (PetscInt j = 0; j < q; ++j)
+    for (PetscInt i = 0; i < d; ++i) x[i + static_cast<size_t>(j) * d] *= scale[i];
+}
+
+void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns) const
+{
+  std::vector<double> dg(g, g + static_cast<size_t>(d) * q), w;
+  for (PetscInt j = 0; j < q; ++j)
+    for (PetscInt i = 0; i < d; ++i) dg[i + static_cast<size_t>(j) * d] *= scale[i];
+  if (!z.empty()) {
+    w.resize(static_cast<size_t>(dz) * q);
+    MatMul('T', 'N', dz, q, d, z.data(), d, dg.data(), d, w.data(), dz);
+    dg.swap(w);
+  }
+  if (triangular) {
+    TriangleSolve('T', dz, q, t.data(), dg.data());
+    std::copy(dg.begin(), dg.begin() + static_cast<size_t>(dz) * q, c);
+  } else {
+    MatMul('T', 'N', k, q, dz, v.data(), std::max<PetscInt>(1, dz), dg.data(), std::max<PetscInt>(1, dz), c, std::max<PetscInt>(1, k));
+    for (PetscInt j = 0; j < q; ++j) {
+      const double *f = weights.data() + (npath > 1 ? static_cast<size_t>(columns ? columns[j] : j) * k : 0);
+      for (PetscInt i = 0; i < k; ++i) c[i + static_cast<size_t>(j) * k] *= f[i];
+    }
+  }
+}
+
+PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2,
+                                      bool *finite) const
+{
+  MPI_Comm            comm = PetscObjectComm((PetscObject)sketch);
+  std::vector<double> Sb, c;
+
+  PetscFunctionBegin;
+  PetscCheck(!qr.Empty(), comm, PETSC_ERR_PLIB, "No sketch to solve with");
+  RowView b;
+  b.rstart  = A.rstart;
+  b.nrows   = A.nrows;
+  b.nglobal = A.nglobal;
+  b.ncols   = q;
+  b.dense   = B;
+  b.lda     = ldb;
+  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
+  PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
+  PetscCall(SkeanSketchApplyLocal_Private(sketch, &b, Sb.data()));
+  PetscCall(AllreduceSum(comm, Sb.data(), Sb.size()));
+  *finite = true;
+  for (double e : Sb)
+    if (!std::isfinite(e)) *finite = false;
+  {
+    PetscMPIInt rank, size;
+    PetscCallMPI(MPI_Comm_rank(comm, &rank));
+    PetscCallMPI(MPI_Comm_size(comm, &size));
+    const PetscMPIInt   active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
+    const PetscInt      r0     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank, active) / active);
+    const PetscInt      r1     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank + 1, active) / active);
+    std::vector<double> part;
+    PetscCallCXX(part.resize(static_cast<size_t>(r1 - r0) * q));
+    for (PetscInt j = 0; j < q; ++j)
+      std::copy(Sb.data() + static_cast<size_t>(j) * m + r0, Sb.data() + static_cast<size_t>(j) * m + r1, part.data() + static_cast<size_t>(j) * (r1 - r0));
+    PetscCall(qr.ApplyQT(part.data(), q, c.data(), rho2));
+  }
+  if (lambda == 0.0 && npath == 1) {
+    if (triangular)
+      std::copy(c.begin(), c.end(), Y);
+    else
+      MatMul('T', 'N', k, q, dz, u.data(), dz, c.data(), dz, Y, std::max<PetscInt>(1, k)); /* U_k'c */
+  } else {
+    /* ridge: the sketched normal equations with the ridge factor; refinement mends the rounding errors. Y = T^{-T} R'c */
+    std::vector<double> rc;
+    PetscCallCXX(rc.resize(c.size()));
+    MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rc.data(), dz);
+    if (triangular) {
+      TriangleSolve('T', dz, q, t.data(), rc.data());
+      std::copy(rc.begin(), rc.end(), Y);
+    } else {
+      MatMul('T', 'N', k, q, dz, v.data(), dz, rc.data(), dz, Y, k);
+      for (PetscInt j = 0; j < q; ++j)
+        for (PetscInt i = 0; i < k; ++i) Y[i + static_cast<size_t>(j) * k] *= weights[i + (npath > 1 ? static_cast<size_t>(j) * k : 0)];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Karlson & Walden (BIT 37, 1997) with the sketch's factor in place of A's (Epperly, Meier & Nakatsukasa, 2024, section 2.3):
+   |(A'A + omega^2 I)^{-1/2} A'r| = |(R'R + omega^2 D^2)^{-1/2} D A'r| with A D ~ Q R. Any square root serves: the triangle of
+   QR([R; omega D]). omega is rounded down to a power of two, so that the triangle serves again; this only enlarges the value.
+*/
+PetscErrorCode LSPrecond::WaldenNorm(double omega, const double *g, double *value)
+{
+  PetscFunctionBegin;
+  std::vector<double> x;
+  PetscCallCXX(x.assign(g, g + d));
+  for (PetscInt i = 0; i < d; ++i) x[i] *= scale[i];
+  if (!z.empty()) {
+    std::vector<double> w;
+    PetscCallCXX(w.resize(dz));
+    MatMul('T', 'N', dz, 1, d, z.data(), d, x.data(), d, w.data(), dz);
+    x.swap(w);
+  }
+  if (std::isfinite(omega) && omega > 0) {
+    const double o = std::exp2(std::floor(std::log2(omega)));
+    if (o != kwomega) {
+      std::vector<double> b;
+      PetscCallCXX(b.assign(static_cast<size_t>(d) * dz, 0.0));
+      if (z.empty())
+        for (PetscInt j = 0; j < d; ++j) b[j + static_cast<size_t>(j) * d] = o * scale[j];
+      else
+        for (PetscInt j = 0; j < dz; ++j)
+          for (PetscInt i = 0; i < d; ++i) b[i + static_cast<size_t>(j) * d] = o * scale[i] * z[i + static_cast<size_t>(j) * d];
+      PetscCallCXX(kw = r);
+      PetscCall(QRUpdate(dz, kw.data(), d, z.empty() ? d : 0, b.data(), d));
+      kwomega = o;
+    }
+    TriangleSolve('T', dz, 1, kw.data(), x.data());
+  } else
+    x.assign(1, PETSC_MAX_REAL); /* no estimate */
+  double sum = 0.0;
+  for (double e : x) sum += e * e;
+  *value = std::sqrt(sum);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void LSPrecond::RowNorms(double *norms) const
+{
+  /* rows of N = D Z T: |e_j'N| = |T' Z' D e_j|, in blocks of columns of the identity */
+  const PetscInt      nb = 64;
+  std::vector<double> e(static_cast<size_t>(d) * nb), c(static_cast<size_t>(std::max(k, dz)) * nb);
+  for (PetscInt j0 = 0; j0 < d; j0 += nb) {
+    const PetscInt q = std::min(nb, d - j0);
+    std::fill(e.begin(), e.end(), 0.0);
+    for (PetscInt j = 0; j < q; ++j) e[j0 + j + static_cast<size_t>(j) * d] = 1.0;
+    ApplyT(e.data(), c.data(), q);
+    for (PetscInt j = 0; j < q; ++j) {
+      double s2 = 0.0;
+      for (PetscInt i = 0; i < k; ++i) s2 += c[i + static_cast<size_t>(j) * k] * c[i + static_cast<size_t>(j) * k];
+      norms[j0 + j] = std::sqrt(s2);
+    }
+  }
+}
+
+void LSPrecond::RemoveNullSpace(double *x, PetscInt q) const
+{
+  if (nullbasis.empty()) return;
+  const PetscInt p = static_cast<PetscInt>(nullbasis.size() / d);
+  for (int pass = 0; pass < 2; ++pass) /* twice is enough */
+    for (PetscInt c = 0; c < q; ++c)
+      for (PetscInt j = 0; j < p; ++j) {
+        const double *b  = nullbasis.data() + static_cast<size_t>(j) * d;
+        double       *y  = x + static_cast<size_t>(c) * d;
+        double        s_ = 0.0;
+        for (PetscInt i = 0; i < d; ++i) s_ += b[i] * y[i];
+        for (PetscInt i = 0; i < d; ++i) y[i] -= s_ * b[i];
+      }
+}
+
+} // namespace skean

@@ -1,0 +1,733 @@
+/*
+   Outer loop: iterative refinement with fresh residuals, judged by the Karlson-Walden backward-error estimate.
+   Inner loop: SPIR (conjugate gradients), FOSSILS (heavy ball) or LSQR on the preconditioned problem
+     (N'(A'A + lambda) N) y = N'(A'r - lambda x),   x <- x + N y
+   References: Epperly, Meier & Nakatsukasa, "Fast randomized least-squares solvers can be just as accurate and stable as classical
+   direct solvers", arXiv 2406.03468; Meier, Nakatsukasa, Townsend & Webb, arXiv 2302.07202.
+
+   All vectors of length d are replicated; a step has one reduction. Which columns stop is voted by process 0 inside that reduction,
+   so that replicated numbers that differ in a last bit cannot send two processes different ways.
+*/
+#include "lssolve.hpp"
+#include "lsqkernels.hpp"
+#include <skean/private/random.hpp>
+#include <skean/private/reduce.hpp>
+#include <skean/private/lapack.hpp>
+#include <algorithm>
+#include <cfloat>
+#include <cmath>
+
+namespace skean {
+
+namespace {
+const double Unit       = DBL_EPSILON / 2;
+const int    InnerLimit = 100;
+
+double Norm(PetscInt n, const double *x)
+{
+  double big = 0.0;
+  for (PetscInt i = 0; i < n; ++i) {
+    if (std::isnan(x[i])) return x[i];
+    big = std::max(big, std::fabs(x[i]));
+  }
+  if (big == 0.0 || !std::isfinite(big)) return big;
+  double s = 0.0;
+  for (PetscInt i = 0; i < n; ++i) s += (x[i] / big) * (x[i] / big);
+  return big * std::sqrt(s);
+}
+double Dot(PetscInt n, const double *x, const double *y)
+{
+  double s = 0.0;
+  for (PetscInt i = 0; i < n; ++i) s += x[i] * y[i];
+  return s;
+}
+
+/* One least-squares solve of q columns; the members are what its parts share */
+class Solver {
+public:
+  Solver(MPI_Comm comm_, const RowView &A_, LSPrecond &N_, const LSSolveOptions &o_, PetscInt q_, double *X_, std::vector<LSColumn> &col_, PetscInt *passes_)
+      : comm(comm_), A(A_), N(N_), o(o_), q(q_), d(A_.ncols), k(N_.Rank()), X(X_), col(col_), passes(*passes_)
+  {
+  }
+  PetscErrorCode Residuals(const double *B, PetscInt ldb, double *R, bool atzero);
+  PetscErrorCode Judge();
+  PetscErrorCode InnerCG(int loop);
+  PetscErrorCode InnerHeavyBall(bool *diverged);
+  PetscErrorCode InnerLSQR(const double *R);
+  PetscErrorCode Direct();
+  bool           Active(PetscInt j) const { return col[j].reason == KSP_CONVERGED_ITERATING; }
+  double         Lambda(PetscInt j) const { return o.ridge.empty() ? 0.0 : o.ridge[o.ridge.size() == 1 ? 0 : j]; }
+
+  std::vector<double> G; /* A'R - lambda X, d x q */
+  PetscInt            Outer = 0;
+
+private:
+  PetscErrorCode Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen, std::vector<char> &agreed);
+  void           Collect(const std::vector<PetscInt> &act, std::vector<double> &C) const;
+  void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
+  double         XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
+  double         ScaledXNorm(PetscInt j) const;
+  double         FrobeniusNorm(PetscInt j) const { return std::sqrt(N.NormF() * N.NormF() + Lambda(j) * d); }
+  MPI_Comm       comm;
+  const RowView &A;
+  LSPrecond     &N;
+  const LSSolveOptions  &o;
+  PetscInt               q, d, k;
+  double                *X;
+  std::vector<LSColumn> &col;
+  PetscInt              &passes;
+};
+
+double Solver::ScaledXNorm(PetscInt j) const
+{
+  double s = 0.0;
+  for (PetscInt i = 0; i < d; ++i) {
+    const double e = X[i + static_cast<size_t>(j) * d] / N.Scale()[i];
+    s += e * e;
+  }
+  return std::sqrt(s);
+}
+
+/* r = b - A x afresh, G = A'r - lambda x and |r|: one pass, one reduction */
+PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool atzero)
+{
+  FlaggedSum sum(static_cast<size_t>(d) * q + q);
+  bool       failed;
+
+  PetscFunctionBegin;
+  std::vector<double> rr;
+  PetscCallCXX(rr.assign(q, 0.0));
+  ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(q), R, sum.Data(), rr.data());
+  for (PetscInt j = 0; j < q; ++j) sum[static_cast<size_t>(d) * q + j] = rr[j];
+  PetscCall(sum.Reduce(comm, false, &failed));
+  passes++;
+  PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * q));
+  PetscCallCXX(G.assign(sum.Data(), sum.Data() + static_cast<size_t>(d) * q));
+  for (PetscInt j = 0; j < q; ++j) {
+    double *g = G.data() + static_cast<size_t>(j) * d, r2 = sum[static_cast<size_t>(d) * q + j];
+    if (Lambda(j) != 0.0) {
+      for (PetscInt i = 0; i < d; ++i) g[i] -= Lambda(j) * X[i + static_cast<size_t>(j) * d];
+      r2 += Lambda(j) * XNorm(j) * XNorm(j); /* the residual of [A; sqrt(lambda) I] */
+    }
+    col[j].rnorm = std::sqrt(r2);
+    col[j].anorm = Norm(d, g);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Reasons and backward errors from the fresh residuals. The estimate is the smallest of three bounds on the perturbation E of A
+   for which x is an exact solution, relative to |A|_F:
+     |r| / |x|                                             E = r x'/|x|^2 makes x solve the system exactly
+     |A'r| / |r|                                           E = -r (A'r)'/|r|^2 (Stewart 1977)
+     (omega/|r|) |(A'A + omega^2)^{-1/2} A'r|, omega=|r|/|x|   Karlson & Walden 1997, eq. 2.1
+*/
+PetscErrorCode Solver::Judge()
+{
+  std::vector<double> verdict;
+
+  PetscFunctionBegin;
+  PetscCallCXX(verdict.resize(2 * static_cast<size_t>(q)));
+  for (PetscInt j = 0; j < q; ++j) {
+    LSColumn &c = col[j];
+    if (!Active(j)) continue;
+    const double before = c.backward, xn = XNorm(j), fro = FrobeniusNorm(j);
+    if (!std::isfinite(c.rnorm) || !std::isfinite(c.anorm) || !std::isfinite(xn)) {
+      c.reason = KSP_DIVERGED_NANORINF;
+      continue;
+    }
+    const double *g   = G.data() + static_cast<size_t>(j) * d;
+    const double  aim = std::max(o.rtol / 10, Unit);
+    double        gn = c.anorm, scale = fro;
+    if (N.ConstraintBasis()) { /* only the part of A'r along the feasible directions counts, in scaled coordinates */
+      std::vector<double> y(k);
+      N.ApplyT(g, y.data(), 1, &j);
+      gn         = Norm(k, y.data());
+      scale      = 1.0;
+      c.backward = c.rnorm > 0 ? gn / std::max(c.rnorm, N.ScaledNorm() * ScaledXNorm(j)) : 0.0;
+    } else {
+      c.backward = c.rnorm == 0.0 ? 0.0 : PETSC_MAX_REAL;
+      if (xn > 0 && c.rnorm > 0) c.backward = std::min(c.backward, c.rnorm / xn / scale);
+      if (c.rnorm > 0) c.backward = std::min(c.backward, gn / c.rnorm / scale);
+      if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
+        double       value;
+        const double omega = c.rnorm / xn;
+        PetscCall(N.WaldenNorm(std::sqrt(omega * omega + Lambda(j)), g, &value));
+        c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
+      }
+    }
+    if (gn <= o.abstol)
+      c.reason = KSP_CONVERGED_ATOL;
+    else if (c.backward <= aim)
+      c.reason = KSP_CONVERGED_RTOL;
+    else if (before >= 0 && c.backward > 0.5 * before) { /* no further gain */
+      if (c.backward <= o.rtol)
+        c.reason = KSP_CONVERGED_RTOL;
+      else if (Outer >= 3)
+        c.reason = KSP_DIVERGED_BREAKDOWN;
+    }
+    if (c.reason == KSP_CONVERGED_ITERATING && (Outer >= o.refine || passes >= o.max_it))
+      c.reason = c.backward <= o.rtol ? KSP_CONVERGED_RTOL : KSP_DIVERGED_ITS;
+  }
+  /* process 0's verdict is everyone's */
+  for (PetscInt j = 0; j < q; ++j) {
+    verdict[2 * j]     = col[j].reason;
+    verdict[2 * j + 1] = col[j].backward;
+  }
+  PetscCallMPI(MPI_Bcast(verdict.data(), static_cast<int>(verdict.size()), MPI_DOUBLE, 0, comm));
+  for (PetscInt j = 0; j < q; ++j) {
+    col[j].reason   = static_cast<KSPConvergedReason>(static_cast<int>(verdict[2 * j]));
+    col[j].backward = verdict[2 * j + 1];
+  }
+  if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, col[0].backward));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* C (k x active) = N'G of the active columns */
+void Solver::Collect(const std::vector<PetscInt> &act, std::vector<double> &C) const
+{
+  std::vector<double> g(static_cast<size_t>(d) * act.size());
+  C.assign(static_cast<size_t>(k) * act.size(), 0.0);
+  for (size_t a = 0; a < act.size(); ++a)
+    std::copy(G.begin() + static_cast<size_t>(act[a]) * d, G.begin() + static_cast<size_t>(act[a] + 1) * d, g.begin() + a * d);
+  N.ApplyT(g.data(), C.data(), static_cast<PetscInt>(act.size()), act.data());
+}
+
+/* X += N Y for the active columns */
+void Solver::Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y)
+{
+  std::vector<double> x(static_cast<size_t>(d) * act.size());
+  N.Apply(Y.data(), x.data(), static_cast<PetscInt>(act.size()), act.data());
+  for (size_t a = 0; a < act.size(); ++a)
+    for (PetscInt i = 0; i < d; ++i) X[i + static_cast<size_t>(act[a]) * d] += x[a * d + i];
+}
+
+/* MP = N'(A'A + lambda) N P for the listed columns: one pass, one reduction, which also carries process 0's list of columns to stop */
+PetscErrorCode Solver::Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen,
+                               std::vector<char> &agreed)
+{
+  const PetscInt      w  = static_cast<PetscInt>(act.size());
+  const size_t        dw = static_cast<size_t>(d) * w;
+  std::vector<double> V;
+  PetscMPIInt         rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallCXX(V.resize(dw));
+  N.Apply(P, V.data(), w, act.data());
+  sum.Zero();
+  GramApply(A, V.data(), static_cast<int>(w), sum.Data());
+  if (!rank)
+    for (PetscInt a = 0; a < w; ++a) sum[dw + a] = frozen[a];
+  PetscCall(sum.Reduce(comm, false, nullptr));
+  passes++;
+  PetscCall(PetscLogFlops(4.0 * A.Entries() * w));
+  PetscCallCXX(agreed.resize(w));
+  for (PetscInt a = 0; a < w; ++a) {
+    agreed[a] = sum[dw + a] != 0.0;
+    if (Lambda(act[a]) != 0.0)
+      for (PetscInt i = 0; i < d; ++i) sum[static_cast<size_t>(a) * d + i] += Lambda(act[a]) * V[static_cast<size_t>(a) * d + i];
+  }
+  N.ApplyT(sum.Data(), MP, w, act.data());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* SPIR's inner solver: CG from y = 0 (its first step is the best multiple of c = N'A'r) */
+PetscErrorCode Solver::InnerCG(int loop)
+{
+  std::vector<PetscInt> act, all;
+  std::vector<double>   C, Y, P, MP, rho, c0, floorstep, xn, Yall, best;
+  std::vector<char>     frozen, agreed;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < q; ++j)
+    if (Active(j)) act.push_back(j);
+  all = act;
+  PetscCallCXX(Collect(act, C)); /* the residual of the normal equations at y = 0 */
+  PetscInt w = static_cast<PetscInt>(act.size());
+  PetscCallCXX(Y.assign(static_cast<size_t>(k) * w, 0.0));
+  PetscCallCXX(Yall.assign(static_cast<size_t>(k) * w, 0.0));
+  P = C;
+  std::vector<PetscInt> where(w); /* position of the column in `all` */
+  rho.resize(w), c0.resize(w), floorstep.resize(w), xn.resize(w), best.resize(w);
+  frozen.assign(w, 0);
+  for (PetscInt a = 0; a < w; ++a) {
+    where[a]                = a;
+    rho[a]                  = Dot(k, &C[static_cast<size_t>(a) * k], &C[static_cast<size_t>(a) * k]);
+    c0[a]                   = std::sqrt(rho[a]);
+    best[a]                 = c0[a];
+    const LSColumn &s       = col[act[a]];
+    const double    scaledx = ScaledXNorm(act[a]);
+    /* first loop: nothing is gained below the accuracy that a refinement step can have (2406.03468, section 3.4) */
+    floorstep[a] = loop == 0 ? 10 * Unit * (N.ScaledNorm() * scaledx + 0.04 * N.Condition() * s.rnorm) : 0.1 * Unit * N.ScaledNorm() * scaledx;
+    xn[a]        = std::max(XNorm(act[a]), c0[a] / FrobeniusNorm(act[a]));
+    if (rho[a] == 0.0) frozen[a] = 1;
+  }
+  for (int it = 0; it < InnerLimit && w > 0 && passes < o.max_it; ++it) {
+    FlaggedSum sum(static_cast<size_t>(d) * w + w);
+    PetscCallCXX(MP.resize(static_cast<size_t>(k) * w));
+    PetscCall(Product(act, P.data(), MP.data(), sum, frozen, agreed));
+    for (PetscInt a = 0; a < w; ++a) {
+      double *p = &P[static_cast<size_t>(a) * k], *mp = &MP[static_cast<size_t>(a) * k], *y = &Y[static_cast<size_t>(a) * k],
+             *c        = &C[static_cast<size_t>(a) * k];
+      const double pmp = Dot(k, p, mp);
+      if (!(pmp > 0.0) || !std::isfinite(pmp) || rho[a] == 0.0) { /* nothing more to gain, or NaN: the fresh residual judges */
+        frozen[a] = 1;
+        continue;
+      }
+      const double alpha = rho[a] / pmp;
+      for (PetscInt i = 0; i < k; ++i) {
+        y[i] += alpha * p[i];
+        c[i] -= alpha * mp[i];
+      }
+      const double step = alpha * Norm(k, p), next = Dot(k, c, c), beta = next / rho[a];
+      for (PetscInt i = 0; i < k; ++i) p[i] = c[i] + beta * p[i];
+      rho[a]           = next;
+      const double res = std::sqrt(next), aim = std::max(o.rtol / 10, Unit);
+      best[a] = std::min(best[a], res);
+      if (res <= 0.25 * aim * xn[a] * FrobeniusNorm(act[a]) || step <= floorstep[a] || res <= 0.25 * Unit * c0[a] || res > 1e3 * best[a]) frozen[a] = 1;
+    }
+    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0));
+    /* compress: the columns that process 0 had asked to stop have made their last step */
+    PetscInt to = 0;
+    for (PetscInt a = 0; a < w; ++a) {
+      if (agreed[a]) {
+        std::copy(Y.begin() + static_cast<size_t>(a) * k, Y.begin() + static_cast<size_t>(a + 1) * k, Yall.begin() + static_cast<size_t>(where[a]) * k);
+        continue;
+      }
+      if (to != a) {
+        act[to] = act[a], where[to] = where[a], rho[to] = rho[a], c0[to] = c0[a], floorstep[to] = floorstep[a], xn[to] = xn[a], frozen[to] = frozen[a],
+        best[to] = best[a];
+        for (std::vector<double> *f : {&Y, &P, &C})
+          std::copy(f->begin() + static_cast<size_t>(a) * k, f->begin() + static_cast<size_t>(a + 1) * k, f->begin() + static_cast<size_t>(to) * k);
+      }
+      ++to;
+    }
+    w = to;
+    act.resize(w), where.resize(w), rho.resize(w), c0.resize(w), floorstep.resize(w), xn.resize(w), frozen.resize(w), best.resize(w);
+    Y.resize(static_cast<size_t>(k) * w), P.resize(Y.size()), C.resize(Y.size());
+  }
+  for (PetscInt a = 0; a < w; ++a)
+    std::copy(Y.begin() + static_cast<size_t>(a) * k, Y.begin() + static_cast<size_t>(a + 1) * k, Yall.begin() + static_cast<size_t>(where[a]) * k);
+  PetscCallCXX(Accept(all, Yall));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   FOSSILS' inner solver: y_{i+1} = y_i + (1-beta)^2 (c - M y_i) + beta (y_i - y_{i-1}), beta = k/m; no inner products.
+   Diverges if the distortion of the sketch is larger than sqrt(k/m) says: the caller then turns to CG.
+*/
+PetscErrorCode Solver::InnerHeavyBall(bool *diverged)
+{
+  std::vector<PetscInt> act;
+  std::vector<double>   C, Y, Yold, M, first, last;
+  std::vector<char>     frozen, agreed;
+  double                beta = static_cast<double>(k) / N.SketchRows();
+
+  PetscFunctionBegin;
+  *diverged = false;
+  beta      = std::min(beta, 0.9);
+  for (PetscInt j = 0; j < q; ++j)
+    if (Active(j)) act.push_back(j);
+  const PetscInt w = static_cast<PetscInt>(act.size());
+  PetscCallCXX(Collect(act, C));
+  PetscCallCXX(Y.assign(C.size(), 0.0));
+  Yold = Y;
+  frozen.assign(w, 0);
+  first.assign(w, 0.0);
+  last.assign(w, 0.0);
+  PetscCallCXX(M.resize(C.size()));
+  FlaggedSum sum(static_cast<size_t>(d) * w + w);
+  bool       bad = false, badagreed = false;
+  for (int it = 0; it < InnerLimit && w > 0 && passes < o.max_it; ++it) {
+    bool done = it > 0;
+    for (PetscInt a = 0; a < w; ++a) done = done && frozen[a];
+    std::vector<char> vote(w, done || bad ? 1 : 0);
+    PetscCall(Product(act, Y.data(), M.data(), sum, vote, agreed));
+    for (PetscInt a = 0; a < w; ++a) {
+      double step = 0.0;
+      for (PetscInt i = 0; i < k; ++i) {
+        const size_t e     = static_cast<size_t>(a) * k + i;
+        const double delta = (1 - beta) * (1 - beta) * (C[e] - M[e]) + beta * (Y[e] - Yold[e]);
+        Yold[e]            = Y[e];
+        Y[e] += delta;
+        step += delta * delta;
+      }
+      step = std::sqrt(step);
+      if (it == 0) first[a] = step;
+      if (!(step <= 10 * first[a]) && it > 3) bad = true;
+      const LSColumn &s = col[act[a]];
+      frozen[a]         = step <= 0.1 * Unit * N.ScaledNorm() * ScaledXNorm(act[a]) || step <= Unit * first[a] ||
+                  (Outer == 0 && step <= 10 * Unit * 0.04 * N.Condition() * s.rnorm);
+      last[a] = step;
+    }
+    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0));
+    if (agreed[0]) {
+      badagreed = bad;
+      break;
+    }
+  }
+  int b = badagreed || bad;
+  PetscCallMPI(MPI_Bcast(&b, 1, MPI_INT, 0, comm));
+  *diverged = b != 0;
+  if (!*diverged) PetscCallCXX(Accept(act, Y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   LSQR (Paige & Saunders 1982) on min |[A; sqrt(lambda)] N y - [r; -sqrt(lambda) x]|, one reduction per step: u is kept
+   unnormalised, and its norm and A'u come in the same sum.
+*/
+PetscErrorCode Solver::InnerLSQR(const double *R)
+{
+  std::vector<PetscInt> act;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < q; ++j)
+    if (Active(j)) act.push_back(j);
+  for (PetscInt j : act) { /* one column at a time: the long vectors u are this method's memory */
+    const double        root = std::sqrt(Lambda(j));
+    std::vector<double> U, ub, c, v, wv, y, x;
+    PetscCallCXX(U.assign(R + static_cast<size_t>(j) * A.nrows, R + static_cast<size_t>(j + 1) * A.nrows));
+    PetscCallCXX(ub.resize(d)); /* the part of u along sqrt(lambda) I, replicated */
+    for (PetscInt i = 0; i < d; ++i) ub[i] = -root * X[i + static_cast<size_t>(j) * d];
+    PetscCallCXX(c.resize(k));
+    PetscCallCXX(y.assign(k, 0.0));
+    PetscCallCXX(x.resize(d));
+    double beta = col[j].rnorm, alpha, rhobar, phibar;
+    if (beta == 0.0) continue;
+    N.ApplyT(G.data() + static_cast<size_t>(j) * d, c.data(), 1, &j); /* N'A'u beta */
+    for (double &e : c) e /= beta;
+    alpha = Norm(k, c.data());
+    if (alpha == 0.0) continue;
+    v = c;
+    for (double &e : v) e /= alpha;
+    wv                     = v;
+    rhobar                 = alpha;
+    phibar                 = beta;
+    const double floorstep = Unit * (N.ScaledNorm() * ScaledXNorm(j) * (Outer ? 0.1 : 10) + (Outer ? 0 : 0.4 * N.Condition() * col[j].rnorm)),
+                 start     = alpha * beta;
+    bool stop = false, agreed = false;
+    for (int it = 0; it < InnerLimit && passes < o.max_it && !agreed; ++it) {
+      FlaggedSum sum(d + 1);
+      N.Apply(v.data(), x.data(), 1, &j);
+      const double f = alpha / beta; /* U holds beta u */
+      BidiagonalPass(A, x.data(), &f, 1, U.data(), sum.Data(), &sum[d]);
+      PetscCall(sum.Reduce(comm, false, nullptr, stop, &agreed));
+      passes++;
+      PetscCall(PetscLogFlops(4.0 * A.Entries()));
+      if (root != 0.0)
+        for (PetscInt i = 0; i < d; ++i) {
+          ub[i] = root * x[i] - f * ub[i];
+          sum[d] += ub[i] * ub[i];
+          sum[i] += root * ub[i];
+        }
+      beta = std::sqrt(sum[d]);
+      if (beta == 0.0 || !std::isfinite(beta)) break;
+      N.ApplyT(sum.Data(), c.data(), 1, &j);
+      for (PetscInt i = 0; i < k; ++i) c[i] = c[i] / beta - beta * v[i];
+      alpha            = Norm(k, c.data());
+      const double rho = std::hypot(rhobar, beta), cs = rhobar / rho, sn = beta / rho, theta = sn * alpha, phi = cs * phibar;
+      rhobar = -cs * alpha;
+      phibar *= sn;
+      for (PetscInt i = 0; i < k; ++i) y[i] += phi / rho * wv[i];
+      const double step = std::fabs(phi / rho) * Norm(k, wv.data());
+      if (alpha == 0.0) break;
+      for (PetscInt i = 0; i < k; ++i) {
+        v[i]  = c[i] / alpha;
+        wv[i] = v[i] - theta / rho * wv[i];
+      }
+      const double res = std::fabs(phibar * alpha * cs);
+      stop             = step <= floorstep || res <= 0.25 * std::max(o.rtol / 10, Unit) * XNorm(j) * FrobeniusNorm(j) || res <= Unit * start;
+      if (o.monitor) PetscCall(o.monitor(passes, phibar, -1.0));
+    }
+    PetscCallCXX(Accept({j}, y));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* R is A's own factor: the preconditioned matrix is orthonormal and y = N'A'r solves the problem to rounding */
+PetscErrorCode Solver::Direct()
+{
+  std::vector<PetscInt> act;
+  std::vector<double>   C;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < q; ++j)
+    if (Active(j)) act.push_back(j);
+  PetscCallCXX(Collect(act, C));
+  PetscCallCXX(Accept(act, C));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const LSSolveOptions &o, const double *B, PetscInt ldb, PetscInt q,
+                       double *X, std::vector<LSColumn> &col, PetscInt *passes)
+{
+  const PetscInt      d = A.ncols;
+  std::vector<double> R;
+  bool                atzero = !o.haveguess, heavyball = o.inner == KSP_SKETCH_HEAVYBALL && !N.Exact();
+
+  PetscFunctionBegin;
+  PetscCallCXX(col.assign(q, LSColumn()));
+  *passes = 0;
+  if (atzero) std::fill(X, X + static_cast<size_t>(d) * q, 0.0);
+  Solver s(comm, A, N, o, q, X, col, passes);
+  if (!N.Exact() && atzero) {
+    /* the sketch-and-solve start: without it the method is not even forward stable (Meier et al. 2023) */
+    std::vector<double> Y, rho2;
+    bool                finite;
+    PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
+    PetscCallCXX(rho2.resize(q));
+    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+    for (PetscInt j = 0; j < q; ++j) col[j].rho2 = rho2[j];
+    if (finite) PetscCallCXX(N.Apply(Y.data(), X, q));
+    atzero = false;
+  }
+  if (o.inner == KSP_SKETCH_LSQR && !N.Exact()) PetscCallCXX(R.resize(static_cast<size_t>(A.nrows) * q));
+  for (s.Outer = 0;; s.Outer++) {
+    PetscCall(s.Residuals(B, ldb, R.empty() ? nullptr : R.data(), atzero));
+    atzero = false;
+    PetscCall(s.Judge());
+    bool any = false;
+    for (PetscInt j = 0; j < q; ++j) any = any || s.Active(j);
+    if (!any) break;
+    if (N.Exact())
+      PetscCall(s.Direct());
+    else if (heavyball) {
+      bool diverged;
+      PetscCall(s.InnerHeavyBall(&diverged));
+      if (diverged) {
+        PetscCall(PetscInfo(sketch, "Heavy ball diverges: the distortion of the sketch is larger than its sizes say; conjugate gradients instead\n"));
+        heavyball = false;
+        PetscCall(s.InnerCG(s.Outer));
+      }
+    } else if (o.inner == KSP_SKETCH_LSQR)
+      PetscCall(s.InnerLSQR(R.data()));
+    else
+      PetscCall(s.InnerCG(s.Outer));
+  }
+  /* of all solutions of a rank-deficient problem the one of minimum norm */
+  if (o.ridge.empty() || *std::max_element(o.ridge.begin(), o.ridge.end()) == 0.0) PetscCallCXX(N.RemoveNullSpace(X, q));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
+                                std::vector<LSColumn> &col)
+{
+  std::vector<double> Y, rho2;
+  bool                finite;
+
+  PetscFunctionBegin;
+  PetscCallCXX(col.assign(q, LSColumn()));
+  PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
+  PetscCallCXX(rho2.resize(q));
+  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+  /* a NaN in b need not show in S b if S skips its row, so b is looked at itself */
+  bool bad = !finite;
+  for (PetscInt j = 0; j < q; ++j)
+    for (PetscInt i = 0; i < A.nrows; ++i) bad = bad || !std::isfinite(B[i + static_cast<size_t>(j) * ldb]);
+  PetscCall(AgreeAny(comm, bad, &bad));
+  if (!bad) {
+    PetscCallCXX(N.Apply(Y.data(), X, q));
+    PetscCallCXX(N.RemoveNullSpace(X, q));
+  } else
+    std::fill(X, X + static_cast<size_t>(A.ncols) * q, 0.0);
+  for (PetscInt j = 0; j < q; ++j) {
+    col[j].rho2   = rho2[j];
+    col[j].rnorm  = std::sqrt(rho2[j]);
+    col[j].reason = bad ? KSP_DIVERGED_NANORINF : KSP_CONVERGED_ITS;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   x = At z with At'At z = b, by conjugate gradients preconditioned with N (At N well conditioned): N'At'At N y = N'r, x += At N y,
+   refined with fresh residuals r = b - At'x. Judged by the normwise backward error |r| / (|A|_F |x| + |b|) (Rigal & Gaches 1967);
+   the minimum-norm property holds because x is in the range of At by construction.
+   For rank-deficient A the projected residual N'r decides, and x is the minimum-norm least-squares solution.
+*/
+PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, const LSSolveOptions &o, const double *b, PetscInt q, double *x,
+                             std::vector<LSColumn> &col, PetscInt *passes)
+{
+  const PetscInt      d = At.ncols, k = N.Rank(), nl = At.nrows;
+  std::vector<double> z, dx, r, y, c, p, mp, v;
+
+  PetscFunctionBegin;
+  PetscCallCXX(col.assign(q, LSColumn()));
+  *passes = 0;
+  PetscCallCXX(z.resize(d));
+  PetscCallCXX(dx.resize(nl));
+  PetscCallCXX(v.resize(d));
+  PetscCallCXX(mp.resize(k));
+  for (PetscInt j = 0; j < q; ++j) {
+    LSColumn     &s      = col[j];
+    double       *xj     = x + static_cast<size_t>(j) * nl;
+    const double *bj     = b + static_cast<size_t>(j) * d;
+    const double  bn     = Norm(d, bj);
+    double        before = PETSC_MAX_REAL;
+    std::fill(xj, xj + nl, 0.0);
+    for (PetscInt outer = 0; s.reason == KSP_CONVERGED_ITERATING; ++outer) {
+      /* r = b - At'x and |x|, one pass */
+      FlaggedSum sum(d + 1);
+      double     xx = 0.0;
+      ResidualPass(At, xj, std::max<PetscInt>(nl, 1), nullptr, 1, nullptr, sum.Data(), &xx);
+      sum[d] = xx;
+      PetscCall(sum.Reduce(comm, false, nullptr));
+      ++*passes;
+      r.assign(bj, bj + d);
+      for (PetscInt i = 0; i < d; ++i) r[i] -= sum[i];
+      const double xn = std::sqrt(sum[d]), rn = Norm(d, r.data());
+      PetscCallCXX(c.resize(k));
+      N.ApplyT(r.data(), c.data(), 1);
+      const double cn = Norm(k, c.data());
+      s.rnorm         = rn;
+      s.anorm         = cn;
+      /* full rank: residual small. Deficient: its part in the range of A, measured as |N'r| against |x| */
+      double be = bn == 0.0 && xn == 0.0 ? 0.0 : rn / (N.NormF() * xn + bn);
+      if (k < d && xn > 0) be = std::min(be, cn / xn / std::max(1.0, N.Condition()));
+      if (!std::isfinite(rn) || !std::isfinite(xn))
+        s.reason = KSP_DIVERGED_NANORINF;
+      else if (bn == 0.0)
+        s.reason = KSP_CONVERGED_ATOL;
+      else if (outer > 0 && be <= std::max(o.rtol / 10, Unit))
+        s.reason = KSP_CONVERGED_RTOL;
+      else if (outer > 0 && be > 0.5 * before)
+        s.reason = be <= o.rtol ? KSP_CONVERGED_RTOL : (outer > 3 ? KSP_DIVERGED_BREAKDOWN : KSP_CONVERGED_ITERATING);
+      if (s.reason == KSP_CONVERGED_ITERATING && (outer > o.refine || *passes >= o.max_it)) s.reason = be <= o.rtol ? KSP_CONVERGED_RTOL : KSP_DIVERGED_ITS;
+      s.backward = before = be;
+      int verdict         = s.reason;
+      PetscCallMPI(MPI_Bcast(&verdict, 1, MPI_INT, 0, comm));
+      s.reason = static_cast<KSPConvergedReason>(verdict);
+      if (o.monitor) PetscCall(o.monitor(*passes, rn, be));
+      if (s.reason != KSP_CONVERGED_ITERATING) break;
+      y.assign(k, 0.0);
+      if (N.Exact())
+        y = c;
+      else {
+        p                  = c;
+        double       rho   = Dot(k, c.data(), c.data());
+        const double start = std::sqrt(rho);
+        bool         stop = false, agreed = false;
+        for (int it = 0; it < InnerLimit && *passes < o.max_it && !agreed; ++it) {
+          FlaggedSum g(d);
+          N.Apply(p.data(), v.data(), 1);
+          GramApply(At, v.data(), 1, g.Data());
+          PetscCall(g.Reduce(comm, false, nullptr, stop, &agreed));
+          ++*passes;
+          N.ApplyT(g.Data(), mp.data(), 1);
+          const double pmp = Dot(k, p.data(), mp.data());
+          if (!(pmp > 0.0)) {
+            stop = true;
+            continue;
+          }
+          const double alpha = rho / pmp;
+          for (PetscInt i = 0; i < k; ++i) {
+            y[i] += alpha * p[i];
+            c[i] -= alpha * mp[i];
+          }
+          const double next = Dot(k, c.data(), c.data());
+          for (PetscInt i = 0; i < k; ++i) p[i] = c[i] + next / rho * p[i];
+          rho  = next;
+          stop = std::sqrt(rho) <= Unit * start;
+          if (o.monitor) PetscCall(o.monitor(*passes, rn, -1.0));
+        }
+      }
+      N.Apply(y.data(), z.data(), 1);
+      MultiplyPass(At, z.data(), 1, dx.data());
+      for (PetscInt i = 0; i < nl; ++i) xj[i] += dx[i];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double *bound)
+{
+  const PetscInt      k = N.Rank(), d = A.ncols;
+  std::vector<double> Q, diag, off, v, w, x;
+
+  PetscFunctionBegin;
+  *bound = 0.0;
+  if (!k) PetscFunctionReturn(PETSC_SUCCESS);
+  /* P(relative error of the largest Ritz value > eps) <= 1.648 sqrt(k) exp(-sqrt(eps)(2 j - 1)); twice, for both ends: eps = 0.05 */
+  const double eps   = 0.05;
+  const int    steps = static_cast<int>(std::ceil(0.5 * (1 + std::log(2 * 1.648 * std::sqrt(static_cast<double>(k)) / delta) / std::sqrt(eps))));
+  RandomStream stream(seed, Purpose::Certificate);
+  PetscCallCXX(v.resize(k));
+  PetscCallCXX(w.resize(k));
+  PetscCallCXX(x.resize(d));
+  for (PetscInt i = 0; i < k; ++i) v[i] = stream.Normal(i);
+  double nv = Norm(k, v.data());
+  for (double &e : v) e /= nv;
+  for (int j = 0; j < std::min<PetscInt>(steps, k); ++j) {
+    FlaggedSum g(d);
+    PetscCallCXX(Q.insert(Q.end(), v.begin(), v.end()));
+    N.Apply(v.data(), x.data(), 1);
+    GramApply(A, x.data(), 1, g.Data());
+    PetscCall(g.Reduce(comm, false, nullptr));
+    if (ridge != 0.0)
+      for (PetscInt i = 0; i < d; ++i) g[i] += ridge * x[i];
+    N.ApplyT(g.Data(), w.data(), 1);
+    diag.push_back(Dot(k, v.data(), w.data()));
+    for (int pass = 0; pass < 2; ++pass) /* full reorthogonalisation, against all Lanczos vectors */
+      for (int l = 0; l <= j; ++l) {
+        const double f = Dot(k, &Q[static_cast<size_t>(l) * k], w.data());
+        for (PetscInt i = 0; i < k; ++i) w[i] -= f * Q[static_cast<size_t>(l) * k + i];
+      }
+    const double beta = Norm(k, w.data());
+    if (j + 1 == std::min<PetscInt>(steps, k) || beta <= 1e-12 * std::fabs(diag[0])) break;
+    off.push_back(beta);
+    for (PetscInt i = 0; i < k; ++i) v[i] = w[i] / beta;
+  }
+  PetscBLASInt n = static_cast<PetscBLASInt>(diag.size()), info = 0, ld = 1;
+  off.resize(diag.size());
+  std::vector<double> work(2 * diag.size() + 2);
+  LAPACKsteqr_("N", &n, diag.data(), off.data(), nullptr, &ld, work.data(), &info);
+  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dsteqr: info %d", (int)info);
+  const bool complete = static_cast<PetscInt>(diag.size()) >= k;
+  /* the Ritz value at the top underestimates by at most eps; then the same of top*I - M, positive semidefinite */
+  const double top = complete ? diag.back() : diag.back() / (1 - eps);
+  *bound           = complete ? diag.front() : top - (top - diag.front()) / (1 - eps);
+  PetscCallMPI(MPI_Bcast(bound, 1, MPI_DOUBLE, 0, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+namespace {
+/* Regularised incomplete beta function by its continued fraction (Lentz); DLMF 8.17.22 */
+double IncompleteBeta(double a, double b, double x)
+{
+  if (x <= 0) return 0;
+  if (x >= 1) return 1;
+  if (x > (a + 1) / (a + b + 2)) return 1 - IncompleteBeta(b, a, 1 - x);
+  const double tiny = 1e-300, front = std::exp(std::lgamma(a + b) - std::lgamma(a) - std::lgamma(b) + a * std::log(x) + b * std::log1p(-x)) / a;
+  double       f = 1, c = 1, dd = 0;
+  for (int i = 0; i < 1000; ++i) {
+    const int m = i / 2;
+    double nu = i == 0 ? 1.0 : (i % 2 == 0 ? m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)) : -(a + m) * (a + b + m) * x / ((a + 2 * m) * (a + 2 * m + 1)));
+    dd        = 1 + nu * dd;
+    if (std::fabs(dd) < tiny) dd = tiny;
+    dd = 1 / dd;
+    c  = 1 + nu / c;
+    if (std::fabs(c) < tiny) c = tiny;
+    f *= c * dd;
+    if (std::fabs(1 - c * dd) < 1e-15) break;
+  }
+  return front * (f - 1);
+}
+} // namespace
+
+double StudentQuantile(double tail, double nu)
+{
+  /* upper tail probability: P(T > t) = I_{nu/(nu+t^2)}(nu/2, 1/2) / 2 */
+  double lo = 0, hi = 1;
+  auto   upper = [&](double t) { return 0.5 * IncompleteBeta(nu / 2, 0.5, nu / (nu + t * t)); };
+  if (tail >= 0.5) return 0;
+  while (upper(hi) > tail && hi < 1e150) hi *= 2;
+  for (int i = 0; i < 200 && hi - lo > 1e-15 * hi; ++i) {
+    const double mid              = 0.5 * (lo + hi);
+    (upper(mid) > tail ? lo : hi) = mid;
+  }
+  return hi;
+}
+
+} // namespace skean

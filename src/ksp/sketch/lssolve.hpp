@@ -1,0 +1,54 @@
+/*
+   Sketched least squares, without PETSc's solver classes: min |A x - b|^2 + lambda |x|^2 for several right-hand sides at once.
+   The preconditioner N (A N well conditioned) comes from LSPrecond.
+*/
+#pragma once
+
+#include <skean/private/lsprecond.hpp>
+#include <functional>
+#include <vector>
+
+namespace skean {
+
+struct LSSolveOptions {
+  double              rtol      = 0; /* accepted backward error relative to |A|_F */
+  PetscInt            max_it    = 1000;
+  PetscInt            refine    = 6; /* refinement loops */
+  double              abstol    = 0; /* accepted |A'r| */
+  KSPSketchInner      inner     = KSP_SKETCH_CG;
+  PetscBool           haveguess = PETSC_FALSE;
+  std::vector<double> ridge; /* lambda per column; empty: none */
+  /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass) */
+  std::function<PetscErrorCode(PetscInt, double, double)> monitor;
+};
+
+struct LSColumn {
+  KSPConvergedReason reason = KSP_CONVERGED_ITERATING;
+  double             rnorm = 0, anorm = 0, backward = -1; /* |b - A x|, |A'r|, backward error estimate / |A|_F */
+  double             rho2 = 0;                            /* |S(b - A x)|^2 of the sketch-and-solve start */
+};
+
+/*
+   Collective. B: this process's rows of the right-hand sides (nrows x q, leading dimension ldb). X: d x q, replicated; the start if
+   options.haveguess. One reduction of d q numbers per pass.
+*/
+PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const LSSolveOptions &options, const double *B, PetscInt ldb,
+                       PetscInt q, double *X, std::vector<LSColumn> &columns, PetscInt *passes);
+/* The solution of the sketched problem: one pass over A (already made by LSPrecond) and one over b */
+PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
+                                std::vector<LSColumn> &columns);
+/*
+   Minimum-norm solution of an underdetermined system: At = A' is tall (rows distributed), N its preconditioner, b (columns of At
+   many numbers) replicated, x this process's rows.
+*/
+PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, const LSSolveOptions &options, const double *b, PetscInt q, double *x,
+                             std::vector<LSColumn> &columns, PetscInt *passes);
+/*
+   A lower bound on the smallest eigenvalue of (A N)'(A N) that fails with probability at most delta, whatever N is: Lanczos from a
+   random start (Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992, theorem 4.2).
+*/
+PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double *bound);
+/* Quantile of Student's t distribution with nu degrees of freedom: P(T <= t) = 1 - tail */
+double StudentQuantile(double tail, double nu);
+
+} // namespace skean
