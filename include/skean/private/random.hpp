@@ -52,21 +52,21 @@ public:
     return r123::Philox4x32()(c, key);
   }
   /* Uniform on [0,1) with 53 bits; two of them per block */
-  static double Uniform(std::uint32_t lo, std::uint32_t hi) noexcept
+  static double ToUniform(std::uint32_t lo, std::uint32_t hi) noexcept
   {
     return static_cast<double>(((static_cast<std::uint64_t>(hi) << 32) | lo) >> 11) * 0x1p-53;
   }
   double Uniform(std::uint64_t index, std::uint64_t k = 0) const noexcept
   {
     const Block b = Bits(index, k);
-    return Uniform(b[0], b[1]);
+    return ToUniform(b[0], b[1]);
   }
   /* Two independent N(0,1) at (index, k), by Box and Muller */
   void Normals(std::uint64_t index, std::uint64_t k, double *z0, double *z1) const noexcept
   {
     const Block  b = Bits(index, k);
-    const double u = 1.0 - Uniform(b[0], b[1]); /* in (0,1] */
-    const double v = Uniform(b[2], b[3]);
+    const double u = 1.0 - ToUniform(b[0], b[1]); /* in (0,1] */
+    const double v = ToUniform(b[2], b[3]);
     const double r = std::sqrt(-2.0 * std::log(u)), t = 6.283185307179586476925286766559 * v;
     *z0 = r * std::cos(t);
     *z1 = r * std::sin(t);

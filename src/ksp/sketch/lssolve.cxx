@@ -67,7 +67,7 @@ private:
   void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
   double         XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
   double         ScaledXNorm(PetscInt j) const;
-  double         FrobeniusNorm(PetscInt j) const { return std::sqrt(N.NormF() * N.NormF() + Lambda(j) * d); }
+  double         FrobeniusNorm(PetscInt j) const { return std::hypot(N.NormF(), std::sqrt(Lambda(j) * d)); }
   MPI_Comm       comm;
   const RowView &A;
   LSPrecond     &N;

@@ -14,7 +14,7 @@ struct LSSolveOptions {
   double              rtol      = 0; /* accepted backward error relative to |A|_F */
   PetscInt            max_it    = 1000;
   PetscInt            refine    = 6; /* refinement loops */
-  double              abstol    = 0; /* accepted |A'r| */
+  double              abstol    = 0; /* accepted |b - A x| */
   KSPSketchInner      inner     = KSP_SKETCH_CG;
   PetscBool           haveguess = PETSC_FALSE;
   std::vector<double> ridge; /* lambda per column; empty: none */

@@ -10,6 +10,7 @@
 #include <skean/private/lsprecond.hpp>
 #include <skean/private/reduce.hpp>
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 namespace {
@@ -64,13 +65,6 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)pc), block.View(), s->sketch, o, 0, NULL));
   PetscCall(block.Restore());
   PetscCall(PetscObjectStateGet((PetscObject)s->A, &s->state));
-  if (s->N.Failed()) {
-    PetscCall(PCSetFailedReason(pc, PC_FACTOR_OTHER));
-    PetscCall(PetscInfo(pc, "NaN or Inf in the matrix\n"));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscCall(PCSetFailedReason(pc, PC_NOERROR));
-  PetscCall(s->N.SetRidge(s->ridge));
   PetscCallMPI(MPI_Comm_size(PetscObjectComm((PetscObject)pc), &size));
   PetscCall(MatGetOwnershipRangesColumn(s->A, &ranges));
   PetscCallCXX(s->counts.resize(size));
@@ -79,6 +73,13 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
     s->first[p]  = (int)ranges[p];
     s->counts[p] = (int)(ranges[p + 1] - ranges[p]);
   }
+  if (s->N.Failed()) {
+    PetscCall(PCSetFailedReason(pc, PC_FACTOR_OTHER));
+    PetscCall(PetscInfo(pc, "NaN or Inf in the matrix\n"));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PCSetFailedReason(pc, PC_NOERROR));
+  PetscCall(s->N.SetRidge(s->ridge));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -133,9 +134,14 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
   std::vector<double> all, half, out;
 
   PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  const PetscInt nl = s->counts[rank];
+  if (s->N.Failed()) { /* the set-up's failure becomes the solver's reason through the next norm */
+    for (PetscInt j = 0; j < q; j++) std::fill(y + j * (size_t)ldy, y + j * (size_t)ldy + nl, std::numeric_limits<double>::quiet_NaN());
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCheck(part == BOTH || k == d, comm, PETSC_ERR_SUP,
              "PC type sketch has no symmetric halves for a rank-deficient matrix (rank %" PetscInt_FMT " of %" PetscInt_FMT ")", k, d);
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallCXX(all.resize((size_t)d * q));
   PetscCallCXX(half.resize((size_t)PetscMax(d, k) * q));
   PetscCallCXX(out.resize((size_t)d * q));

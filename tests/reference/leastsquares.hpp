@@ -1,0 +1,30 @@
+/* Sequential dense least squares by LAPACK, for the tests of KSP and PC type sketch */
+#pragma once
+
+#include <petscblaslapack.h>
+#include <vector>
+
+namespace reference {
+/* min |A x - b|, minimum norm, by the singular value decomposition (dgelss); A is n x d column major */
+inline std::vector<double> LeastSquares(int n, int d, std::vector<double> A, std::vector<double> b, double rcond = 1e-12, int *rank = nullptr)
+{
+  PetscBLASInt        m = n, k = d, one = 1, ldb = n > d ? n : d, lwork = 64 * (n + d) + 5 * d, info, r;
+  std::vector<double> s(n < d ? n : d), work(lwork);
+  b.resize(ldb);
+  LAPACKgelss_(&m, &k, &one, A.data(), &m, b.data(), &ldb, s.data(), &rcond, &r, work.data(), &lwork, &info);
+  if (rank) *rank = r;
+  b.resize(d);
+  return b;
+}
+/* min |A x - b|^2 + lambda |x|^2 */
+inline std::vector<double> Ridge(int n, int d, const std::vector<double> &A, const std::vector<double> &b, double lambda)
+{
+  std::vector<double> B(static_cast<size_t>(n + d) * d, 0.0), c(n + d, 0.0);
+  for (int j = 0; j < d; ++j) {
+    for (int i = 0; i < n; ++i) B[i + static_cast<size_t>(j) * (n + d)] = A[i + static_cast<size_t>(j) * n];
+    B[n + j + static_cast<size_t>(j) * (n + d)] = std::sqrt(lambda);
+  }
+  for (int i = 0; i < n; ++i) c[i] = b[i];
+  return LeastSquares(n + d, d, B, c, 1e-15);
+}
+} // namespace reference
