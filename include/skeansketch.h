@@ -75,8 +75,12 @@ SKEAN_EXTERN PetscErrorCode SkeanSketchSetOptionsPrefix(SkeanSketch sketch, cons
 SKEAN_EXTERN PetscErrorCode SkeanSketchAppendOptionsPrefix(SkeanSketch sketch, const char prefix[]);
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetOptionsPrefix(SkeanSketch sketch, const char *prefix[]);
 SKEAN_EXTERN PetscErrorCode SkeanSketchSetFromOptions(SkeanSketch sketch);
-/* m: rows of S, n: columns of S (rows of what it is applied to); PETSC_DETERMINE for m lets -sketch_rows or the user's factor decide at SetUp */
+/* m: rows of S, n: columns of S (rows of what it is applied to); PETSC_DETERMINE for m lets -sketch_rows or the factor decide */
 SKEAN_EXTERN PetscErrorCode SkeanSketchSetSizes(SkeanSketch sketch, PetscInt m, PetscInt n);
+/* n = rows of A; m = min(ceil(factor * columns of A), n) unless m was given */
+SKEAN_EXTERN PetscErrorCode SkeanSketchSetSizesFromMat(SkeanSketch sketch, Mat A);
+SKEAN_EXTERN PetscErrorCode SkeanSketchSetFactor(SkeanSketch sketch, PetscReal factor);
+SKEAN_EXTERN PetscErrorCode SkeanSketchGetFactor(SkeanSketch sketch, PetscReal *factor);
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetSizes(SkeanSketch sketch, PetscInt *m, PetscInt *n);
 SKEAN_EXTERN PetscErrorCode SkeanSketchSetSeed(SkeanSketch sketch, SkeanSeed seed);
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetSeed(SkeanSketch sketch, SkeanSeed *seed);
@@ -89,11 +93,14 @@ SKEAN_EXTERN PetscErrorCode SkeanSketchSetBlockSize(SkeanSketch sketch, PetscInt
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetBlockSize(SkeanSketch sketch, PetscInt *bs);
 SKEAN_EXTERN PetscErrorCode SkeanSketchSetPermute(SkeanSketch sketch, PetscBool permute);
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetPermute(SkeanSketch sketch, PetscBool *permute);
+/* tensor types: the columns of A are all products of columns of the factors (PETSC_TRUE), or of equal columns (PETSC_FALSE, the default) */
+SKEAN_EXTERN PetscErrorCode SkeanSketchSetKronecker(SkeanSketch sketch, PetscBool kronecker);
+SKEAN_EXTERN PetscErrorCode SkeanSketchGetKronecker(SkeanSketch sketch, PetscBool *kronecker);
 SKEAN_EXTERN PetscErrorCode SkeanSketchSetUp(SkeanSketch sketch);
 /* SA is m x d, column major with leading dimension m, allocated by the caller, the same on every process */
 SKEAN_EXTERN PetscErrorCode SkeanSketchApply(SkeanSketch sketch, Mat A, PetscScalar SA[]);
 SKEAN_EXTERN PetscErrorCode SkeanSketchApplyVec(SkeanSketch sketch, Vec b, PetscScalar Sb[]);
-/* factors of rows that are tensor products: A = the row-wise Khatri-Rao (or Kronecker) product of the given sequential dense factors */
+/* A = the Khatri-Rao (or Kronecker) product of the given sequential dense factors, never formed; SA as for SkeanSketchApply() */
 SKEAN_EXTERN PetscErrorCode SkeanSketchApplyTensor(SkeanSketch sketch, PetscInt nfactors, Mat factors[], PetscScalar SA[]);
 SKEAN_EXTERN PetscErrorCode SkeanSketchGetGuarantee(SkeanSketch sketch, SkeanSketchGuarantee *guarantee);
 SKEAN_EXTERN PetscErrorCode SkeanSketchView(SkeanSketch sketch, PetscViewer viewer);

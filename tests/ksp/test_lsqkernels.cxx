@@ -144,11 +144,13 @@ TEST(TSQR, MatchesNormalEquations)
   }
 }
 
-/* Tabulated quantiles of Student's t */
+/* Student's t has closed quantiles for one and two degrees of freedom, and tends to the normal distribution */
 TEST(Student, KnownQuantiles)
 {
-  EXPECT_NEAR(skean::StudentQuantile(0.025, 1), 12.706204736432095, 1e-10);
-  EXPECT_NEAR(skean::StudentQuantile(0.025, 10), 2.2281388519649385, 1e-12);
-  EXPECT_NEAR(skean::StudentQuantile(0.005, 30), 2.7499956535676300, 1e-11);
+  for (double p : {0.25, 0.025, 1e-4, 1e-8}) {
+    EXPECT_NEAR(skean::StudentQuantile(p, 1) * std::tan(3.14159265358979323846 * p), 1.0, 1e-11);
+    EXPECT_NEAR(skean::StudentQuantile(p, 2) * std::sqrt(2 * p * (1 - p)) / (1 - 2 * p), 1.0, 1e-11);
+  }
+  EXPECT_NEAR(skean::StudentQuantile(0.025, 1e8), 1.959963984540054, 1e-6);
   EXPECT_NEAR(skean::StudentQuantile(0.5, 7), 0.0, 1e-15);
 }

@@ -25,6 +25,7 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
 // clang-format off
 #define SKEAN_PACKAGES(X) \
   X(Sys)                  \
+  X(Sketch)               \
   X(KSP)                  \
   X(PC)
 // clang-format on

@@ -92,7 +92,7 @@ PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool do
   PetscCall(sum.Reduce(comm, false, nullptr));
   double factor = 1.0;
   for (PetscInt j = 0; j < d; ++j)
-    if (!std::isfinite(sum[j]) || (sum[j] != 0.0 && sum[j] < 1e-280)) odd = true;
+    if (!std::isfinite(sum[j]) || sum[j] < 1e-280) odd = true;
   if (odd) { /* NaN or Inf in A, or only numbers whose squares overflow? */
     bool   finite;
     double big = LargestEntry(A, &finite), mine[2] = {finite ? 0.0 : 1.0, big}, all[2];
@@ -101,7 +101,7 @@ PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool do
       failed = true;
       PetscFunctionReturn(PETSC_SUCCESS);
     }
-    factor = all[1];
+    factor = all[1] > 0 ? all[1] : 1.0; /* zero columns only: nothing to rescale */
     sum.Zero();
     auto add = [&](PetscInt j, double v) { sum[j] += (v / factor) * (v / factor); };
     if (A.IsDense()) {

@@ -156,7 +156,7 @@ PetscErrorCode Solver::Judge()
         c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
       }
     }
-    if (gn <= o.abstol)
+    if (c.rnorm <= o.abstol)
       c.reason = KSP_CONVERGED_ATOL;
     else if (c.backward <= aim)
       c.reason = KSP_CONVERGED_RTOL;

@@ -292,7 +292,7 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
   const PetscInt       d = A.ncols, k = s->N.Rank();
   MPI_Comm             comm = PetscObjectComm((PetscObject)ksp);
   std::vector<double>  norms, c;
-  SkeanSketchGuarantee guarantee;
+  SkeanSketchGuarantee guarantee = SKEAN_SKETCH_GUARANTEE_NONE;
   SkeanSketchType      type;
   const double         u = DBL_EPSILON / 2;
 
@@ -301,7 +301,8 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
   PetscCheck(k == s->N.FreeColumns(), comm, PETSC_ERR_SUP,
              "Error bounds are not available for a numerically rank-deficient problem (rank %" PetscInt_FMT " of %" PetscInt_FMT ")", k, s->N.FreeColumns());
   PetscCall(PetscLogEventBegin(KSP_SketchBounds, ksp, 0, 0, 0));
-  PetscCall(SkeanSketchGetGuarantee(s->sketch, &guarantee));
+  /* a direct method never drew the sketch */
+  if (s->N.Method() == KSP_SKETCH_ITERATIVE) PetscCall(SkeanSketchGetGuarantee(s->sketch, &guarantee));
   PetscCall(SkeanSketchGetType(s->sketch, &type));
   PetscCallCXX(norms.resize(d));
   PetscCallCXX(s->N.RowNorms(norms.data()));
