@@ -255,6 +255,7 @@ struct ParallelFile {
     H5Pset_fapl_mpio(fapl, o.comm, MPI_INFO_NULL);
     H5Pset_all_coll_metadata_ops(fapl, true);
   #endif
+    H5Pset_fclose_degree(fapl, H5F_CLOSE_STRONG); /* what a damaged file left open goes with it */
     file.id = H5Fopen(o.path.c_str(), H5F_ACC_RDONLY, fapl);
   }
 };

@@ -1,5 +1,6 @@
 /* What is written can be read back, carries where it came from, and is never half there */
 #include "iotest.hpp"
+#include <cstdlib>
 #include <sys/stat.h>
 #include <limits>
 
@@ -424,5 +425,41 @@ TEST(Hdf5, Damaged)
   MPI_Barrier(PETSC_COMM_WORLD);
   EXPECT_TEXT(Fails(Make("d2.h5", bytes.substr(0, bytes.size() - 100))), "HDF5 cannot open it: damaged or truncated");
   EXPECT_TEXT(Fails(Make("d3.h5", bytes.substr(0, 100))), "HDF5 cannot open it");
+}
+#endif
+
+#if defined(SKEAN_HAVE_HDF5)
+/* HDF5 itself meets the damage here: an error or a success, but no crash and no hang; the header and the attributes are in the first
+   kilobytes */
+TEST(Hdf5, FlippedBits)
+{
+  Mat               A    = Sparse(6, 5);
+  const std::string path = skeantest::ScratchDir() + "/flip.h5", bad = skeantest::ScratchDir() + "/flipped.h5";
+  ASSERT_PETSC(SkeanMatWriteFile(A, path.c_str()));
+  MatDestroy(&A);
+  std::ifstream f(path, std::ios::binary);
+  std::string   bytes((std::istreambuf_iterator<char>(f)), std::istreambuf_iterator<char>());
+  f.close();
+  const char       *more = std::getenv("SKEAN_FLIPS");
+  const std::size_t step = more ? static_cast<std::size_t>(std::atoi(more)) : 97 * static_cast<std::size_t>(skeantest::Size() * skeantest::Size());
+  int               good = 0, wrong = 0;
+  for (std::size_t at = 0; at < bytes.size(); at += step) {
+    std::string b = bytes;
+    b[at]         = static_cast<char>(b[at] ^ (1 << ((at / step) % 8)));
+    Make("flipped.h5", b);
+    Mat                  B = nullptr;
+    std::string          m;
+    const PetscErrorCode e = skeantest::ErrorOf([&] { return SkeanMatLoadFile(PETSC_COMM_WORLD, bad.c_str(), NULL, &B); }, &m);
+    if (e) {
+      ++wrong;
+      EXPECT_TEXT(m, "flipped.h5: ");
+    } else {
+      ++good;
+      MatDestroy(&B);
+    }
+    MPI_Barrier(PETSC_COMM_WORLD);
+  }
+  EXPECT_GT(good, 0);
+  EXPECT_GT(wrong, 0);
 }
 #endif
