@@ -4,3 +4,4 @@
 #include <skeansys.h>
 #include <skeansketch.h>
 #include <skeanksp.h>
+#include <skeanio.h>

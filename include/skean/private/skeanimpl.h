@@ -24,9 +24,10 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
 */
 // clang-format off
 #define SKEAN_PACKAGES(X) \
-  X(Sys)                  \
-  X(Sketch)               \
-  X(KSP)                  \
+  X(Sys) \
+  X(IO) \
+  X(Sketch) \
+  X(KSP) \
   X(PC)
 // clang-format on
 
