@@ -32,7 +32,8 @@
 #include <string>
 
 namespace skeantest {
-/* One X(name) for each function that is counted, grouped; PersistentSend is counted as "Start" */
+/* clang-format off */
+/* One X(name) for each function that is counted, grouped; persistent sends are counted as Start */
 #define SKEAN_MPICOUNT_P2P(X) X(Send) X(Bsend) X(Ssend) X(Rsend) X(Isend) X(Ibsend) X(Issend) X(Irsend) X(Sendrecv) X(Sendrecv_replace) X(Start)
 #define SKEAN_MPICOUNT_REDUCTION(X)                                                                                                                      \
   X(Reduce)                                                                                                                                              \
@@ -46,6 +47,7 @@ namespace skeantest {
         X(Ineighbor_alltoallv) X(Ineighbor_alltoallw)
 #define SKEAN_MPICOUNT_ONESIDED(X)     X(Put) X(Get) X(Accumulate) X(Get_accumulate) X(Fetch_and_op) X(Compare_and_swap) X(Rput) X(Rget) X(Raccumulate)
 #define SKEAN_MPICOUNT_COMMUNICATOR(X) X(Comm_dup) X(Comm_idup) X(Comm_split) X(Comm_split_type) X(Comm_create) X(Dist_graph_create_adjacent)
+/* clang-format on */
 
 enum MpiKind : int {
 #define SKEAN_MPICOUNT_ENUM(name) MPI_KIND_##name,
