@@ -1,20 +1,23 @@
 #!/usr/bin/env bash
 # Installs from Debian (or Ubuntu) what Skean is built and tested with. Needs root or sudo; does nothing where all is there.
-# Usage: ci/install-deps.sh [build|test|demo|bench]...   (default: build)
+# Usage: ci/install-deps.sh [build|test|debug|lint|demo|bench]...   (default: build)
 set -euo pipefail
 
 build="g++ gcc cmake ninja-build pkg-config libopenmpi-dev openmpi-bin petsc-dev slepc-dev libopenblas0-serial libopenblas-serial-dev librandom123-dev
   zlib1g-dev libfftw3-dev libhdf5-mpi-dev libpnetcdf-dev libcairo2-dev"
-test="$build libgtest-dev python3"
+test="$build libgtest-dev python3 binutils clang-format-14 gfortran python3-petsc4py libpetsc-complex-dev
+  libtrilinos-tpetra-dev libtrilinos-kokkos-dev libtrilinos-kokkos-kernels-dev libtrilinos-teuchos-dev"
+debug="$test libpetsc-real3.18-dbg"
+lint="$build clang-tidy-14"
 demo="$build ferret-datasets"
 bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy"
 
 want=""
 for kind in "${@:-build}"; do
   case "$kind" in
-  build | test | demo | bench) want="$want ${!kind}" ;;
+  build | test | debug | lint | demo | bench) want="$want ${!kind}" ;;
   *)
-    echo "usage: $0 [build|test|demo|bench]..." >&2
+    echo "usage: $0 [build|test|debug|lint|demo|bench]..." >&2
     exit 2
     ;;
   esac

@@ -124,6 +124,52 @@ complex)
   if out=$(env -u PETSC_DIR -u SLEPC_DIR cmake -S "$root" -B "$scratch/complexbuild" 2>&1); then die "was configured against a complex PETSc"; fi
   tr '\n' ' ' <<<"$out" | tr -s ' ' | grep -o 'Skean needs a PETSc built with real double scalars' || { echo "$out"; die "no readable message at configure time"; }
   ;;
+fortran)
+  if ! command -v mpif90 >/dev/null || ! [ -f "$(pkg-config --variable=includedir PETSc)/petscksp.mod" ]; then
+    echo "SKIPPED: no mpif90, or PETSc has no Fortran modules"
+    exit 77
+  fi
+  # shellcheck disable=SC2046
+  mpif90 -ffree-line-length-none -o "$scratch/lsqf" "$root/examples/embed/petsc_fortran/lsq.F90" $(pkg-config --cflags --libs PETSc) "-Wl,-rpath,$(pkg-config --variable=libdir PETSc)"
+  # shellcheck disable=SC2046
+  mpif90 -ffree-line-length-none -DLINKED -o "$scratch/lsqf_linked" "$root/examples/embed/petsc_fortran/lsq.F90" $(pkg-config --cflags --libs PETSc skean) "-Wl,-rpath,$(pkg-config --variable=libdir PETSc)"
+  run 2 "$scratch/lsqf" -dll_append "$lib" -malloc_dump -options_left
+  run 2 "$scratch/lsqf_linked" -malloc_dump -options_left
+  if grep -qs 'define KSPSKETCH ' "$prefix"/include/*.h; then
+    for n in 1 3; do run "$n" "$scratch/lsqf" -dll_append "$lib" -ksp_type sketch -malloc_dump -options_left; done
+    PETSC_OPTIONS="-dll_append $lib -ksp_type sketch" run 2 "$scratch/lsqf"
+    run 2 "$scratch/lsqf_linked" -ksp_type sketch
+  fi
+  ;;
+petsc4py)
+  # the distribution's Python: petsc4py is bound to it
+  if ! /usr/bin/python3 -c 'import petsc4py' 2>/dev/null; then
+    echo "SKIPPED: petsc4py is not installed (Debian: apt install python3-petsc4py)"
+    exit 77
+  fi
+  if [[ $petscpc == *debug* ]]; then
+    echo "SKIPPED: petsc4py is bound to the optimised PETSc, Skean here to the one with debugging"
+    exit 77
+  fi
+  run 2 /usr/bin/python3 "$root/examples/embed/petsc4py/lsq.py" -dll_append "$lib" -options_left
+  if grep -qs 'define KSPSKETCH ' "$prefix"/include/*.h; then
+    for n in 1 3; do run "$n" /usr/bin/python3 "$root/examples/embed/petsc4py/lsq.py" -dll_append "$lib" -ksp_type sketch -options_left; done
+    PETSC_OPTIONS="-dll_append $lib -ksp_type sketch" run 2 /usr/bin/python3 "$root/examples/embed/petsc4py/lsq.py"
+    grep -q '^sketch:' <<<"$out" || die "PETSC_OPTIONS did not choose the solver"
+  fi
+  ;;
+trilinos)
+  program=$build/examples/embed/embed_trilinos
+  if [ ! -x "$program" ]; then
+    echo "SKIPPED: Tpetra was not found when this was configured"
+    exit 77
+  fi
+  for n in 1 3 4; do run "$n" "$program" -malloc_debug -malloc_dump -options_left; done
+  run 2 "$program" -shell -malloc_dump -options_left
+  if grep -qs 'define KSPSKETCH ' "$prefix"/include/*.h; then
+    for n in 1 2 3; do run "$n" "$program" -ksp_type sketch -malloc_dump -options_left; done
+  fi
+  ;;
 *) die "unknown: $what" ;;
 esac
 echo "consumer $what: done"
