@@ -11,7 +11,7 @@ program lsq
 
 #if defined(LINKED)
   interface
-    integer(c_int) function SkeanInitializePackage() bind(C)
+    integer(c_int) function SkeanInitializePackage() bind(C, name="SkeanInitializePackage")
       import :: c_int
     end function
   end interface
