@@ -95,7 +95,7 @@ endif()
 function(skean_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic $<$<BOOL:${SKEAN_WERROR}>:-Werror> $<$<COMPILE_LANGUAGE:CXX>:-fno-math-errno -fno-trapping-math>)
   if(SKEAN_SANITIZE)
-    target_compile_options(${target} PRIVATE -fsanitize=${SKEAN_SANITIZE} -fno-omit-frame-pointer)
+    target_compile_options(${target} PRIVATE -fsanitize=${SKEAN_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer)
     target_link_options(${target} PRIVATE -fsanitize=${SKEAN_SANITIZE})
     target_compile_definitions(${target} PRIVATE SKEAN_NO_MULTIVERSION) # ifunc resolvers run before the sanitizer's start-up
   endif()

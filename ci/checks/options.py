@@ -30,7 +30,7 @@ def library_strings():
 def main():
     root = Path(sys.argv[1] if len(sys.argv) > 1 else Path(__file__).resolve().parents[2])
     report = src.Report()
-    registered, shared, classes = {}, {}, {}
+    registered, shared, classes, prefixes = {}, {}, {}, set()
     for path in src.sources(root):
         text = src.without_comments(path.read_text())
         for m in CALL.finditer(text):
@@ -40,6 +40,7 @@ def main():
                 registered.setdefault(name.group(1), (path, src.line_of(text, m.start())))
         for m in SHARED.finditer(text):
             shared.setdefault(m.group(1) or m.group(2), (path, src.line_of(text, m.start())))
+        prefixes.update(re.findall(r'OptionsPrefix\([^;"]*"(\w+)"\)', text))
         for m in re.finditer(r'SkeanSolverInit_Private\([^;]*?"(\w+)"', text, re.S):
             classes.setdefault(m.group(1), (path, src.line_of(text, m.start())))
     # what the solver base reads, once for each class that embeds it
@@ -55,7 +56,9 @@ def main():
                     documented.setdefault(m.group(1), (path, line))
     strings = None
     for name, (path, line) in documented.items():
-        if name not in registered:
+        # an inner object's options carry the prefix that its owner gave it
+        inner = any(name.startswith("-" + p) and "-" + name[1 + len(p) :] in registered for p in prefixes)
+        if name not in registered and not inner:
             if strings is None:
                 strings = library_strings()
             if b"\0" + name.encode() + b"\0" not in strings:

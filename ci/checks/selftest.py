@@ -33,9 +33,14 @@ SOURCE = """#include "skeanthing.h"
    Output Parameter:
 .  error - the error
 
+   Calling sequence of `monitor`:
++  it  - step
+-  ctx - context
+
    Options Database Keys:
 +  -thing_rows <m> - rows
 .  -thing_max_it <n> - steps
+.  -inner_thing_rows - rows of the inner thing
 -  -ksp_view       - PETSc's own
 
    Level: beginner
@@ -51,6 +56,7 @@ static int Base(void)
 {
   SkeanSolverInit_Private(&s, "thing", 1, 0, 0);
   OPTION("max_it");
+  SkeanThingAppendOptionsPrefix(inner, "inner_");
   return SkeanThingRegister(SKEANTHINGFAST, f);
 }
 /*MC
@@ -66,6 +72,7 @@ PLANTED = [
     ("options.py", "s", "-thing_rows <m> - rows", "-thing_rowz <m> - rows", "-thing_rowz is documented but never read"),
     ("options.py", "s", "-thing_rows <m> - rows", "-thing_rowz <m> - rows", "-thing_rows is read but in no manual page"),
     ("options.py", "s", ".  -thing_max_it <n> - steps\n", "", "-thing_max_it is read but in no manual page"),
+    ("options.py", "s", '"inner_"', '"outer_"', "-inner_thing_rows is documented but never read"),
     ("options.py", "s", "-ksp_view       - PETSc's own", "-ksp_vieww       - PETSc's own", "-ksp_vieww is documented but never read"),
     ("docs.py", "s", "   Collective\n", "", "does not say whether it is collective"),
     ("docs.py", "s", "-  b     - right", "-  c     - right", "parameter b is not documented"),

@@ -4,7 +4,8 @@ import subprocess
 from pathlib import Path
 
 PAGE = re.compile(r"/\*(@C?|MC|S|E|J)[ \t]*\n(.*?)(?:@|M|S|E|J)\*/", re.S)
-FIELD = re.compile(r"^\s*([A-Z][A-Za-z/ ]*[a-z]|Level|Notes?|Errors?)\s*:")
+# a heading stands alone on its line, but for those that are followed by text
+FIELD = re.compile(r"^\s*(?:([A-Z][\w/ `()-]*?)\s*:\s*$|(?:Level|Notes?|Errors?|Source|References?|Developer Notes?)\s*:)")
 
 
 class Report:
@@ -146,7 +147,7 @@ class Page:
             if re.match(r"^\s*\.seealso", s):
                 inside = False
             elif head and not re.match(r"^\s*[+.\-]\s", s):
-                inside = re.fullmatch(pattern, head.group(1).strip()) is not None
+                inside = re.fullmatch(pattern, (head.group(1) or "").strip()) is not None
                 continue
             if inside:
                 out.append((self.line + 1 + k, s))
