@@ -105,8 +105,8 @@ refuse)
   }
   mpicc_with "$scratch/othersversion" PETSc "$here/dll/tiny.c" -DPRETEND=1 -rdynamic
   refused 'Skean was built with PETSc .*, the running PETSc is' "$scratch/othersversion"
-  mpicc_with "$scratch/otherindices" PETSc "$here/dll/tiny.c" -DPRETEND=64 -rdynamic
-  refused 'Skean was built for 32-bit indices, the running PETSc has 64-bit indices' "$scratch/otherindices"
+  mpicc_with "$scratch/otherindices" PETSc "$here/dll/tiny.c" -DPRETEND=2 -rdynamic
+  refused 'Skean was built for [0-9]*-bit indices, the running PETSc has' "$scratch/otherindices"
   ;;
 complex)
   complexpc=$(dirname "$(find /usr/lib/petscdir -path '*-complex/lib/pkgconfig/PETSc.pc' 2>/dev/null | sort | tail -1)" 2>/dev/null || true)
@@ -150,6 +150,12 @@ petsc4py)
   if [[ $petscpc == *debug* ]]; then
     echo "SKIPPED: petsc4py is bound to the optimised PETSc, Skean here to the one with debugging"
     exit 77
+  fi
+  # petsc4py hides its PETSc from other libraries: a plug-in that needs another one would bring it along and register there
+  if ! readelf -d "$lib" | grep -q "$(basename "$(ldd "$(/usr/bin/python3 -c 'from petsc4py import PETSc; print(PETSc._petsc_file if hasattr(PETSc, "_petsc_file") else PETSc.__file__)')" | grep -o 'libpetsc[^ ]*' | head -1)")"; then
+    if out=$("$mpiexec" -n 1 /usr/bin/python3 "$root/examples/embed/petsc4py/lsq.py" -dll_append "$lib" 2>&1); then echo "$out"; die "was loaded beside another PETSc"; fi
+    grep 'the program that loads it runs on another one' <<<"$out" || { echo "$out"; die "no readable message"; }
+    exit 0
   fi
   run 2 /usr/bin/python3 "$root/examples/embed/petsc4py/lsq.py" -dll_append "$lib" -options_left
   if grep -qs 'define KSPSKETCH ' "$prefix"/include/*.h; then

@@ -2,11 +2,12 @@
 #include <petscsys.h>
 
 #if defined(PRETEND)
-/* Stands in front of PETSc's own and tells the plug-in of another minor version, or writes as a PETSc with 64-bit indices does */
+/* Stands in front of PETSc's own and tells the plug-in of another minor version, or (2) writes as a PETSc with indices of the other size does */
 PetscErrorCode PetscGetVersionNumber(PetscInt *major, PetscInt *minor, PetscInt *subminor, PetscInt *release)
 {
-  #if PRETEND == 64
-  if (major) *(long long *)major = PETSC_VERSION_MAJOR;
+  #if PRETEND == 2
+  if (major && sizeof(PetscInt) == 4) *(long long *)major = PETSC_VERSION_MAJOR;
+  if (major && sizeof(PetscInt) == 8) *(int *)major = PETSC_VERSION_MAJOR;
   #else
   if (major) *major = PETSC_VERSION_MAJOR;
   #endif
