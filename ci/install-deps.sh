@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
 # Installs from Debian (or Ubuntu) what Skean is built and tested with. Needs root or sudo; does nothing where all is there.
-# Usage: ci/install-deps.sh [build|test|debug|lint|demo|bench]...   (default: build)
+# Usage: ci/install-deps.sh [build|test|debug|int64|lint|demo|bench]...   (default: build)
 #   build  compiler, MPI, PETSc, SLEPc, BLAS, input and output
 #   test   and what the tests use; those of Fortran, petsc4py, Trilinos, a complex PETSc and the layout skip where theirs is not to be had
 #   debug  and a PETSc with debugging, for cmake --preset debug
+#   int64  and a PETSc with 64-bit indices, for cmake --preset int64
 #   lint   clang-tidy, for ci/lint.sh
 set -euo pipefail
 
@@ -15,6 +16,8 @@ test_optional="clang-format-14 gfortran python3-petsc4py libpetsc-complex-dev
   libtrilinos-tpetra-dev libtrilinos-kokkos-dev libtrilinos-kokkos-kernels-dev libtrilinos-teuchos-dev"
 debug="$test libpetsc-real3.18-dbg"
 debug_optional="$test_optional"
+int64="$test libpetsc64-real-dev libslepc64-real-dev"
+int64_optional="$test_optional"
 lint="$build clang-tidy-14"
 demo="$build ferret-datasets"
 bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy"
@@ -22,13 +25,13 @@ bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy"
 want="" optional=""
 for kind in "${@:-build}"; do
   case "$kind" in
-  build | test | debug | lint | demo | bench)
+  build | test | debug | int64 | lint | demo | bench)
     want="$want ${!kind}"
     more=${kind}_optional
     optional="$optional ${!more:-}"
     ;;
   *)
-    echo "usage: $0 [build|test|debug|lint|demo|bench]..." >&2
+    echo "usage: $0 [build|test|debug|int64|lint|demo|bench]..." >&2
     exit 2
     ;;
   esac
