@@ -4,6 +4,8 @@
 */
 #include <skean/private/skeanimpl.h>
 #include <slepcsys.h>
+#include <cstdio>
+#include <dlfcn.h>
 
 static PetscBool SkeanPackageInitialized = PETSC_FALSE;
 static PetscBool SkeanBeganPetsc         = PETSC_FALSE;
@@ -239,11 +241,34 @@ PetscErrorCode SkeanGetVersionNumber(PetscInt *major, PetscInt *minor, PetscInt 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+   A program may keep its PETSc to itself (Python loads petsc4py's so). If that is another PETSc than the one this library was linked
+   with, the loader brings a second one, and what we register there nobody would ever find. caller is an address in the program's PETSc.
+*/
+static PetscErrorCode SkeanCheckCaller_Private(void *caller)
+{
+  Dl_info theirs, ours;
+
+  PetscFunctionBegin;
+  if (!dladdr(caller, &theirs) || !theirs.dli_fname || !dladdr(reinterpret_cast<void *>(PetscDLLibraryOpen), &ours)) PetscFunctionReturn(PETSC_SUCCESS);
+  void *handle = dlopen(theirs.dli_fname, RTLD_LAZY | RTLD_NOLOAD); /* fails for the program itself, which then is no library of its own */
+  if (!handle) PetscFunctionReturn(PETSC_SUCCESS);
+  void *open = dlsym(handle, "PetscDLLibraryOpen");
+  dlclose(handle);
+  if (open && open != reinterpret_cast<void *>(PetscDLLibraryOpen)) {
+    /* not through PetscError(): that is the second PETSc's, which nobody initialised and which prints nothing */
+    std::fprintf(stderr, "Skean was built for the PETSc in %s, the program that loads it runs on another one, %s\n", ours.dli_fname, theirs.dli_fname);
+    PetscFunctionReturn(PETSC_ERR_SUP_SYS);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Entry for -dll_append libskean.so: PETSc looks up PetscDLLibraryRegister_ followed by the file's name without lib and .so */
 SKEAN_EXTERN PetscErrorCode PetscDLLibraryRegister_skean(void);
 PetscErrorCode              PetscDLLibraryRegister_skean(void)
 {
   PetscFunctionBegin;
+  PetscCall(SkeanCheckCaller_Private(__builtin_return_address(0)));
   PetscCall(SkeanInitializePackage());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
