@@ -1,6 +1,7 @@
 /* Prototypes of the LAPACK and BLAS routines that petscblaslapack.h does not declare */
 #pragma once
 
+#include <petscsys.h>
 #include <petscblaslapack.h>
 
 extern "C" {
