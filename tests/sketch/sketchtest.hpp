@@ -1,0 +1,220 @@
+/* Matrices in every layout and type, and the sketches the tests run through */
+#pragma once
+
+#include "harness/skeantest.hpp"
+#include "reference/sketch.hpp"
+#include <skeansketch.h>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace sketchtest {
+using skeanref::Dense;
+
+enum class Layout { Even, Uneven, AllOnLast, AllOnFirst };
+enum class Storage { Aij, Dense, Nest, Baij };
+
+inline PetscInt LocalRows(Layout layout, PetscInt n)
+{
+  const PetscInt P = skeantest::Size(), r = skeantest::Rank();
+  switch (layout) {
+  case Layout::Even:
+    return n / P + (r < n % P);
+  case Layout::Uneven: { /* some processes without rows, the others unequal */
+    PetscInt left = n;
+    for (PetscInt p = 0; p < P; ++p) {
+      const PetscInt mine = p == P - 1 ? left : p % 2 ? 0 : left * 2 / 3;
+      if (p == r) return mine;
+      left -= mine;
+    }
+    return 0;
+  }
+  case Layout::AllOnLast:
+    return r == P - 1 ? n : 0;
+  case Layout::AllOnFirst:
+    return r == 0 ? n : 0;
+  }
+  return 0;
+}
+
+/* A deterministic matrix, dense (density 1) or sparse, with whole columns and rows empty now and then when sparse */
+inline Dense TestMatrix(size_t n, size_t d, double density, std::int64_t seed = 5)
+{
+  skean::RandomStream s(seed, skean::Purpose::Test);
+  Dense               A(n, d);
+  for (size_t i = 0; i < n; ++i)
+    for (size_t j = 0; j < d; ++j)
+      if (density >= 1 || (s.Uniform(i, 3 * j) < density && i % 7 && j != 2)) A(i, j) = s.Normal(i, 1000 + 2 * j) * std::pow(10.0, static_cast<double>(j % 3));
+  return A;
+}
+
+inline PetscErrorCode MakeAij(MPI_Comm comm, const Dense &A, PetscInt nlocal, PetscInt first, PetscInt nglobal, Mat *M)
+{
+  PetscInt rstart, rend;
+
+  PetscFunctionBegin;
+  PetscCall(MatCreate(comm, M));
+  PetscCall(MatSetSizes(*M, nlocal, PETSC_DECIDE, nglobal, static_cast<PetscInt>(A.n)));
+  PetscCall(MatSetType(*M, MATAIJ));
+  PetscCall(MatSeqAIJSetPreallocation(*M, static_cast<PetscInt>(A.n), NULL));
+  PetscCall(MatMPIAIJSetPreallocation(*M, static_cast<PetscInt>(A.n), NULL, static_cast<PetscInt>(A.n), NULL));
+  PetscCall(MatGetOwnershipRange(*M, &rstart, &rend));
+  for (PetscInt i = rstart; i < rend; ++i)
+    for (PetscInt j = 0; j < static_cast<PetscInt>(A.n); ++j)
+      if (A(first + i, j) != 0.0) PetscCall(MatSetValue(*M, i, j, A(first + i, j), INSERT_VALUES));
+  PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
+  PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Nest: two row blocks below one another, whose rows are distributed each on its own (so the order of global rows on a process is that of PETSc's conversion: the
+   rows of MATNEST are numbered process by process). The caller gets the permutation of rows in order: row i of the Mat is row order[i] of A. */
+inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, PetscInt nlocal, Mat *M, std::vector<size_t> *order = nullptr)
+{
+  const PetscInt n = static_cast<PetscInt>(A.m), d = static_cast<PetscInt>(A.n);
+
+  PetscFunctionBegin;
+  if (order) {
+    order->resize(A.m);
+    for (size_t i = 0; i < A.m; ++i) (*order)[i] = i;
+  }
+  switch (storage) {
+  case Storage::Aij:
+    PetscCall(MakeAij(comm, A, nlocal, 0, n, M));
+    break;
+  case Storage::Dense: {
+    PetscInt     rstart, rend, lda;
+    PetscScalar *a;
+
+    PetscCall(MatCreateDense(comm, nlocal, PETSC_DECIDE, n, d, NULL, M));
+    PetscCall(MatGetOwnershipRange(*M, &rstart, &rend));
+    PetscCall(MatDenseGetArray(*M, &a));
+    PetscCall(MatDenseGetLDA(*M, &lda));
+    for (PetscInt i = rstart; i < rend; ++i)
+      for (PetscInt j = 0; j < d; ++j) a[i - rstart + static_cast<size_t>(j) * lda] = A(i, j);
+    PetscCall(MatDenseRestoreArray(*M, &a));
+    PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
+    PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
+    break;
+  }
+  case Storage::Nest: {
+    Mat         part[2];
+    PetscInt    half = n / 2, r0, r1, s0, s1;
+    PetscMPIInt size, rank;
+    MPI_Comm_size(comm, &size);
+    MPI_Comm_rank(comm, &rank);
+    PetscCall(MakeAij(comm, A, PETSC_DECIDE, 0, half, &part[0]));
+    PetscCall(MakeAij(comm, A, PETSC_DECIDE, half, n - half, &part[1]));
+    PetscCall(MatCreateNest(comm, 2, NULL, 1, NULL, part, M));
+    PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
+    PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
+    PetscCall(MatGetOwnershipRange(part[0], &r0, &r1));
+    PetscCall(MatGetOwnershipRange(part[1], &s0, &s1));
+    if (order) {
+      std::vector<int> mine, len(size), off(size, 0), all(A.m);
+      for (PetscInt i = r0; i < r1; ++i) mine.push_back(static_cast<int>(i));
+      for (PetscInt i = s0; i < s1; ++i) mine.push_back(static_cast<int>(half + i));
+      int k = static_cast<int>(mine.size());
+      MPI_Allgather(&k, 1, MPI_INT, len.data(), 1, MPI_INT, comm);
+      for (int p = 1; p < size; ++p) off[p] = off[p - 1] + len[p - 1];
+      MPI_Allgatherv(mine.data(), k, MPI_INT, all.data(), len.data(), off.data(), MPI_INT, comm);
+      for (size_t i = 0; i < A.m; ++i) (*order)[i] = static_cast<size_t>(all[i]);
+    }
+    PetscCall(MatDestroy(&part[0]));
+    PetscCall(MatDestroy(&part[1]));
+    break;
+  }
+  case Storage::Baij: {
+    PetscInt rstart, rend;
+
+    PetscCall(MatCreateBAIJ(comm, 1, nlocal, PETSC_DECIDE, n, d, d, NULL, d, NULL, M));
+    PetscCall(MatGetOwnershipRange(*M, &rstart, &rend));
+    for (PetscInt i = rstart; i < rend; ++i)
+      for (PetscInt j = 0; j < d; ++j)
+        if (A(i, j) != 0.0) PetscCall(MatSetValue(*M, i, j, A(i, j), INSERT_VALUES));
+    PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
+    PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
+    break;
+  }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+struct Config {
+  std::string type;
+  PetscInt    m = 0, nnz = PETSC_DETERMINE, bs = PETSC_DETERMINE;
+  bool        permute = true;
+  PetscInt    draw    = 0;
+  SkeanSeed   seed    = 42;
+};
+
+inline PetscErrorCode MakeSketch(MPI_Comm comm, const Config &c, PetscInt n, SkeanSketch *s)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanSketchCreate(comm, s));
+  PetscCall(SkeanSketchSetType(*s, c.type.c_str()));
+  PetscCall(SkeanSketchSetSizes(*s, c.m, n));
+  PetscCall(SkeanSketchSetSeed(*s, c.seed));
+  PetscCall(SkeanSketchSetDraw(*s, c.draw));
+  PetscCall(SkeanSketchSetNonzeros(*s, c.nnz));
+  PetscCall(SkeanSketchSetBlockSize(*s, c.bs));
+  PetscCall(SkeanSketchSetPermute(*s, c.permute ? PETSC_TRUE : PETSC_FALSE));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The explicit S of the reference; b and zeta as the sketch says it uses them */
+inline Dense Explicit(const Config &c, size_t n, PetscInt b, PetscInt zeta)
+{
+  const skeanref::Key key{c.seed, static_cast<std::uint32_t>(c.draw)};
+  const size_t        m = static_cast<size_t>(c.m);
+  if (c.type == SKEANSKETCHGAUSSIAN) return skeanref::Gaussian(key, m, n);
+  if (c.type == SKEANSKETCHSPARSESIGN) return skeanref::SparseSign(key, m, n, zeta);
+  if (c.type == SKEANSKETCHSPARSESTACK) return skeanref::SparseStack(key, m, n, zeta);
+  if (c.type == SKEANSKETCHCOUNTSKETCH) return skeanref::SparseStack(key, m, n, 1);
+  if (c.type == SKEANSKETCHSRHT) return skeanref::Srht(key, m, n, b, c.permute);
+  if (c.type == SKEANSKETCHSRCT) return skeanref::Srct(key, m, n, b, c.permute);
+  if (c.type == SKEANSKETCHBLOCKSRHT) return skeanref::BlockSrht(key, m, n, b, c.permute);
+  if (c.type == SKEANSKETCHPOOLED) return skeanref::Pooled(key, m, n, b);
+  return Dense();
+}
+
+inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector<double> *SA)
+{
+  SkeanSketch s;
+  PetscInt    n, d;
+
+  PetscFunctionBegin;
+  PetscCall(MatGetSize(A, &n, &d));
+  PetscCall(MakeSketch(comm, c, n, &s));
+  SA->assign(static_cast<size_t>(c.m) * d, -1e300);
+  PetscCall(SkeanSketchApply(s, A, SA->data()));
+  PetscCall(SkeanSketchDestroy(&s));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Every oblivious type, with one block, several blocks, with and without permutation */
+inline std::vector<Config> ObliviousConfigs(PetscInt m)
+{
+  return {{SKEANSKETCHGAUSSIAN, m},
+          {SKEANSKETCHSPARSESIGN, m},
+          {SKEANSKETCHSPARSESIGN, m, 3},
+          {SKEANSKETCHSPARSESTACK, m},
+          {SKEANSKETCHSPARSESTACK, m, 5},
+          {SKEANSKETCHCOUNTSKETCH, m},
+          {SKEANSKETCHSRHT, m},
+          {SKEANSKETCHSRHT, m, PETSC_DETERMINE, 16},
+          {SKEANSKETCHSRHT, m, PETSC_DETERMINE, 32, false},
+          {SKEANSKETCHSRCT, m},
+          {SKEANSKETCHSRCT, m, PETSC_DETERMINE, 15},
+          {SKEANSKETCHSRCT, m, PETSC_DETERMINE, 33, false},
+          {SKEANSKETCHBLOCKSRHT, m},
+          {SKEANSKETCHBLOCKSRHT, m, PETSC_DETERMINE, 64},
+          {SKEANSKETCHBLOCKSRHT, m, PETSC_DETERMINE, 64, false},
+          {SKEANSKETCHPOOLED, m},
+          {SKEANSKETCHPOOLED, m, PETSC_DETERMINE, 64}};
+}
+inline std::string Name(const Config &c)
+{
+  return c.type + " m=" + std::to_string(c.m) + " nnz=" + std::to_string(c.nnz) + " bs=" + std::to_string(c.bs) + (c.permute ? "" : " plain");
+}
+} // namespace sketchtest
