@@ -146,9 +146,9 @@ PetscErrorCode Solver::Judge()
       scale      = 1.0;
       c.backward = c.rnorm > 0 ? gn / std::max(c.rnorm, N.ScaledNorm() * ScaledXNorm(j)) : 0.0;
     } else {
-      c.backward = c.rnorm == 0.0 ? 0.0 : PETSC_MAX_REAL;
-      if (xn > 0 && c.rnorm > 0) c.backward = std::min(c.backward, c.rnorm / xn / scale);
-      if (c.rnorm > 0) c.backward = std::min(c.backward, gn / c.rnorm / scale);
+      c.backward = c.rnorm == 0.0 || gn == 0.0 ? 0.0 : PETSC_MAX_REAL; /* A'r = 0: nothing can be gained, A = 0 included */
+      if (xn > 0 && c.backward > 0) c.backward = std::min(c.backward, c.rnorm / xn / scale);
+      if (c.backward > 0) c.backward = std::min(c.backward, gn / c.rnorm / scale);
       if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
         double       value;
         const double omega = c.rnorm / xn;
