@@ -846,12 +846,16 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-#define KSP_SKETCH_METHODS(X)                                                                                                                               \
-  X(SetMethod)                                                                                                                                              \
-  X(GetMethod)                                                                                                                                              \
-  X(GetMethodUsed) X(SetInner) X(GetInner) X(SetFactor) X(GetFactor) X(SetRefine) X(GetRefine) X(SetScale) X(GetScale) X(SetRidge) X(GetRidge)              \
-    X(SolveRidgePath) X(SetWeights) X(SetConstraints) X(SetSketch) X(GetSketch) X(SetErrorBounds) X(GetErrorBounds) X(GetColumnReasons) X(GetBackwardError) \
-      X(GetRank) X(GetCondition) X(GetTimes)
+// clang-format off
+#define KSP_SKETCH_METHODS(X) \
+  X(SetMethod) X(GetMethod) X(GetMethodUsed) X(SetInner) \
+  X(GetInner) X(SetFactor) X(GetFactor) X(SetRefine) \
+  X(GetRefine) X(SetScale) X(GetScale) X(SetRidge) \
+  X(GetRidge) X(SolveRidgePath) X(SetWeights) X(SetConstraints) \
+  X(SetSketch) X(GetSketch) X(SetErrorBounds) X(GetErrorBounds) \
+  X(GetColumnReasons) X(GetBackwardError) X(GetRank) X(GetCondition) \
+  X(GetTimes)
+// clang-format on
 
 static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
 {
