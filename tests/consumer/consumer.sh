@@ -16,7 +16,7 @@ run() {
   shift
   out=$("$mpiexec" -n "$n" "$@" 2>&1) || { echo "$out"; die "$* on $n processes"; }
   echo "$out"
-  if grep -qE 'Total space allocated|^\[ *[0-9]+\] *[0-9]+ bytes|memory corruption' <<<"$out"; then die "memory left behind"; fi
+  if grep -qE '^\[ *[0-9]+\] *(Total space allocated|[0-9]+ bytes)' <<<"$out"; then die "memory left behind"; fi
   if grep -q 'WARNING! There are options you set that were not used' <<<"$out"; then die "options left"; fi
 }
 # build a program with mpicc and what pkg-config says, and nothing else
