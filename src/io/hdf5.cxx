@@ -301,6 +301,7 @@ PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &info, const std::string &path
   Error        err;
   std::int64_t rest = 1;
   (void)info;
+  (void)dims;
 
   PetscFunctionBegin;
   ParallelFile pf(o);
@@ -314,24 +315,27 @@ PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &info, const std::string &path
   DatasetDims(d, fd);
   const int rank = H5Sget_simple_extent_ndims(space);
   for (std::size_t k = 1; k < fd.size(); ++k) rest *= fd[k];
-  /* a vector n stored as 1 x n: rows of the target are the flat index */
-  const bool         flat   = dims != fd && t.rest == 1 && rest != 1;
-  const std::int64_t nrows  = flat ? rest : rest ? std::max<std::int64_t>(1, (1 << 20) / std::max<std::int64_t>(1, rest)) : 1;
-  std::int64_t       rounds = flat || !t.nrows || !rest ? 0 : (t.nrows + nrows - 1) / nrows, most;
-  if (flat) rounds = 1;
+  /* a vector stored as 1 x n: its rows run along the dimension that is not 1 */
+  int axis = 0;
+  if (t.rest == 1 && rest != 1) {
+    while (axis + 1 < rank && fd[static_cast<std::size_t>(axis)] == 1) ++axis;
+    rest = 1;
+  }
+  const std::int64_t nrows  = std::max<std::int64_t>(1, (1 << 20) / std::max<std::int64_t>(1, rest));
+  std::int64_t       rounds = !t.nrows || !rest ? 0 : (t.nrows + nrows - 1) / nrows, most;
   PetscCallMPI(MPI_Allreduce(&rounds, &most, 1, MPI_INT64_T, MPI_MAX, o.comm));
   #if defined(H5_HAVE_PARALLEL)
   H5Pset_dxpl_mpio(xfer, H5FD_MPIO_COLLECTIVE);
   #endif
   std::vector<double> buf;
   for (std::int64_t k = 0; k < most; ++k) {
-    const std::int64_t from = std::min<std::int64_t>(t.nrows, k * nrows), n = flat ? fd[0] : std::min<std::int64_t>(nrows, t.nrows - from);
+    const std::int64_t from = std::min<std::int64_t>(t.nrows, k * nrows), n = std::min<std::int64_t>(nrows, t.nrows - from);
     hsize_t            start[32] = {0}, count[32] = {1};
     const std::int64_t total = n * rest;
     if (rank > 0) {
-      start[0] = flat ? 0 : static_cast<hsize_t>(t.rstart + from);
-      count[0] = static_cast<hsize_t>(n);
-      for (int q = 1; q < rank; ++q) count[q] = static_cast<hsize_t>(fd[static_cast<std::size_t>(q)]);
+      for (int q = 0; q < rank; ++q) count[q] = static_cast<hsize_t>(fd[static_cast<std::size_t>(q)]);
+      start[axis] = static_cast<hsize_t>(t.rstart + from);
+      count[axis] = static_cast<hsize_t>(n);
     }
     buf.resize(static_cast<std::size_t>(std::max<std::int64_t>(1, total)));
     const hsize_t len = static_cast<hsize_t>(std::max<std::int64_t>(1, total));
@@ -345,12 +349,8 @@ PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &info, const std::string &path
     if (H5Dread(d, H5T_NATIVE_DOUBLE, mem, space, xfer, buf.data()) < 0)
       err.Set(Why::Malformed, "the data of '" + path + "' cannot be read: damaged or truncated", -1, -1);
     PetscCall(Agree(o.comm, o.path, err));
-    if (flat) {
-      for (std::int64_t i = 0; i < t.nrows; ++i) t.a[i * t.rs] = buf[static_cast<std::size_t>(t.rstart + i)];
-    } else {
-      for (std::int64_t i = 0; i < n; ++i)
-        for (std::int64_t r = 0; r < rest; ++r) t.a[(from + i) * t.rs + r * t.cs] = buf[static_cast<std::size_t>(i * rest + r)];
-    }
+    for (std::int64_t i = 0; i < n; ++i)
+      for (std::int64_t r = 0; r < rest; ++r) t.a[(from + i) * t.rs + r * t.cs] = buf[static_cast<std::size_t>(i * rest + r)];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -664,7 +664,10 @@ static PetscErrorCode WriteFile(MPI_Comm comm, const char cname[], PetscInt n, P
     for (PetscInt k = 0; k < n; ++k) {
       const char *on;
       PetscCall(PetscObjectGetName(objs[k], &on));
-      PetscCall(WriteFile(comm, (name.substr(0, dot) + "." + on + name.substr(dot)).c_str(), 1, &objs[k]));
+      std::string part = on;
+      for (char &c : part)
+        if (c == '/') c = '_';
+      PetscCall(WriteFile(comm, (name.substr(0, dot) + "." + part + name.substr(dot)).c_str(), 1, &objs[k]));
     }
     PetscFunctionReturn(PETSC_SUCCESS);
   }

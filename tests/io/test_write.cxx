@@ -112,6 +112,20 @@ TEST(Write, VectorRoundTrip)
     }
 }
 
+TEST(Write, RowIsAVectorToo)
+{
+  Mat A = Dense(1, 9);
+  for (const char *ending : {"bin", "h5", "npy", "mtx", "nc"}) {
+    const std::string path = skeantest::ScratchDir() + "/row." + ending;
+    Vec               w;
+    ASSERT_PETSC(SkeanMatWriteFile(A, path.c_str()));
+    ASSERT_PETSC(SkeanVecLoadFile(PETSC_COMM_WORLD, path.c_str(), &w));
+    EXPECT_EQ(All(w), All(A)) << path;
+    VecDestroy(&w);
+  }
+  MatDestroy(&A);
+}
+
 /* PETSc's own loaders read our binary files, ours reads what PETSc's HDF5 viewer writes */
 TEST(Write, AgreesWithPetsc)
 {
