@@ -125,9 +125,9 @@ static void ApplySparse(const SparseHash &hash, const RowView &A, double *SA)
   const size_t m = hash.m, zeta = hash.zeta, n = static_cast<size_t>(A.nrows), d = static_cast<size_t>(A.ncols);
   const double scale = 1.0 / std::sqrt(static_cast<double>(zeta));
   unsigned     shift = 0;                                                                    /* tiles of w = 2^shift columns */
-  while ((size_t(2) << shift) * m <= (size_t(1) << 16) && (size_t(1) << shift) < d) ++shift; /* at most 512 kB */
+  while ((size_t(2) << shift) * m <= (size_t(1) << 15) && (size_t(1) << shift) < d) ++shift; /* at most 256 kB, well inside the second cache */
   const size_t w      = size_t(1) << shift;
-  const size_t ntiles = (d + w - 1) / w, block = 16384;
+  const size_t ntiles = (d + w - 1) / w, block = 32768;
   struct Entry {
     std::uint32_t row, col;
     double        value;
