@@ -83,6 +83,9 @@ public:
     return static_cast<std::uint32_t>((static_cast<std::uint64_t>(bits) * bound) >> 32);
   }
 
+  /* The 64-bit key, for kernels that make many blocks at once */
+  const r123::Philox4x32::key_type &Key() const noexcept { return key; }
+
 private:
   r123::Philox4x32::key_type key = {{0, 0}};
 };

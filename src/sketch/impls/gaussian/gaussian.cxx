@@ -3,29 +3,12 @@
    types, and the only one whose sketch-and-solve error has an exactly known law.
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
-#include "../kernels/panel.hpp"
-#include <skean/private/random.hpp>
+#include "../kernels/bulk.hpp"
 #include <petscblaslapack.h>
 #include <algorithm>
 #include <cmath>
 
 namespace skean {
-/* One column of S: z[k] = number k of the stream at index j, times scale */
-static void GaussianColumn(const RandomStream &stream, std::uint64_t j, size_t m, double scale, double *z)
-{
-  double z0, z1;
-  size_t k = 0;
-  for (; k + 2 <= m; k += 2) {
-    stream.Normals(j, k / 2, &z0, &z1);
-    z[k]     = scale * z0;
-    z[k + 1] = scale * z1;
-  }
-  if (k < m) {
-    stream.Normals(j, k / 2, &z0, &z1);
-    z[k] = scale * z0;
-  }
-}
-
 /* y += v g */
 SKEAN_MULTIVERSION static void Axpy(size_t m, double v, const double *SKEAN_RESTRICT g, double *SKEAN_RESTRICT y)
 {
@@ -60,7 +43,7 @@ static PetscErrorCode SkeanSketchApplyLocal_Gaussian(SkeanSketch sketch, const s
     PetscCall(PetscBLASIntCast(A->lda, &blda));
     for (size_t i0 = 0; i0 < n; i0 += block) {
       const size_t rows = std::min(block, n - i0);
-      for (size_t i = 0; i < rows; i++) skean::GaussianColumn(stream, static_cast<std::uint64_t>(A->rstart) + i0 + i, m, scale, S.data() + i * m);
+      for (size_t i = 0; i < rows; i++) skean::NormalsMany(stream, static_cast<std::uint64_t>(A->rstart) + i0 + i, m, scale, S.data() + i * m);
       bk = static_cast<PetscBLASInt>(rows);
       PetscCallBLAS("BLASgemm", BLASgemm_("N", "N", &bm, &bd, &bk, &one, S.data(), &bm, A->dense + i0, &blda, &one, SA, &bm));
     }
@@ -70,7 +53,7 @@ static PetscErrorCode SkeanSketchApplyLocal_Gaussian(SkeanSketch sketch, const s
       bool made = false;
       for (int p = 0; p < A->nparts; p++)
         for (PetscInt q = A->part[p].i[i]; q < A->part[p].i[i + 1]; q++) {
-          if (!made) skean::GaussianColumn(stream, static_cast<std::uint64_t>(A->rstart) + i, m, scale, S.data());
+          if (!made) skean::NormalsMany(stream, static_cast<std::uint64_t>(A->rstart) + i, m, scale, S.data());
           made = true;
           skean::Axpy(m, A->part[p].a[q], S.data(), SA + static_cast<size_t>(A->part[p].Column(q)) * m);
         }

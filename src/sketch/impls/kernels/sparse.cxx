@@ -1,4 +1,5 @@
 #include "sparse.hpp"
+#include "bulk.hpp"
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -9,31 +10,52 @@ namespace skean {
    column is skipped; stack: word k is scaled to piece k). Sign of nonzero k: bit k % 32 of word j % 4 of the Signs stream at (j / 4, k / 32). */
 void SparseHash::Columns(std::uint64_t j0, size_t n, std::uint32_t *key) const
 {
-  for (size_t i = 0; i < n; ++i) {
-    const std::uint64_t j = j0 + i;
-    std::uint32_t      *q = key + i * zeta;
-    RandomStream::Block b{}, s{};
+  constexpr size_t           chunk  = 256;
+  const size_t               nwords = (zeta + 3) / 4 * 4;
+  std::vector<std::uint32_t> word(nwords * chunk), lo(zeta), width(zeta), sign(4 * (chunk / 4 + 2));
+  std::vector<std::uint8_t>  again(chunk);
 
-    if (stack) {
-      for (std::uint32_t k = 0; k < zeta; ++k) {
-        if (k % 4 == 0) b = rows.Bits(j, k / 4);
-        const auto lo = static_cast<std::uint32_t>(static_cast<std::uint64_t>(k) * m / zeta),
-                   hi = static_cast<std::uint32_t>((static_cast<std::uint64_t>(k) + 1) * m / zeta);
-        q[k]          = lo + RandomStream::Below(b[k % 4], hi - lo);
-      }
-    } else {
-      std::uint32_t have = 0;
-      for (std::uint64_t word = 0; have < zeta; ++word) {
-        if (word % 4 == 0) b = rows.Bits(j, word / 4);
-        const std::uint32_t r     = RandomStream::Below(b[word % 4], m);
-        bool                fresh = true;
-        for (std::uint32_t k = 0; k < have; ++k) fresh = fresh && q[k] != r;
-        if (fresh) q[have++] = r;
-      }
+  for (std::uint32_t k = 0; k < zeta; ++k) {
+    lo[k]    = stack ? static_cast<std::uint32_t>(static_cast<std::uint64_t>(k) * m / zeta) : 0;
+    width[k] = stack ? static_cast<std::uint32_t>((static_cast<std::uint64_t>(k) + 1) * m / zeta) - lo[k] : m;
+  }
+  for (size_t i0 = 0; i0 < n; i0 += chunk) {
+    const size_t        c = std::min(chunk, n - i0);
+    const std::uint64_t j = j0 + i0;
+    for (size_t k = 0; k < zeta; k += 4) {
+      std::uint32_t *const w[4] = {&word[k * chunk], &word[(k + 1) * chunk], &word[(k + 2) * chunk], &word[(k + 3) * chunk]};
+      PhiloxMany(rows, j, 1, k / 4, 0, c, w);
     }
-    for (std::uint32_t k = 0; k < zeta; ++k) {
-      if (k % 32 == 0) s = signs.Bits(j / 4, k / 32);
-      q[k] = (q[k] << 1) | ((s[j % 4] >> (k % 32)) & 1u);
+    for (std::uint32_t k = 0; k < zeta; ++k)
+      for (size_t i = 0; i < c; ++i) word[k * chunk + i] = lo[k] + RandomStream::Below(word[k * chunk + i], width[k]);
+    if (!stack) {
+      std::fill(again.begin(), again.end(), std::uint8_t(0));
+      for (std::uint32_t k = 1; k < zeta; ++k)
+        for (std::uint32_t l = 0; l < k; ++l)
+          for (size_t i = 0; i < c; ++i) again[i] |= word[k * chunk + i] == word[l * chunk + i];
+      for (size_t i = 0; i < c; ++i)
+        if (again[i]) { /* from the start, skipping what is there already */
+          RandomStream::Block b{};
+          std::uint32_t       have = 0;
+          for (std::uint64_t t = 0; have < zeta; ++t) {
+            if (t % 4 == 0) b = rows.Bits(j + i, t / 4);
+            const std::uint32_t r     = RandomStream::Below(b[t % 4], m);
+            bool                fresh = true;
+            for (std::uint32_t k = 0; k < have; ++k) fresh = fresh && word[k * chunk + i] != r;
+            if (fresh) word[have++ * chunk + i] = r;
+          }
+        }
+    }
+    for (std::uint32_t k0 = 0; k0 < zeta; k0 += 32) {
+      const std::uint64_t  g0 = j / 4;
+      const size_t         ng = static_cast<size_t>((j + c - 1) / 4 - g0) + 1, size = chunk / 4 + 2;
+      std::uint32_t *const w[4] = {&sign[0], &sign[size], &sign[2 * size], &sign[3 * size]};
+      PhiloxMany(signs, g0, 1, k0 / 32, 0, ng, w);
+      for (size_t i = 0; i < c; ++i) {
+        const std::uint32_t  s = w[(j + i) % 4][(j + i) / 4 - g0];
+        std::uint32_t *const q = key + (i0 + i) * zeta;
+        for (std::uint32_t k = k0; k < std::min(zeta, k0 + 32); ++k) q[k] = (word[k * chunk + i] << 1) | ((s >> (k - k0)) & 1u);
+      }
     }
   }
 }
@@ -101,9 +123,11 @@ static void ApplyDense(const SparseHash &hash, const RowView &A, double *SA)
 static void ApplySparse(const SparseHash &hash, const RowView &A, double *SA)
 {
   const size_t m = hash.m, zeta = hash.zeta, n = static_cast<size_t>(A.nrows), d = static_cast<size_t>(A.ncols);
-  const double scale  = 1.0 / std::sqrt(static_cast<double>(zeta));
-  const size_t w      = std::min(d, std::max<size_t>(1, (size_t(1) << 16) / m)); /* 512 kB */
-  const size_t ntiles = (d + w - 1) / w, block = 16384;
+  const double scale = 1.0 / std::sqrt(static_cast<double>(zeta));
+  unsigned     shift = 0;                                                                    /* tiles of w = 2^shift columns */
+  while ((size_t(2) << shift) * m <= (size_t(1) << 15) && (size_t(1) << shift) < d) ++shift; /* at most 256 kB, well inside the second cache */
+  const size_t w      = size_t(1) << shift;
+  const size_t ntiles = (d + w - 1) / w, block = 32768;
   struct Entry {
     std::uint32_t row, col;
     double        value;
@@ -117,15 +141,15 @@ static void ApplySparse(const SparseHash &hash, const RowView &A, double *SA)
     const size_t i1 = std::min(n, i0 + block);
     std::fill(start.begin(), start.end(), size_t(0));
     for (int p = 0; p < A.nparts; ++p)
-      for (PetscInt q = A.part[p].i[i0]; q < A.part[p].i[i1]; ++q) start[static_cast<size_t>(A.part[p].Column(q)) / w + 1]++;
+      for (PetscInt q = A.part[p].i[i0]; q < A.part[p].i[i1]; ++q) start[(static_cast<size_t>(A.part[p].Column(q)) >> shift) + 1]++;
     for (size_t t = 0; t < ntiles; ++t) start[t + 1] += start[t];
     if (!start[ntiles]) continue;
     if (sorted.size() < start[ntiles]) sorted.resize(start[ntiles]);
     for (int p = 0; p < A.nparts; ++p)
       for (size_t i = i0; i < i1; ++i)
         for (PetscInt q = A.part[p].i[i]; q < A.part[p].i[i + 1]; ++q) {
-          const size_t c = static_cast<size_t>(A.part[p].Column(q)), t = c / w;
-          sorted[start[t]++] = {static_cast<std::uint32_t>(i - i0), static_cast<std::uint32_t>(c - t * w), A.part[p].a[q]};
+          const size_t c = static_cast<size_t>(A.part[p].Column(q)), t = c >> shift;
+          sorted[start[t]++] = {static_cast<std::uint32_t>(i - i0), static_cast<std::uint32_t>(c & (w - 1)), A.part[p].a[q]};
         }
     hash.Columns(static_cast<std::uint64_t>(A.rstart) + i0, i1 - i0, key.data());
     for (size_t t = 0, q = 0; t < ntiles; ++t) { /* start[t] is now the end of tile t */

@@ -26,21 +26,19 @@ struct Leverage {
 /* score[i] = |A(i,:) W|^2, W d x Directions */
 void Scores(const skean::RowView &A, const double *W, double *score)
 {
-  const size_t n = static_cast<size_t>(A.nrows), d = static_cast<size_t>(A.ncols);
+  const size_t n = static_cast<size_t>(A.nrows), d = static_cast<size_t>(A.ncols), lda = static_cast<size_t>(A.lda);
   if (A.IsDense()) {
-    const size_t        block = 256;
+    const size_t        block = 512;
     std::vector<double> Y(block * Directions);
+    PetscBLASInt        bk = static_cast<PetscBLASInt>(d), blda = static_cast<PetscBLASInt>(lda), bw = Directions;
+    PetscScalar         one = 1.0, zero = 0.0;
     for (size_t i0 = 0; i0 < n; i0 += block) {
       const size_t rows = std::min(block, n - i0);
-      std::fill(Y.begin(), Y.end(), 0.0);
-      for (size_t c = 0; c < d; ++c) {
-        const double *const a = A.dense + i0 + c * static_cast<size_t>(A.lda);
-        for (size_t i = 0; i < rows; ++i)
-          for (size_t k = 0; k < Directions; ++k) Y[i * Directions + k] += a[i] * W[c * Directions + k];
-      }
+      PetscBLASInt br   = static_cast<PetscBLASInt>(rows);
+      BLASgemm_("N", "T", &br, &bw, &bk, &one, A.dense + i0, &blda, W, &bw, &zero, Y.data(), &br);
       for (size_t i = 0; i < rows; ++i) {
         double s = 0.0;
-        for (size_t k = 0; k < Directions; ++k) s += Y[i * Directions + k] * Y[i * Directions + k];
+        for (size_t k = 0; k < Directions; ++k) s += Y[i + k * rows] * Y[i + k * rows];
         score[i0 + i] = s;
       }
     }

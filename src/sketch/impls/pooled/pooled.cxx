@@ -4,6 +4,7 @@
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
 #include "../kernels/block.hpp"
+#include "../kernels/bulk.hpp"
 #include <algorithm>
 #include <cmath>
 
@@ -31,7 +32,7 @@ namespace {
 class Pooled : public skean::BlockSketch {
 public:
   Pooled(size_t m, size_t b, std::int64_t seed, std::uint32_t draw)
-      : skean::BlockSketch(m, b, 1.0, false, seed, draw), normals(seed, skean::Purpose::PoolWeights, draw), start(m + 1), list(b), size(m), weight(b), z(b + 1)
+      : skean::BlockSketch(m, b, 1.0, false, seed, draw), normals(seed, skean::Purpose::PoolWeights, draw), start(m + 1), list(b), size(m), weight(b), z(b)
   {
     /* coordinate r of the transform goes to place perm[r]; pool i holds the places floor(i b/m) ... floor((i+1) b/m) - 1 */
     std::vector<std::uint32_t> perm(b);
@@ -46,7 +47,7 @@ public:
   /* the weight of coordinate r in this block is number r of the PoolWeights stream at index block */
   void Start(std::uint64_t block) override
   {
-    for (size_t r = 0; r < b; r += 2) normals.Normals(block, r / 2, &z[r], &z[r + 1]);
+    skean::NormalsMany(normals, block, b, 1.0, z.data());
     for (size_t i = 0; i < m; ++i)
       for (size_t q = start[i]; q < start[i + 1]; ++q) weight[q] = size[i] * z[list[q]];
   }
