@@ -55,8 +55,6 @@ SKEAN_EXTERN PetscErrorCode KSPSketchGetMethod(KSP ksp, KSPSketchMethod *method)
 SKEAN_EXTERN PetscErrorCode KSPSketchGetMethodUsed(KSP ksp, KSPSketchMethod *method);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetInner(KSP ksp, KSPSketchInner inner);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetInner(KSP ksp, KSPSketchInner *inner);
-SKEAN_EXTERN PetscErrorCode KSPSketchSetFactor(KSP ksp, PetscReal factor);
-SKEAN_EXTERN PetscErrorCode KSPSketchGetFactor(KSP ksp, PetscReal *factor);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetRefine(KSP ksp, PetscInt refine);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetRefine(KSP ksp, PetscInt *refine);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetScale(KSP ksp, PetscBool scale);
@@ -78,8 +76,6 @@ SKEAN_EXTERN PetscErrorCode KSPSketchGetTimes(KSP ksp, PetscLogDouble *setup, Pe
 
 SKEAN_EXTERN PetscErrorCode PCSketchSetSketch(PC pc, SkeanSketch sketch);
 SKEAN_EXTERN PetscErrorCode PCSketchGetSketch(PC pc, SkeanSketch *sketch);
-SKEAN_EXTERN PetscErrorCode PCSketchSetFactor(PC pc, PetscReal factor);
-SKEAN_EXTERN PetscErrorCode PCSketchGetFactor(PC pc, PetscReal *factor);
 SKEAN_EXTERN PetscErrorCode PCSketchSetRidge(PC pc, PetscReal lambda);
 SKEAN_EXTERN PetscErrorCode PCSketchGetRidge(PC pc, PetscReal *lambda);
 SKEAN_EXTERN PetscErrorCode PCSketchGetRank(PC pc, PetscInt *rank);

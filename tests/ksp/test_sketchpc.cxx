@@ -162,7 +162,7 @@ TEST(PCSketch, HalvesTransposeAndColumns)
   PetscInt rank;
   ASSERT_PETSC(PCSketchGetRank(pc, &rank));
   EXPECT_EQ(rank, D);
-  EXPECT_EQ(ErrorOf([&] { return PCSketchSetFactor(pc, 1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(ErrorOf([&] { return PCSketchSetRidge(pc, -1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
   ASSERT_PETSC(PCDestroy(&pc));
   for (Mat *m : {&A, &M, &X, &Y}) ASSERT_PETSC(MatDestroy(m));
   for (Vec *v : {&b, &x, &g, &y, &z}) ASSERT_PETSC(VecDestroy(v));

@@ -70,6 +70,55 @@ TEST(SketchStatistics, MeanOfGramIsIdentity)
   }
 }
 
+/* Leverage: the mean of (SA)'SA is A'A whatever the scores are, and tensor types: the mean of S'S is I, S being the sketch of the Kronecker product of identities */
+TEST(SketchStatistics, MeanOfGramLeverageAndTensor)
+{
+  const PetscInt K = 600;
+  for (const char *type : {SKEANSKETCHLEVERAGE, SKEANSKETCHTENSORSRHT, SKEANSKETCHTENSORSKETCH}) {
+    const bool     leverage = std::string(type) == SKEANSKETCHLEVERAGE;
+    const PetscInt m = 12, d = leverage ? 3 : 15;
+    Dense          A = leverage ? TestMatrix(90, d, 1.0) : Dense(3, 3), B(5, 5), G(d, d);
+    Mat            F[2];
+    if (leverage) {
+      A(4, 1) = 300; /* one heavy row */
+      for (PetscInt i = 0; i < d; ++i)
+        for (PetscInt j = 0; j < d; ++j)
+          for (size_t r = 0; r < A.m; ++r) G(i, j) += A(r, i) * A(r, j);
+    } else {
+      for (size_t i = 0; i < 3; ++i) A(i, i) = 1.0;
+      for (size_t i = 0; i < 5; ++i) B(i, i) = 1.0;
+      for (PetscInt i = 0; i < d; ++i) G(i, i) = 1.0;
+    }
+    ASSERT_PETSC(MakeMat(PETSC_COMM_SELF, A, Storage::Dense, static_cast<PetscInt>(A.m), &F[0]));
+    ASSERT_PETSC(MakeMat(PETSC_COMM_SELF, B, Storage::Dense, 5, &F[1]));
+    std::vector<double> sum(2 * d * d, 0.0), SA(m * d);
+    bool                ok = true;
+    for (PetscInt k = skeantest::Rank(); k < K && ok; k += skeantest::Size()) {
+      SkeanSketch s;
+      ok = ok && !MakeSketch(PETSC_COMM_SELF, {type, m, PETSC_DETERMINE, PETSC_DETERMINE, true, k}, leverage ? 90 : 15, &s);
+      ok = ok && !SkeanSketchSetKronecker(s, PETSC_TRUE);
+      ok = ok && !(leverage ? SkeanSketchApply(s, F[0], SA.data()) : SkeanSketchApplyTensor(s, 2, F, SA.data()));
+      ok = ok && !SkeanSketchDestroy(&s);
+      for (PetscInt i = 0; i < d; ++i)
+        for (PetscInt j = 0; j < d; ++j) {
+          double g = 0;
+          for (PetscInt t = 0; t < m; ++t) g += SA[t + i * m] * SA[t + j * m];
+          sum[i + j * d] += g;
+          sum[d * d + i + j * d] += g * g;
+        }
+    }
+    ASSERT_ALL(ok);
+    MPI_Allreduce(MPI_IN_PLACE, sum.data(), static_cast<int>(sum.size()), MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
+    for (PetscInt i = 0; i < d; ++i)
+      for (PetscInt j = 0; j < d; ++j) {
+        const double mean = sum[i + j * d] / K, var = std::max(sum[d * d + i + j * d] / K - mean * mean, 0.0);
+        EXPECT_LE(std::abs(mean - G(i, j)), 5 * std::sqrt(var / K) + 1e-12) << type << " entry " << i << " " << j;
+      }
+    ASSERT_PETSC(MatDestroy(&F[0]));
+    ASSERT_PETSC(MatDestroy(&F[1]));
+  }
+}
+
 /* Signs balanced, rows uniform and distinct in sparsesign, one nonzero per piece in sparsestack, one in countsketch */
 TEST(SketchStatistics, SparseColumns)
 {

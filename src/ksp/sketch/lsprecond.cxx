@@ -138,6 +138,7 @@ PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSke
   const PetscMPIInt active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
   const auto        first  = [&](PetscMPIInt p) { return static_cast<PetscInt>(static_cast<long long>(m) * std::min(p, active) / active); };
   PetscCallCXX(SA.resize(static_cast<size_t>(m) * d));
+  PetscCall(SkeanSketchPrepare_Private(sketch, &A)); /* leverage: the rows are drawn from A */
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &A, SA.data()));
   nfirst                   = first(rank);
   const PetscInt mine_rows = first(rank + 1) - nfirst;

@@ -25,7 +25,6 @@ struct KSP_Sketch {
   /* settings */
   KSPSketchMethod method  = KSP_SKETCH_AUTO;
   KSPSketchInner  inner   = KSP_SKETCH_CG;
-  PetscReal       factor  = 12.0;
   PetscReal       ridge   = 0.0;
   PetscReal       delta   = 0.0; /* failure probability of the error bounds; 0: none wanted */
   PetscInt        refine  = 6;
@@ -221,7 +220,7 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
     PetscCall(KSPSketchConstraints_Private(ksp, d));
     PetscCall(block.Open(s->At ? s->At : (s->Aw ? s->Aw : A)));
     o.method = s->method == KSP_SKETCH_SKETCHANDSOLVE ? KSP_SKETCH_ITERATIVE : s->method;
-    o.factor = s->factor;
+    PetscCall(SkeanSketchGetFactor(s->sketch, &o.factor));
     o.scale  = s->scale;
     o.nrhs   = nrhs;
     PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)ksp), block.View(), s->sketch, o, s->p, s->c.data()));
@@ -527,8 +526,6 @@ static PetscErrorCode KSPSetFromOptions_Sketch(KSP ksp, SkeanOptionItems PetscOp
   if (set) PetscCall(KSPSketchSetMethod(ksp, method));
   PetscCall(PetscOptionsEnum("-ksp_sketch_inner", "Inner iteration", "KSPSketchSetInner", KSPSketchInners, (PetscEnum)s->inner, (PetscEnum *)&inner, &set));
   if (set) PetscCall(KSPSketchSetInner(ksp, inner));
-  PetscCall(PetscOptionsReal("-ksp_sketch_factor", "Rows of the sketch per column of A", "KSPSketchSetFactor", s->factor, &r, &set));
-  if (set) PetscCall(KSPSketchSetFactor(ksp, r));
   PetscCall(PetscOptionsInt("-ksp_sketch_refine", "Largest number of refinement loops", "KSPSketchSetRefine", s->refine, &i, &set));
   if (set) PetscCall(KSPSketchSetRefine(ksp, i));
   PetscCall(PetscOptionsBool("-ksp_sketch_scale", "Scale the columns of A to unit norm", "KSPSketchSetScale", s->scale, &b, &set));
@@ -623,21 +620,6 @@ static PetscErrorCode KSPSketchGetInner_Sketch(KSP ksp, KSPSketchInner *inner)
 {
   PetscFunctionBegin;
   *inner = ((KSP_Sketch *)ksp->data)->inner;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-static PetscErrorCode KSPSketchSetFactor_Sketch(KSP ksp, PetscReal factor)
-{
-  PetscFunctionBegin;
-  PetscCheck(factor > 1.0, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
-             "The sketch needs more rows than A has columns: factor %g must be above 1", (double)factor);
-  ((KSP_Sketch *)ksp->data)->factor = factor;
-  PetscCall(KSPSketchInvalidate_Private(ksp));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-static PetscErrorCode KSPSketchGetFactor_Sketch(KSP ksp, PetscReal *factor)
-{
-  PetscFunctionBegin;
-  *factor = ((KSP_Sketch *)ksp->data)->factor;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 static PetscErrorCode KSPSketchSetRefine_Sketch(KSP ksp, PetscInt refine)
@@ -849,7 +831,7 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
 // clang-format off
 #define KSP_SKETCH_METHODS(X) \
   X(SetMethod) X(GetMethod) X(GetMethodUsed) X(SetInner) \
-  X(GetInner) X(SetFactor) X(GetFactor) X(SetRefine) \
+  X(GetInner) X(SetRefine) \
   X(GetRefine) X(SetScale) X(GetScale) X(SetRidge) \
   X(GetRidge) X(SolveRidgePath) X(SetWeights) X(SetConstraints) \
   X(SetSketch) X(GetSketch) X(SetErrorBounds) X(GetErrorBounds) \
@@ -881,7 +863,6 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    Options Database Keys:
 +  -ksp_sketch_method (auto|iterative|cqrrt|cholqr|tsqr|sketchandsolve) - see `KSPSketchMethod`
 .  -ksp_sketch_inner (cg|heavyball|lsqr) - the inner iteration, see `KSPSketchInner`
-.  -ksp_sketch_factor <12> - rows of the sketch per column of A
 .  -ksp_sketch_refine <6> - largest number of refinement loops
 .  -ksp_sketch_scale <true> - scale the columns of A to unit norm
 .  -ksp_sketch_ridge <0> - ridge parameter
@@ -892,7 +873,7 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    Notes:
    Method (SPIR)\:
    1. scale the columns of A to unit norm;
-   2. S A by a `SkeanSketch` (options -sketch_type, -sketch_rows, -sketch_seed ... with the prefix of the `KSP`), R from its QR, N = R^{-1}, or
+   2. S A by a `SkeanSketch` (options -sketch_type, -sketch_factor, -sketch_rows, -sketch_seed ... with the prefix of the `KSP`), R from its QR, N = R^{-1}, or
       from its SVD with the singular values below 30 u dropped;
    3. start from the solution of the sketched problem;
    4. refine: fresh residual r = b - A x, its backward error, correction from N'A'A N y = N'A'r by conjugate gradients, x += N y.

@@ -149,63 +149,6 @@ PetscErrorCode KSPSketchGetInner(KSP ksp, KSPSketchInner *inner)
 }
 
 /*@
-   KSPSketchSetFactor - Sets the number of rows of the sketch relative to the columns of A
-
-   Logically Collective
-
-   Input Parameters:
-+  ksp    - the Krylov context, of type `KSPSKETCH`
--  factor - rows of the sketch per column of A, above 1
-
-   Options Database Key:
-.  -ksp_sketch_factor <12> - rows of the sketch per column of A
-
-   Level: intermediate
-
-   Notes:
-   A step of the iteration reduces the error by about 1/sqrt(factor); factorising the sketch costs 2 factor d^3 flops. -sketch_rows gives the number of
-   rows itself and overrides the factor.
-
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` if not above 1. Ignored by other types.
-
-.seealso: `KSPSKETCH`, `KSPSketchGetFactor()`
-@*/
-PetscErrorCode KSPSketchSetFactor(KSP ksp, PetscReal factor)
-{
-  PetscFunctionBegin;
-  PetscValidHeaderSpecific(ksp, KSP_CLASSID, 1);
-  PetscTryMethod(ksp, "KSPSketchSetFactor_C", (KSP, PetscReal), (ksp, factor));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*@
-   KSPSketchGetFactor - Gets the number of rows of the sketch relative to the columns of A
-
-   Not Collective
-
-   Input Parameter:
-.  ksp - the Krylov context, of type `KSPSKETCH`
-
-   Output Parameter:
-.  factor - rows of the sketch per column of A
-
-   Level: intermediate
-
-   Notes:
-   Errors: `PETSC_ERR_SUP` if the `KSP` is not of type `KSPSKETCH`.
-
-.seealso: `KSPSKETCH`, `KSPSketchSetFactor()`
-@*/
-PetscErrorCode KSPSketchGetFactor(KSP ksp, PetscReal *factor)
-{
-  PetscFunctionBegin;
-  PetscValidHeaderSpecific(ksp, KSP_CLASSID, 1);
-  PetscCheck(factor, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_NULL, "Null pointer: factor");
-  PetscUseMethod(ksp, "KSPSketchGetFactor_C", (KSP, PetscReal *), (ksp, factor));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*@
    KSPSketchSetRefine - Sets the largest number of refinement loops
 
    Logically Collective

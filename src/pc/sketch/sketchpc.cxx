@@ -16,7 +16,7 @@
 namespace {
 struct PC_Sketch {
   SkeanSketch      sketch = nullptr;
-  PetscReal        factor = 12.0, ridge = 0.0;
+  PetscReal        ridge = 0.0;
   skean::LSPrecond N;
   Mat              A     = nullptr; /* the tall matrix, referenced */
   PetscObjectState state = -1;
@@ -61,7 +61,7 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   if (!s->sketch) PetscCall(PCSketchGetSketch(pc, &s->sketch));
   PetscCall(block.Open(s->A));
   o.method = KSP_SKETCH_ITERATIVE;
-  o.factor = s->factor;
+  PetscCall(SkeanSketchGetFactor(s->sketch, &o.factor));
   PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)pc), block.View(), s->sketch, o, 0, NULL));
   PetscCall(block.Restore());
   PetscCall(PetscObjectStateGet((PetscObject)s->A, &s->state));
@@ -230,8 +230,6 @@ static PetscErrorCode PCSetFromOptions_Sketch(PC pc, SkeanOptionItems PetscOptio
 
   PetscFunctionBegin;
   PetscOptionsHeadBegin(PetscOptionsObject, "PC sketch options");
-  PetscCall(PetscOptionsReal("-pc_sketch_factor", "Rows of the sketch per column of A", "PCSketchSetFactor", s->factor, &r, &set));
-  if (set) PetscCall(PCSketchSetFactor(pc, r));
   PetscCall(PetscOptionsReal("-pc_sketch_ridge", "Precondition A'A + lambda I", "PCSketchSetRidge", s->ridge, &r, &set));
   if (set) PetscCall(PCSketchSetRidge(pc, r));
   PetscOptionsHeadEnd();
@@ -287,21 +285,6 @@ static PetscErrorCode PCSketchGetSketch_Sketch(PC pc, SkeanSketch *sketch)
   *sketch = s->sketch;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
-static PetscErrorCode PCSketchSetFactor_Sketch(PC pc, PetscReal factor)
-{
-  PetscFunctionBegin;
-  PetscCheck(factor > 1.0, PetscObjectComm((PetscObject)pc), PETSC_ERR_ARG_OUTOFRANGE,
-             "The sketch needs more rows than A has columns: factor %g must be above 1", (double)factor);
-  ((PC_Sketch *)pc->data)->factor = factor;
-  pc->setupcalled                 = 0;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-static PetscErrorCode PCSketchGetFactor_Sketch(PC pc, PetscReal *factor)
-{
-  PetscFunctionBegin;
-  *factor = ((PC_Sketch *)pc->data)->factor;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 static PetscErrorCode PCSketchSetRidge_Sketch(PC pc, PetscReal lambda)
 {
   PetscFunctionBegin;
@@ -327,7 +310,7 @@ static PetscErrorCode PCSketchGetRank_Sketch(PC pc, PetscInt *rank)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-#define PC_SKETCH_METHODS(X) X(SetSketch) X(GetSketch) X(SetFactor) X(GetFactor) X(SetRidge) X(GetRidge) X(GetRank)
+#define PC_SKETCH_METHODS(X) X(SetSketch) X(GetSketch) X(SetRidge) X(GetRidge) X(GetRank)
 
 static PetscErrorCode PCDestroy_Sketch(PC pc)
 {
@@ -347,15 +330,14 @@ static PetscErrorCode PCDestroy_Sketch(PC pc)
 /*MC
    PCSKETCH - Preconditioner (A'A)^{-1} ~ N N' from a random sketch of the tall matrix A, for `KSPLSQR` and for `KSPCG` on A'A
 
-   Options Database Keys:
-+  -pc_sketch_factor <12> - rows of the sketch per column of A
--  -pc_sketch_ridge <0> - precondition A'A + lambda I
+   Options Database Key:
+.  -pc_sketch_ridge <0> - precondition A'A + lambda I
 
    Level: beginner
 
    Notes:
    A N, with N = D R^{-1}, S A D = Q R, has singular values within 1 +- sqrt(d/m) of 1, whatever the condition number of A. The options of the
-   `SkeanSketch` (-sketch_type, -sketch_rows, -sketch_seed ...) are read with the prefix of the `PC`.
+   `SkeanSketch` (-sketch_type, -sketch_factor, -sketch_rows, -sketch_seed ...) are read with the prefix of the `PC`.
 
    Pmat may be A itself, the virtual product `MATNORMAL` of A, or anything of the size of A'A if Amat is A. Where Pmat is the rectangular A it is replaced
    during set-up by its `MATNORMAL`, because `PCApply()` compares sizes with Pmat.
@@ -370,7 +352,7 @@ static PetscErrorCode PCDestroy_Sketch(PC pc)
    Source\: Rokhlin & Tygert, PNAS 105 (2008); Avron, Maymounkov & Toledo, SIAM J. Sci. Comput. 32 (2010) (Blendenpik); Meng, Saunders & Mahoney, SIAM
    J. Sci. Comput. 36 (2014) (LSRN, rank deficiency)
 
-.seealso: `PCCreate()`, `PCSetType()`, `PCType`, `PC`, `KSPLSQR`, `KSPSKETCH`, `SkeanSketch`, `PCSketchSetFactor()`, `MatCreateNormal()`
+.seealso: `PCCreate()`, `PCSetType()`, `PCType`, `PC`, `KSPLSQR`, `KSPSKETCH`, `SkeanSketch`, `PCSketchSetRidge()`, `MatCreateNormal()`
 M*/
 static PetscErrorCode PCCreate_Sketch(PC pc)
 {

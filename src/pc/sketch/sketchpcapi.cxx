@@ -56,62 +56,6 @@ PetscErrorCode PCSketchGetSketch(PC pc, SkeanSketch *sketch)
 }
 
 /*@
-   PCSketchSetFactor - Sets the number of rows of the sketch relative to the columns of A
-
-   Logically Collective
-
-   Input Parameters:
-+  pc     - the preconditioner context, of type `PCSKETCH`
--  factor - rows of the sketch per column of A, above 1
-
-   Options Database Key:
-.  -pc_sketch_factor <12> - rows of the sketch per column of A
-
-   Level: intermediate
-
-   Notes:
-   The condition number of the preconditioned matrix is about (1 + 1/sqrt(factor))/(1 - 1/sqrt(factor)).
-
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` if not above 1. Ignored by other types.
-
-.seealso: `PCSKETCH`, `PCSketchGetFactor()`
-@*/
-PetscErrorCode PCSketchSetFactor(PC pc, PetscReal factor)
-{
-  PetscFunctionBegin;
-  PetscValidHeaderSpecific(pc, PC_CLASSID, 1);
-  PetscTryMethod(pc, "PCSketchSetFactor_C", (PC, PetscReal), (pc, factor));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*@
-   PCSketchGetFactor - Gets the number of rows of the sketch relative to the columns of A
-
-   Not Collective
-
-   Input Parameter:
-.  pc - the preconditioner context, of type `PCSKETCH`
-
-   Output Parameter:
-.  factor - rows of the sketch per column of A
-
-   Level: intermediate
-
-   Notes:
-   Errors: `PETSC_ERR_SUP` if the `PC` is not of type `PCSKETCH`.
-
-.seealso: `PCSKETCH`, `PCSketchSetFactor()`
-@*/
-PetscErrorCode PCSketchGetFactor(PC pc, PetscReal *factor)
-{
-  PetscFunctionBegin;
-  PetscValidHeaderSpecific(pc, PC_CLASSID, 1);
-  PetscCheck(factor, PetscObjectComm((PetscObject)pc), PETSC_ERR_ARG_NULL, "Null pointer: factor");
-  PetscUseMethod(pc, "PCSketchGetFactor_C", (PC, PetscReal *), (pc, factor));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*@
    PCSketchSetRidge - Makes the preconditioner one for A'A + lambda I
 
    Logically Collective

@@ -36,11 +36,16 @@ std::vector<std::uint64_t> SampleWithoutReplacement(const RandomStream &stream, 
   return s;
 }
 
-SKEAN_MULTIVERSION void AccumulateSamples(const double *panel, size_t m, const std::uint32_t *index, const double *coef, double *acc)
+SKEAN_MULTIVERSION static void AccumulateSamples_(const double *panel, size_t m, const std::uint32_t *index, const double *coef, double *acc)
 {
   const Vec8 *const x = reinterpret_cast<const Vec8 *>(panel);
   Vec8 *const       y = reinterpret_cast<Vec8 *>(acc);
   for (size_t t = 0; t < m; ++t) y[t] += coef[t] * x[index[t]];
+}
+
+void AccumulateSamples(const double *panel, size_t m, const std::uint32_t *index, const double *coef, double *acc)
+{
+  AccumulateSamples_(panel, m, index, coef, acc);
 }
 
 /* pos[i] = 2 * (row in the block's panel) + (1 if the sign is negative), for local rows i0 .. i1-1 of the block. Sign of row j: bit j % 128 of

@@ -3,7 +3,7 @@
 
 namespace skean {
 
-SKEAN_MULTIVERSION void PackPanel(const double *SKEAN_RESTRICT a, size_t lda, size_t rows, int width, double *SKEAN_RESTRICT panel)
+SKEAN_MULTIVERSION static void PackPanel_(const double *SKEAN_RESTRICT a, size_t lda, size_t rows, int width, double *SKEAN_RESTRICT panel)
 {
   if (width == PanelWidth) {
     size_t i = 0;
@@ -40,8 +40,8 @@ SKEAN_MULTIVERSION void PackPanel(const double *SKEAN_RESTRICT a, size_t lda, si
   }
 }
 
-SKEAN_MULTIVERSION void PackPanelScattered(const double *SKEAN_RESTRICT a, size_t lda, size_t rows, int width, const std::uint32_t *SKEAN_RESTRICT pos,
-                                           double *SKEAN_RESTRICT panel)
+SKEAN_MULTIVERSION static void PackPanelScattered_(const double *SKEAN_RESTRICT a, size_t lda, size_t rows, int width, const std::uint32_t *SKEAN_RESTRICT pos,
+                                                   double *SKEAN_RESTRICT panel)
 {
   alignas(64) double tile[64];
   for (size_t i0 = 0; i0 < rows; i0 += 8) {
@@ -58,7 +58,7 @@ SKEAN_MULTIVERSION void PackPanelScattered(const double *SKEAN_RESTRICT a, size_
   }
 }
 
-SKEAN_MULTIVERSION void UnpackPanelAdd(const double *SKEAN_RESTRICT panel, size_t m, int width, double scale, double *SKEAN_RESTRICT SA)
+SKEAN_MULTIVERSION static void UnpackPanelAdd_(const double *SKEAN_RESTRICT panel, size_t m, int width, double scale, double *SKEAN_RESTRICT SA)
 {
   for (size_t t0 = 0; t0 < m; t0 += 64) {
     const size_t t1 = std::min(t0 + 64, m);
@@ -75,7 +75,7 @@ SKEAN_MULTIVERSION void UnpackPanelAdd(const double *SKEAN_RESTRICT panel, size_
     (y)           = t_ - (y); \
   } while (0)
 
-SKEAN_MULTIVERSION void HadamardPanel(double *panel, size_t b)
+SKEAN_MULTIVERSION static void HadamardPanel_(double *panel, size_t b)
 {
   Vec8 *const  x     = reinterpret_cast<Vec8 *>(panel);
   const size_t inner = std::min<size_t>(b, 256); /* 16 kB: these levels are done while the rows are in the first cache */
@@ -171,5 +171,23 @@ SKEAN_MULTIVERSION void HadamardPanel(double *panel, size_t b)
   }
 }
 #undef BUTTERFLY
+
+/* The machine versions are static and these the only symbols: the compiler exports a multiversioned function whatever its visibility */
+void PackPanel(const double *a, size_t lda, size_t rows, int width, double *panel)
+{
+  PackPanel_(a, lda, rows, width, panel);
+}
+void PackPanelScattered(const double *a, size_t lda, size_t rows, int width, const std::uint32_t *pos, double *panel)
+{
+  PackPanelScattered_(a, lda, rows, width, pos, panel);
+}
+void UnpackPanelAdd(const double *panel, size_t m, int width, double scale, double *SA)
+{
+  UnpackPanelAdd_(panel, m, width, scale, SA);
+}
+void HadamardPanel(double *panel, size_t b)
+{
+  HadamardPanel_(panel, b);
+}
 
 } // namespace skean

@@ -101,8 +101,8 @@ static PetscErrorCode SkeanSketchView_SRHT(SkeanSketch sketch, PetscViewer viewe
    Rows needed: 4 (sqrt(d) + sqrt(8 ln(d N)))^2 ln(d) in theory (Omega(d log d) in the worst case), 4 d and a look at the condition of S A in practice.
 
    When not to use it: with -sketch_permute 0 on matrices with identity-like blocks (ridge rows, finite elements, graphs): [I; 0] with 32 columns gives a singular S A in
-   nearly every draw at m = 2 d and in half of them at m = 4 d. The intervals for the coordinates are approximate: the proof of the 2023
-   claim (arXiv 2302.00248) was withdrawn by Z. Song and L. Zhang (2026).
+   nearly every draw at m = 2 d and in half of them at m = 4 d. The intervals for the coordinates are approximate: two of the authors of the 2023 claim
+   (arXiv 2302.00248) reported a gap in its proof (Z. Song and L. Zhang, 2026); the claim is open.
 
    Source: J. A. Tropp, Improved analysis of the subsampled randomized Hadamard transform, Adv. Adapt. Data Anal. 3, 2011, eq. (1.1); the factorisation of H_N over blocks is elementary.
 
