@@ -186,7 +186,7 @@ PetscErrorCode LSPrecond::DirectFactor(MPI_Comm comm, const RowView &A, KSPSketc
   *ok = true;
   if (how == KSP_SKETCH_TSQR) {
     PetscMPIInt         size;
-    const PetscInt      nb = std::max<PetscInt>(2 * d, 256);
+    const PetscInt      nb = std::max<PetscInt>(1024, (d <= 1000 ? 8 : 4) * d); /* long panels: dtpqrt reaches the rate of dgemm */
     std::vector<double> local, panel, pz;
 
     PetscCallMPI(MPI_Comm_size(comm, &size));
