@@ -22,6 +22,7 @@ Problem:\n\
 Output:\n\
   -o <file>                  x (and bounds) to .h5 .npy .mtx .bin .nc; .npy and .mtx hold one object, bounds go to <name>.bounds.<ending>\n\
   -plot <file>               coefficients, error bounds, fit and residuals to .png .svg .pdf\n\
+  -compare <file>            prints the relative difference of x from the solution in this file\n\
   -monitor                   progress of reading, residual norm and backward error after each pass over A\n\
   -traceback                 with an error, where it happened in the program\n\
 Solver (see -help for all; -help intro for this text alone):\n\
@@ -36,7 +37,7 @@ namespace {
 
 struct Settings {
   char      A[PETSC_MAX_PATH_LEN] = "", b[PETSC_MAX_PATH_LEN] = "", o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
-  char      weights[PETSC_MAX_PATH_LEN] = "", C[PETSC_MAX_PATH_LEN] = "", e[PETSC_MAX_PATH_LEN] = "";
+  char      weights[PETSC_MAX_PATH_LEN] = "", C[PETSC_MAX_PATH_LEN] = "", e[PETSC_MAX_PATH_LEN] = "", compare[PETSC_MAX_PATH_LEN] = "";
   PetscBool monitor = PETSC_FALSE, bounds = PETSC_FALSE, ridge = PETSC_FALSE;
   PetscReal delta   = 1e-3, lambda[256];
   PetscInt  nlambda = 0;
@@ -57,6 +58,7 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
   PetscCall(PetscOptionsString("-o", "file for the solution", NULL, s.o, s.o, sizeof(s.o), NULL));
   PetscCall(PetscOptionsString("-plot", "file for the picture", NULL, s.plot, s.plot, sizeof(s.plot), NULL));
+  PetscCall(PetscOptionsString("-compare", "file of a solution to compare with", NULL, s.compare, s.compare, sizeof(s.compare), NULL));
   PetscCall(PetscOptionsBool("-monitor", "progress", NULL, s.monitor, &s.monitor, NULL));
   PetscOptionsEnd();
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -198,7 +200,10 @@ PetscErrorCode Draw(const char file[], const char title[], Vec x, Vec bounds, Ve
     fig.title              = title;
     skean::PlotPanel coeff = skean::PlotPanel::Lines("Coefficients").Labels("column of A", "x");
     coeff.Add("", j, cx, true);
-    if (bounds) coeff.Add("error bars", bx, by);
+    /* bars that can be seen */
+    if (bounds && !cx.empty() &&
+        *std::max_element(cd.begin(), cd.end()) > 2e-3 * (*std::max_element(cx.begin(), cx.end()) - *std::min_element(cx.begin(), cx.end())))
+      coeff.Add("error bars", bx, by);
     fig.Add(coeff);
     skean::PlotPanel size = skean::PlotPanel::Lines(bounds ? "Size of the coefficients and of their errors" : "Size of the coefficients").LogY();
     size.Labels("column of A", "").Add("|x|", j, px, true);
@@ -263,7 +268,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   Settings         s;
   Mat              A = NULL, C = NULL, X = NULL;
   Vec              w = NULL, e = NULL, bounds = NULL;
-  std::vector<Vec> b, x, r;
+  std::vector<Vec> b, x, r, reference;
   KSP              ksp;
   PC               pc;
   PetscInt         n, d, k, m, q;
@@ -336,6 +341,16 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(VecGetSize(e, &m));
     PetscCheck(m == k, comm, PETSC_ERR_ARG_SIZ, "-constraints %s has %" PetscInt_FMT " rows, but -constraints_rhs %s has %" PetscInt_FMT, s.C, k, s.e, m);
     PetscCall(KSPSketchSetConstraints(ksp, C, e));
+  }
+  if (s.compare[0]) {
+    PetscCall(ReadColumns(s.compare, d, reference));
+    PetscCall(VecGetSize(reference[0], &k));
+    PetscCheck(k == d, comm, PETSC_ERR_ARG_SIZ, "%s has %" PetscInt_FMT " columns, but the solution in -compare %s has %" PetscInt_FMT " entries", s.A, d,
+               s.compare, k);
+    const PetscInt nx = s.nlambda > 1 ? s.nlambda : q;
+    PetscCheck((PetscInt)reference.size() == nx, comm, PETSC_ERR_ARG_SIZ, "-compare %s has %" PetscInt_FMT " solutions, %" PetscInt_FMT " are computed",
+               s.compare, (PetscInt)reference.size(), nx);
+    for (Vec v : reference) PetscCall(CheckFinite(v, "-compare", s.compare));
   }
   PetscCall(PetscTime(&tread));
   tread -= t0;
@@ -514,6 +529,17 @@ PetscErrorCode Run(driver::ExitCode *code)
   if (s.nlambda == 1) table.Add("ridge parameter", driver::Number(s.lambda[0]));
   if (w) table.Add("weights", s.weights);
   if (C) table.Add("equality constraints", s.C);
+  if (s.compare[0]) {
+    PetscReal off = 0.0;
+    for (PetscInt j = 0; j < nx; ++j) {
+      PetscReal an, dn;
+      PetscCall(VecNorm(reference[j], NORM_2, &an));
+      PetscCall(VecAXPY(reference[j], -1.0, x[j]));
+      PetscCall(VecNorm(reference[j], NORM_2, &dn));
+      off = PetscMax(off, an > 0 ? dn / an : dn);
+    }
+    table.Add("relative difference", driver::Number(off, 3) + " from " + s.compare);
+  }
   table.Add("passes over A", std::to_string(passes));
   if (s.bounds) {
     if (!vd.empty())
@@ -546,7 +572,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(VecDestroy(&w));
   PetscCall(VecDestroy(&e));
   PetscCall(VecDestroy(&bounds));
-  for (auto *list : {&b, &x, &r})
+  for (auto *list : {&b, &x, &r, &reference})
     for (Vec &v : *list) PetscCall(VecDestroy(&v));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -568,6 +594,7 @@ int main(int argc, char **argv)
                           "-constraints",
                           "-constraints_rhs",
                           "-monitor",
+                          "-compare",
                           "-traceback",
                           "-help",
                           "-ksp_type",

@@ -7,7 +7,7 @@
    neighbours makes the problem ill-conditioned (the error of a height grows along the valley) and the mixture of instruments, from
    theodolites to aneroid barometers, makes it worse.
 
-     ex_network <prefix> [stations 1500] [observations 20000] [decades of precision 3]
+     ex_network <prefix> [stations 1500] [observations 20000] [decades of precision 4]
 */
 #include <math.h>
 #include <stdint.h>
@@ -51,7 +51,7 @@ static FILE *Open(const char *prefix, const char *suffix)
 int main(int argc, char **argv)
 {
   const long   stations = argc > 2 ? atol(argv[2]) : 1500, rows = argc > 3 ? atol(argv[3]) : 20000, d = stations - 1;
-  const double decades = argc > 4 ? atof(argv[4]) : 3.0;
+  const double decades = argc > 4 ? atof(argv[4]) : 4.0;
   FILE        *a, *b, *x;
   long         k, nnz = 0;
   int          bad;
@@ -70,9 +70,9 @@ int main(int argc, char **argv)
   for (int round = 0; round < 2; round++) {
     if (round) fprintf(a, "%%%%MatrixMarket matrix coordinate real general\n%% a levelling network\n%ld %ld %ld\n", rows, d, nnz);
     for (k = 0; k < rows; k++) {
-      /* first every station from the one before, then neighbours at random, up to 8 stations apart */
-      const long   i     = k < d ? k : (long)(Uniform(0, (uint64_t)k) * (double)(stations - 9));
-      const long   j     = k < d ? k + 1 : i + 1 + (long)(Uniform(1, (uint64_t)k) * 8.0);
+      /* first every station from the one before, then neighbours at random, up to 3 stations apart */
+      const long   i     = k < d ? k : (long)(Uniform(0, (uint64_t)k) * (double)(stations - 4));
+      const long   j     = k < d ? k + 1 : i + 1 + (long)(Uniform(1, (uint64_t)k) * 3.0);
       const double sigma = 1e-3 * pow(10.0, decades * Uniform(2, (uint64_t)k));
 
       if (!round) {
