@@ -187,12 +187,15 @@ PetscErrorCode Solve(const Settings &s, const char file[], bool wantfit, Fit &f)
   for (PetscInt m = -L; m <= L; ++m)
     for (PetscInt j = 0; j < f.nlon; ++j)
       C[static_cast<std::size_t>(m + L) * f.nlon + j] = m < 0 ? std::sin(-m * lon[j] * Pi / 180) : std::cos(m * lon[j] * Pi / 180);
+  const bool  twice   = f.nlon > 1 && std::fabs(std::fabs(f.lon.back() - f.lon.front()) - 360.0) < 1e-6;
   const Where where   = static_cast<Where>(s.where);
   double      sums[3] = {0, 0, 0}; /* points that count, their weights, weighted squares of the heights */
   for (PetscInt i = 0; i < nl; ++i) {
     const double area = std::cos(f.lat[(r0 + i) / f.nlon] * Pi / 180), z = h[i];
     const bool   known = std::isfinite(z), in = known && (where == All || (where == Sea) == (z < 0));
-    wa[i]   = in ? std::max(area, 0.0) : 0.0;
+    wa[i] = in ? std::max(area, 0.0) : 0.0;
+    /* some grids hold a meridian twice, at both ends: half a point each */
+    if (twice && ((r0 + i) % f.nlon == 0 || (r0 + i) % f.nlon == f.nlon - 1)) wa[i] *= 0.5;
     ba[i]   = known ? z : 0.0;
     keep[i] = in ? z : std::nan("");
     sums[0] += in;
