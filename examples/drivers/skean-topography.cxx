@@ -187,7 +187,7 @@ PetscErrorCode Solve(const Settings &s, const char file[], bool wantfit, Fit &f)
   for (PetscInt m = -L; m <= L; ++m)
     for (PetscInt j = 0; j < f.nlon; ++j)
       C[static_cast<std::size_t>(m + L) * f.nlon + j] = m < 0 ? std::sin(-m * lon[j] * Pi / 180) : std::cos(m * lon[j] * Pi / 180);
-  const bool  twice   = f.nlon > 1 && std::fabs(std::fabs(f.lon.back() - f.lon.front()) - 360.0) < 1e-6;
+  const bool  twice   = f.nlon > 1 && std::fabs(std::fabs(f.lon.back() - f.lon.front()) - 360.0) < 0.01 * std::fabs(f.lon[1] - f.lon[0]);
   const Where where   = static_cast<Where>(s.where);
   double      sums[3] = {0, 0, 0}; /* points that count, their weights, weighted squares of the heights */
   for (PetscInt i = 0; i < nl; ++i) {
