@@ -186,6 +186,7 @@ TEST(NistTest, Longley)
     nist, [&](PetscInt i, PetscInt j) { return j ? nist.rows[i][j - 1] : 1.0; }, [&](PetscInt i) { return nist.rows[i][6]; }, 1e-9);
 }
 
+/* The condition number with unit columns is 5e9, times u is 6e-7: Householder QR reaches 8e-9 with the rows as they are in the file */
 TEST(NistTest, Filip)
 {
   const std::string file = DataFile("ls/nist_filip.txt");
@@ -199,7 +200,7 @@ TEST(NistTest, Filip)
       for (PetscInt k = 0; k < j; ++k) p *= nist.rows[i][0];
       return p;
     },
-    [&](PetscInt i) { return nist.rows[i][1]; }, 1e-7);
+    [&](PetscInt i) { return nist.rows[i][1]; }, 5e-7);
 }
 
 } // namespace
