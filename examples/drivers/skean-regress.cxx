@@ -28,7 +28,7 @@ Output:\n\
 Solver (see -help for all; -help intro for this text alone):\n\
   -ksp_sketch_method auto|iterative|cqrrt|cholqr|tsqr|sketchandsolve\n\
   -ksp_rtol <t>              backward error that is accepted, default 1.1e-15;   -ksp_max_it <n>  largest number of passes\n\
-  -sketch_type, -sketch_rows, -sketch_seed    the random sketch;   -ksp_sketch_factor <f>  its rows per column of A\n\
+  -sketch_type, -sketch_seed    the random sketch;   -sketch_factor <f>  its rows per column of A, or -sketch_rows <m>\n\
   -ksp_type lsqr -pc_type sketch              PETSc's LSQR with the sketch as preconditioner;   -ksp_type lsqr  alone\n\
 Exit code: 0 converged, 1 not converged (every result is still printed and written), 2 wrong input or an error.\n\
 The answer does not depend on the number of processes, to rounding.\n\n";
@@ -605,7 +605,7 @@ int main(int argc, char **argv)
                           "-ksp_converged_reason",
                           "-ksp_sketch_method",
                           "-ksp_sketch_inner",
-                          "-ksp_sketch_factor",
+                          "-sketch_factor",
                           "-ksp_sketch_refine",
                           "-ksp_sketch_scale",
                           "-ksp_sketch_ridge",

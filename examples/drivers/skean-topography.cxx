@@ -425,26 +425,9 @@ int main(int argc, char **argv)
   driver::Program program;
   program.name         = "skean-topography";
   program.help         = help;
-  program.options      = {"-grid",
-                          "-coarse",
-                          "-degree",
-                          "-where",
-                          "-weighting",
-                          "-bounds",
-                          "-o",
-                          "-plot",
-                          "-monitor",
-                          "-help",
-                          "-ksp_type",
-                          "-ksp_rtol",
-                          "-ksp_max_it",
-                          "-ksp_monitor",
-                          "-ksp_view",
-                          "-ksp_sketch_method",
-                          "-ksp_sketch_factor",
-                          "-sketch_type",
-                          "-sketch_rows",
-                          "-sketch_seed"};
+  program.options      = {"-grid",          "-coarse",      "-degree",      "-where",      "-weighting",  "-bounds",      "-o",        "-plot",
+                          "-monitor",       "-help",        "-ksp_type",    "-ksp_rtol",   "-ksp_max_it", "-ksp_monitor", "-ksp_view", "-ksp_sketch_method",
+                          "-sketch_factor", "-sketch_type", "-sketch_rows", "-sketch_seed"};
   program.printoptions = PrintOptions;
   program.run          = Run;
   return driver::Main(argc, argv, program);

@@ -56,7 +56,9 @@ TEST_P(SurveyingTest, ResidualAndPasses)
     ASSERT_PETSC(KSPSetType(ksp, KSPSKETCH));
     ASSERT_PETSC(KSPSetOperators(ksp, mat, mat));
     ASSERT_PETSC(KSPSketchSetMethod(ksp, methods[k]));
-    ASSERT_PETSC(KSPSketchSetFactor(ksp, 12.0));
+    SkeanSketch S;
+    ASSERT_PETSC(KSPSketchGetSketch(ksp, &S));
+    ASSERT_PETSC(SkeanSketchSetFactor(S, 12.0));
     ASSERT_PETSC(KSPSolve(ksp, rhs, x[k]));
     ASSERT_PETSC(KSPGetConvergedReason(ksp, &reason));
     ASSERT_PETSC(KSPGetIterationNumber(ksp, &its));
