@@ -521,7 +521,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     const PetscInt full = PetscMin(n, d) - (C ? (MatGetSize(C, &k, NULL), k) : 0);
     table.Add("numerical rank", std::to_string(rank) + " of " + std::to_string(full) + (rank < full ? " (solution of smallest norm)" : ""));
     table.Add("condition (columns scaled)", driver::Number(kappa, 3));
-    table.Add("backward error", be >= 0 ? driver::Number(be, 3) + " of |A|_F" : "not computed");
+    table.Add("backward error", be >= 0 ? driver::Number(be, 3) + " (columns scaled)" : "not computed");
   } else
     table.Add("method", std::string(type) + ", preconditioner " + pctype);
   table.Add("residual norm |b - A x|", driver::Number(rnorm[0], 12));

@@ -323,7 +323,7 @@ PetscErrorCode PrintFit(const char file[], const Settings &s, const Fit &f)
   if (f.rank) {
     t.Add("numerical rank", std::to_string(f.rank) + " of " + std::to_string(f.d));
     t.Add("condition (columns scaled)", driver::Number(f.kappa, 3));
-    t.Add("backward error", f.backward >= 0 ? driver::Number(f.backward, 3) + " of |A|_F" : "not computed");
+    t.Add("backward error", f.backward >= 0 ? driver::Number(f.backward, 3) + " (columns scaled)" : "not computed");
   }
   t.Add("rms of the heights", driver::Number(f.data, 5) + " m");
   t.Add("rms of the residual", driver::Number(f.rms, 5) + " m");
