@@ -42,7 +42,7 @@ public:
   /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers. */
   PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
   /* |(R'R + omega^2 D^2)^{-1/2} D g|: the Karlson-Walden numerator for g = A'r (see KW() in the solver) */
-  PetscErrorCode WaldenNorm(double omega, const double *g, double *value);
+  PetscErrorCode WaldenNorm(double omega, double ridge, const double *g, double *value);
   /* |N' e_j|_2 for j = 0..d-1: sqrt of the diagonal of (A'A)^{-1} up to the distortion */
   void RowNorms(double *norms) const;
   /* x <- its part orthogonal to the null space of A; nothing for full rank */
@@ -55,10 +55,11 @@ public:
   PetscInt                   SketchRows() const noexcept { return m; }
   PetscInt                   Draws() const noexcept { return draws; }
   KSPSketchMethod            Method() const noexcept { return method; }
-  bool                       Exact() const noexcept { return exact; }     /* R is A's own factor to rounding: no inner iteration */
-  double                     NormF() const noexcept { return normF; }     /* |A|_F */
-  double                     ScaledNorm() const noexcept { return smax; } /* estimate of |A D|_2 */
-  double                     Condition() const noexcept { return cond; }  /* estimate of cond(A D) */
+  bool                       Exact() const noexcept { return exact; }         /* R is A's own factor to rounding: no inner iteration */
+  double                     NormF() const noexcept { return normF; }         /* |A|_F */
+  double                     ScaledNormF() const noexcept { return scaledF; } /* |A D|_F */
+  double                     ScaledNorm() const noexcept { return smax; }     /* estimate of |A D|_2 */
+  double                     Condition() const noexcept { return cond; }      /* estimate of cond(A D) */
   bool                       Ready() const noexcept { return ready; }
   void                       Clear() { *this = LSPrecond(); }
   const double              *ConstraintBasis() const noexcept { return z.empty() ? nullptr : z.data(); }
@@ -86,7 +87,7 @@ private:
   PetscInt            npath = 1;
   std::vector<double> nullbasis; /* d x (d-k) orthonormal in x space */
   std::vector<double> kw;        /* triangle of QR([R; omega D]) for the last omega */
-  double              kwomega = -1.0;
+  double              kwomega = -1.0, kwridge = 0.0, scaledF = 0.0;
 };
 
 } // namespace skean

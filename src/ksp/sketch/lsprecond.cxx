@@ -118,7 +118,9 @@ PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool do
     total += sum[j];
     if (sum[j] > 0.0 && doscale) scale[j] = 1.0 / (factor * std::sqrt(sum[j]));
   }
-  normF = factor * std::sqrt(total);
+  normF   = factor * std::sqrt(total);
+  scaledF = 0.0;
+  for (PetscInt j = 0; j < d; ++j) scaledF = std::hypot(scaledF, factor * std::sqrt(sum[j]) * scale[j]);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -652,10 +654,10 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
 
 /*
    Karlson & Walden (BIT 37, 1997) with the sketch's factor in place of A's (Epperly, Meier & Nakatsukasa, 2024, section 2.3):
-   |(A'A + omega^2 I)^{-1/2} A'r| = |(R'R + omega^2 D^2)^{-1/2} D A'r| with A D ~ Q R. Any square root serves: the triangle of
-   QR([R; omega D]). omega is rounded down to a power of two, so that the triangle serves again; this only enlarges the value.
+   |(D A'A D + omega^2 I)^{-1/2} D A'r| = |(R'R + omega^2 I)^{-1/2} D A'r| with A D ~ Q R, or with [A; sqrt(lambda) I] in place of A.
+   Any square root serves: the triangle of QR([R; (omega^2 I + lambda D^2)^{1/2}]). omega is rounded down to a power of two, so that the triangle serves again; this only enlarges the value.
 */
-PetscErrorCode LSPrecond::WaldenNorm(double omega, const double *g, double *value)
+PetscErrorCode LSPrecond::WaldenNorm(double omega, double ridge, const double *g, double *value)
 {
   PetscFunctionBegin;
   std::vector<double> x;
@@ -669,17 +671,19 @@ PetscErrorCode LSPrecond::WaldenNorm(double omega, const double *g, double *valu
   }
   if (std::isfinite(omega) && omega > 0) {
     const double o = std::exp2(std::floor(std::log2(omega)));
-    if (o != kwomega) {
+    if (o != kwomega || ridge != kwridge) {
+      const auto          root = [&](PetscInt i) { return std::hypot(o, std::sqrt(ridge) * scale[i]); };
       std::vector<double> b;
       PetscCallCXX(b.assign(static_cast<size_t>(d) * dz, 0.0));
       if (z.empty())
-        for (PetscInt j = 0; j < d; ++j) b[j + static_cast<size_t>(j) * d] = o * scale[j];
+        for (PetscInt j = 0; j < d; ++j) b[j + static_cast<size_t>(j) * d] = root(j);
       else
         for (PetscInt j = 0; j < dz; ++j)
-          for (PetscInt i = 0; i < d; ++i) b[i + static_cast<size_t>(j) * d] = o * scale[i] * z[i + static_cast<size_t>(j) * d];
+          for (PetscInt i = 0; i < d; ++i) b[i + static_cast<size_t>(j) * d] = root(i) * z[i + static_cast<size_t>(j) * d];
       PetscCallCXX(kw = r);
       PetscCall(QRUpdate(dz, kw.data(), d, z.empty() ? d : 0, b.data(), d));
       kwomega = o;
+      kwridge = ridge;
     }
     TriangleSolve('T', dz, 1, kw.data(), x.data());
   } else

@@ -67,7 +67,8 @@ private:
   void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
   double         XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
   double         ScaledXNorm(PetscInt j) const;
-  double         FrobeniusNorm(PetscInt j) const { return std::hypot(N.NormF(), std::sqrt(Lambda(j) * d)); }
+  double         ScaledNorm(const double *g) const; /* |D g| */
+  double         FrobeniusNorm(PetscInt j) const;   /* |[A; sqrt(lambda) I] D|_F */
   MPI_Comm       comm;
   const RowView &A;
   LSPrecond     &N;
@@ -86,6 +87,20 @@ double Solver::ScaledXNorm(PetscInt j) const
     s += e * e;
   }
   return std::sqrt(s);
+}
+
+double Solver::ScaledNorm(const double *g) const
+{
+  double s = 0.0;
+  for (PetscInt i = 0; i < d; ++i) s += (g[i] * N.Scale()[i]) * (g[i] * N.Scale()[i]);
+  return std::sqrt(s);
+}
+
+double Solver::FrobeniusNorm(PetscInt j) const
+{
+  double s = 0.0;
+  for (PetscInt i = 0; i < d; ++i) s += N.Scale()[i] * N.Scale()[i];
+  return std::hypot(N.ScaledNormF(), std::sqrt(Lambda(j) * s));
 }
 
 /* r = b - A x afresh, G = A'r - lambda x and |r|: one pass, one reduction */
@@ -116,8 +131,10 @@ PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool 
 }
 
 /*
-   Reasons and backward errors from the fresh residuals. The estimate is the smallest of three bounds on the perturbation E of A
-   for which x is an exact solution, relative to |A|_F:
+   Reasons and backward errors from the fresh residuals, in the coordinates of unit columns (A stands for A D, x for D^{-1} x here):
+   Householder QR is backward stable column by column (Higham, Accuracy and Stability, theorem 20.3), which |A|_F of a badly scaled
+   matrix does not see. The estimate is the smallest of three bounds on the perturbation E of A for which x is an exact solution,
+   relative to |A|_F:
      |r| / |x|                                             E = r x'/|x|^2 makes x solve the system exactly
      |A'r| / |r|                                           E = -r (A'r)'/|r|^2 (Stewart 1977)
      (omega/|r|) |(A'A + omega^2)^{-1/2} A'r|, omega=|r|/|x|   Karlson & Walden 1997, eq. 2.1
@@ -131,14 +148,14 @@ PetscErrorCode Solver::Judge()
   for (PetscInt j = 0; j < q; ++j) {
     LSColumn &c = col[j];
     if (!Active(j)) continue;
-    const double before = c.backward, xn = XNorm(j), fro = FrobeniusNorm(j);
+    const double before = c.backward, xn = ScaledXNorm(j), fro = FrobeniusNorm(j);
     if (!std::isfinite(c.rnorm) || !std::isfinite(c.anorm) || !std::isfinite(xn)) {
       c.reason = KSP_DIVERGED_NANORINF;
       continue;
     }
     const double *g   = G.data() + static_cast<size_t>(j) * d;
     const double  aim = std::max(o.rtol / 10, Unit);
-    double        gn = c.anorm, scale = fro;
+    double        gn = ScaledNorm(g), scale = fro;
     if (N.ConstraintBasis()) { /* only the part of A'r along the feasible directions counts, in scaled coordinates */
       std::vector<double> y(k);
       N.ApplyT(g, y.data(), 1, &j);
@@ -152,7 +169,7 @@ PetscErrorCode Solver::Judge()
       if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
         double       value;
         const double omega = c.rnorm / xn;
-        PetscCall(N.WaldenNorm(std::sqrt(omega * omega + Lambda(j)), g, &value));
+        PetscCall(N.WaldenNorm(omega, Lambda(j), g, &value));
         c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
       }
     }
@@ -260,7 +277,7 @@ PetscErrorCode Solver::InnerCG(int loop)
     const double    scaledx = ScaledXNorm(act[a]);
     /* first loop: nothing is gained below the accuracy that a refinement step can have (2406.03468, section 3.4) */
     floorstep[a] = loop == 0 ? 10 * Unit * (N.ScaledNorm() * scaledx + 0.04 * N.Condition() * s.rnorm) : 0.1 * Unit * N.ScaledNorm() * scaledx;
-    xn[a]        = std::max(XNorm(act[a]), c0[a] / FrobeniusNorm(act[a]));
+    xn[a]        = std::max(ScaledXNorm(act[a]), c0[a] / FrobeniusNorm(act[a]));
     if (rho[a] == 0.0) frozen[a] = 1;
   }
   for (int it = 0; it < InnerLimit && w > 0 && passes < o.max_it; ++it) {
@@ -438,7 +455,7 @@ PetscErrorCode Solver::InnerLSQR(const double *R)
         wv[i] = v[i] - theta / rho * wv[i];
       }
       const double res = std::fabs(phibar * alpha * cs);
-      stop             = step <= floorstep || res <= 0.25 * std::max(o.rtol / 10, Unit) * XNorm(j) * FrobeniusNorm(j) || res <= Unit * start;
+      stop             = step <= floorstep || res <= 0.25 * std::max(o.rtol / 10, Unit) * ScaledXNorm(j) * FrobeniusNorm(j) || res <= Unit * start;
       if (o.monitor) PetscCall(o.monitor(passes, phibar, -1.0));
     }
     PetscCallCXX(Accept({j}, y));

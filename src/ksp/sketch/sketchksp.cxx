@@ -221,8 +221,8 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
     PetscCall(block.Open(s->At ? s->At : (s->Aw ? s->Aw : A)));
     o.method = s->method == KSP_SKETCH_SKETCHANDSOLVE ? KSP_SKETCH_ITERATIVE : s->method;
     PetscCall(SkeanSketchGetFactor(s->sketch, &o.factor));
-    o.scale  = s->scale;
-    o.nrhs   = nrhs;
+    o.scale = s->scale;
+    o.nrhs  = nrhs;
     PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)ksp), block.View(), s->sketch, o, s->p, s->c.data()));
     PetscCall(block.Restore());
     s->stale = PETSC_FALSE;
@@ -561,7 +561,7 @@ static PetscErrorCode KSPView_Sketch(KSP ksp, PetscViewer viewer)
                                      s->N.FreeColumns(), s->N.Condition()));
     if (s->N.Draws()) PetscCall(PetscViewerASCIIPrintf(viewer, "  sketches drawn: %" PetscInt_FMT "\n", s->N.Draws()));
     if (!s->columns.empty() && s->columns[0].backward >= 0)
-      PetscCall(PetscViewerASCIIPrintf(viewer, "  backward error estimate relative to |A|_F: %g\n", s->columns[0].backward));
+      PetscCall(PetscViewerASCIIPrintf(viewer, "  backward error estimate (columns scaled, relative to |A|_F): %g\n", s->columns[0].backward));
   }
   if (s->sketch) {
     PetscCall(PetscViewerASCIIPushTab(viewer));
@@ -879,7 +879,7 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    4. refine: fresh residual r = b - A x, its backward error, correction from N'A'A N y = N'A'r by conjugate gradients, x += N y.
 
    The tolerance of `KSPSetTolerances()` is a backward error: the solve has converged when the Karlson-Walden estimate of the smallest
-   relative perturbation of A (in the Frobenius norm) for which x is an exact solution is below rtol; the default is 10 u = 1.1e-15.
+   perturbation of A with its columns scaled to unit norm, relative to its Frobenius norm, for which x is exact is below rtol; the default is 10 u = 1.1e-15.
    The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 2 numbers. `KSPGetResidualNorm()`
    is |b - A x|.
 

@@ -1,0 +1,261 @@
+#include "driver.hpp"
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
+#include <set>
+#include <sys/stat.h>
+#include <unistd.h>
+
+namespace driver {
+
+namespace {
+const Program        *program = nullptr;
+std::string           message;  /* of the error that ended the program */
+std::set<std::string> reported; /* options already warned of */
+
+/*
+   Keeps the text of the error in place of PETSc's traceback of thirty lines. An error that only some processes can know of ends the
+   program here, because the others would wait for ever.
+*/
+PetscErrorCode KeepMessage(MPI_Comm comm, int, const char *, const char *, PetscErrorCode n, PetscErrorType p, const char *mess, void *)
+{
+  if (p == PETSC_ERROR_INITIAL) {
+    int         size = 1, world = 1, rank = 0;
+    const char *text = NULL;
+    (void)PetscErrorMessage(n, &text, NULL);
+    message = mess && *mess ? mess : (text ? text : "unknown error");
+    while (!message.empty() && message.back() == '\n') message.pop_back();
+    MPI_Comm_size(comm, &size);
+    MPI_Comm_size(PETSC_COMM_WORLD, &world);
+    MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
+    if (size < world) {
+      std::fprintf(stderr, "%s: error on process %d: %s\n", program->name, rank, message.c_str());
+      MPI_Abort(PETSC_COMM_WORLD, Failed);
+    }
+  }
+  return n;
+}
+
+/* Levenshtein's distance: single letters added, lost, changed */
+std::size_t Distance(const std::string &a, const std::string &b)
+{
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0]               = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t change = diagonal + (a[i - 1] != b[j - 1]);
+      diagonal                 = row[j];
+      row[j]                   = std::min(change, std::min(row[j], row[j - 1]) + 1);
+    }
+  }
+  return row.back();
+}
+
+std::string Nearest(const std::string &option)
+{
+  std::string best;
+  std::size_t least = option.size() > 4 ? 3 : 2; /* first distance that is too far */
+  for (const char *o : program->options) {
+    const std::size_t k = Distance(option, o);
+    if (k < least) {
+      least = k;
+      best  = o;
+    }
+  }
+  return best;
+}
+
+/* Options that PETSc reads when it ends */
+bool ReadLate(const std::string &o)
+{
+  for (const char *p : {"options_left", "malloc", "memory_view", "objects_dump", "log_", "x_virtual", "nox", "saws", "info", "check_pointer", "get_total_flops",
+                        "viewer_", "citations", "on_error", "fp_trap", "traceback"})
+    if (o.compare(0, std::strlen(p), p) == 0) return true;
+  return false;
+}
+
+PetscErrorCode WarnLeft(bool misspeltonly)
+{
+  PetscInt n;
+  char   **names, **values;
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
+  for (PetscInt i = 0; i < n; ++i) {
+    const std::string o = names[i], near = Nearest("-" + o);
+    if (ReadLate(o) || reported.count(o) || (misspeltonly && near.empty())) continue;
+    reported.insert(o);
+    PetscCall(PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: warning: option -%s%s%s is not known here and was ignored%s%s%s\n", program->name, o.c_str(),
+                           values[i] ? " " : "", values[i] ? values[i] : "", near.empty() ? "; see -help" : "; did you mean ", near.c_str(),
+                           near.empty() ? "" : "?"));
+  }
+  PetscCall(PetscOptionsLeftRestore(NULL, &n, &names, &values));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+int Main(int argc, char **argv, const Program &p)
+{
+  ExitCode            code = Failed;
+  bool                help = false, intro = false;
+  std::vector<char *> args;
+  PetscErrorCode      ierr;
+  PetscBool           traceback = PETSC_FALSE;
+
+  /* -help is ours: PETSc would print some hundred lines about itself before the text that the user looks for */
+  program = &p;
+  for (int i = 0; i < argc; ++i) {
+    if (i && (!std::strcmp(argv[i], "-help") || !std::strcmp(argv[i], "--help") || !std::strcmp(argv[i], "-h"))) {
+      help  = true;
+      intro = i + 1 < argc && !std::strcmp(argv[i + 1], "intro");
+      i += intro;
+    } else
+      args.push_back(argv[i]);
+  }
+  int nargs = static_cast<int>(args.size());
+  args.push_back(nullptr);
+  char **pargs = args.data();
+  if (SkeanInitialize(&nargs, &pargs, NULL, p.help)) return Failed;
+  if (help) {
+    ierr = PetscPrintf(PETSC_COMM_WORLD, "%s", p.help);
+    if (!intro) {
+      if (!ierr) ierr = PetscOptionsSetValue(NULL, "-help", NULL);
+      if (!ierr) ierr = p.printoptions();
+      if (!ierr) ierr = PetscOptionsClearValue(NULL, "-help");
+    }
+    code = ierr ? Failed : Converged;
+  } else {
+    ierr = PetscOptionsGetBool(NULL, NULL, "-traceback", &traceback, NULL);
+    if (!traceback) (void)PetscPushErrorHandler(KeepMessage, NULL);
+    if (!ierr) ierr = p.run(&code);
+    if (!traceback) (void)PetscPopErrorHandler();
+    if (ierr) {
+      code = Failed;
+      (void)PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: error: %s\n", p.name, message.c_str());
+    }
+    /* a misspelt option may be the cause of the error, others may just not have been reached */
+    (void)WarnLeft(ierr != 0);
+  }
+  if (PetscFinalize() && code == Converged) code = Failed;
+  return code;
+}
+
+PetscErrorCode WarnMisspelt(void)
+{
+  PetscFunctionBegin;
+  PetscCall(WarnLeft(true));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+const std::vector<const char *> &DataEndings()
+{
+  static const std::vector<const char *> e = {".h5", ".hdf5", ".npy", ".mtx", ".mm", ".bin", ".petsc", ".dat", ".nc", ".cdf"};
+  return e;
+}
+const std::vector<const char *> &PlotEndings()
+{
+  static const std::vector<const char *> e = {".png", ".svg", ".pdf"};
+  return e;
+}
+
+PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &endings)
+{
+  const std::string name = file;
+  std::string       all;
+  bool              known = false;
+  int               why   = 0, rank;
+
+  PetscFunctionBegin;
+  if (name.empty()) PetscFunctionReturn(PETSC_SUCCESS);
+  for (const char *e : endings) {
+    const std::size_t n = std::strlen(e);
+    known               = known || (name.size() > n && !name.compare(name.size() - n, n, e));
+    all += std::string(all.empty() ? "" : " ") + e;
+  }
+  PetscCheck(known, comm, PETSC_ERR_ARG_WRONG, "%s %s: the ending must say the format, one of %s", option, file, all.c_str());
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  if (!rank) {
+    const std::size_t slash  = name.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : slash == 0 ? "/" : name.substr(0, slash);
+    struct stat       s;
+    if (stat(folder.c_str(), &s) || !S_ISDIR(s.st_mode))
+      why = 1;
+    else if (access(folder.c_str(), W_OK | X_OK))
+      why = 2;
+    else if (!stat(file, &s) && S_ISDIR(s.st_mode))
+      why = 3;
+    else if (!stat(file, &s) && access(file, W_OK))
+      why = 4;
+  }
+  PetscCallMPI(MPI_Bcast(&why, 1, MPI_INT, 0, comm));
+  const char *text[] = {"", "there is no such folder", "the folder cannot be written to", "this is a folder", "the file exists and cannot be overwritten"};
+  PetscCheck(!why, comm, PETSC_ERR_FILE_OPEN, "%s %s: %s", option, file, text[why]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+std::string ReasonText(KSPConvergedReason reason)
+{
+  const char *text = "";
+  switch (reason) {
+  case KSP_CONVERGED_RTOL:
+  case KSP_CONVERGED_RTOL_NORMAL:
+    text = "the relative tolerance is reached";
+    break;
+  case KSP_CONVERGED_ATOL:
+  case KSP_CONVERGED_ATOL_NORMAL:
+    text = "the absolute tolerance is reached";
+    break;
+  case KSP_CONVERGED_ITS:
+    text = "the work asked for is done";
+    break;
+  case KSP_DIVERGED_ITS:
+    text = "the largest number of passes is reached (-ksp_max_it)";
+    break;
+  case KSP_DIVERGED_NANORINF:
+    text = "NaN or Inf in the data or the arithmetic";
+    break;
+  case KSP_DIVERGED_BREAKDOWN:
+    text = "no further progress, the tolerance is not reached";
+    break;
+  case KSP_DIVERGED_DTOL:
+    text = "the residual grew";
+    break;
+  case KSP_DIVERGED_PC_FAILED:
+    text = "the preconditioner could not be built";
+    break;
+  default:
+    break;
+  }
+  std::string s = reason > 0 ? "converged" : "NOT converged";
+  if (*text) s += std::string(": ") + text;
+  return s + " (" + (KSPConvergedReasons[reason] ? KSPConvergedReasons[reason] : "unknown") + ")";
+}
+
+PetscErrorCode Slowest(MPI_Comm comm, PetscLogDouble *seconds)
+{
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, seconds, 1, MPI_DOUBLE, MPI_MAX, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+std::string Number(double x, int digits)
+{
+  char text[64];
+  std::snprintf(text, sizeof(text), "%.*g", digits, x);
+  return text;
+}
+
+PetscErrorCode Table::Print(MPI_Comm comm) const
+{
+  std::size_t width = 0;
+
+  PetscFunctionBegin;
+  for (const auto &r : rows) width = std::max(width, r.first.size());
+  PetscCall(PetscPrintf(comm, "%s\n", title.c_str()));
+  for (const auto &r : rows) PetscCall(PetscPrintf(comm, "  %-*s  %s\n", static_cast<int>(width), r.first.c_str(), r.second.c_str()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace driver

@@ -1,0 +1,54 @@
+/*
+   What every driver does in the same way: start and end with an exit code that scripts can use, help, one clear line for an error,
+   options that nobody read, output files that can be written, and tables.
+*/
+#pragma once
+
+#include <skean.h>
+#include <skean/private/petsccompat.h>
+#include <petscksp.h>
+#include <string>
+#include <vector>
+
+namespace driver {
+
+/* Exit codes of every driver, stated in its help */
+enum ExitCode { Converged = 0, NotConverged = 1, Failed = 2 };
+
+struct Program {
+  const char               *name;
+  const char               *help;       /* ends with a new line */
+  std::vector<const char *> options;    /* those a misspelt option is compared with */
+  PetscErrorCode (*printoptions)(void); /* with -help: runs the PetscOptionsBegin() blocks and KSPSetFromOptions() and the like */
+  PetscErrorCode (*run)(ExitCode *);    /* the program */
+};
+int Main(int argc, char **argv, const Program &program);
+
+/* Collective. Warns of options that nothing has read so far and that look like one of the driver's, before the long work begins */
+PetscErrorCode WarnMisspelt(void);
+
+/* Collective. PETSC_ERR_FILE_OPEN unless a file of this name can be made, PETSC_ERR_ARG_WRONG unless it has one of the endings; empty: nothing wanted */
+PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &endings);
+/* Endings that SkeanWriteFile() and PlotWrite() know */
+const std::vector<const char *> &DataEndings();
+const std::vector<const char *> &PlotEndings();
+
+/* "converged: ..." or "NOT converged: ..." in words */
+std::string ReasonText(KSPConvergedReason reason);
+/* The slowest process's */
+PetscErrorCode Slowest(MPI_Comm comm, PetscLogDouble *seconds);
+std::string    Number(double x, int digits = 6);
+
+/* Two columns, name and value, printed by the first process */
+class Table {
+public:
+  explicit Table(const std::string &t) : title(t) {}
+  void           Add(const std::string &name, const std::string &value) { rows.push_back({name, value}); }
+  PetscErrorCode Print(MPI_Comm comm) const;
+
+private:
+  std::string                                      title;
+  std::vector<std::pair<std::string, std::string>> rows;
+};
+
+} // namespace driver
