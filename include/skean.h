@@ -6,3 +6,4 @@
 #include <skeanksp.h>
 #include <skeanio.h>
 #include <skeankron.h>
+#include <skeangpkernel.h>
