@@ -7,3 +7,4 @@
 #include <skeanio.h>
 #include <skeankron.h>
 #include <skeangpkernel.h>
+#include <skeangp.h>

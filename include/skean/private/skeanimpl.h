@@ -29,7 +29,8 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
   X(Sketch) \
   X(KSP) \
   X(PC) \
-  X(Kron)
+  X(Kron) \
+  X(GP)
 // clang-format on
 
 #define SKEAN_PACKAGE_DECLARE(part) SKEAN_INTERN PetscErrorCode Skean##part##InitializePackage_Private(void);
