@@ -27,7 +27,7 @@ SKEAN_EXTERN PetscClassId SKEAN_GP_CLASSID;
 
    Notes:
    effectiverank: eigenvalues of the signal's covariance above the noise; negative: eigenvalues that rounding made negative (they are used as they are, nothing is clamped);
-   condition: of the data's covariance on the full grid; floor: smallest noise-to-signal ratio that rounding allows on this grid; residual: |y - V alpha| / |y|, computed with the factors
+   condition: of the data's covariance on the full grid; floor: smallest noise-to-signal ratio that rounding allows on this grid; residual: |y - V alpha| / |y| with the gaps of y filled, computed with the factors
    and not with the eigenvectors; filliterations: conjugate-gradient iterations for the missing points; missing: their number; logdeterror: standard error of
    the log likelihood's determinant where it is estimated (0: exact).
 

@@ -130,7 +130,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_fix i,j,...          - numbers of hyper-parameters that the optimiser leaves as they are
 .  -gp_restarts n           - further optimisations from random starting points
 .  -gp_maskedcg             - missing points by conjugate gradients on the observed block, for comparison
-.  -gp_fill_rtol r          - relative tolerance of the solve for the missing points
+.  -gp_fill_rtol r          - relative tolerance of the residual in the solve for the missing points (1e-6)
 .  -gp_fill_max_it n        - its largest number of iterations
 .  -gp_probes n             - random vectors for the log determinant with missing points
 .  -gp_exactmissing n       - number of missing points up to which the log determinant and the variance are exact
