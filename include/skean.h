@@ -5,3 +5,6 @@
 #include <skeansketch.h>
 #include <skeanksp.h>
 #include <skeanio.h>
+#include <skeankron.h>
+#include <skeangpkernel.h>
+#include <skeangp.h>
