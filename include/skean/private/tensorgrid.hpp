@@ -1,0 +1,199 @@
+/*
+   Tensor grids: d-dimensional arrays over the processes of a communicator, products along a mode, redistributions.
+
+   Numbering. An entry (i_0,...,i_{d-1}) has the natural number ((i_0 n_1 + i_1) n_2 + i_2)...: the last dimension is the fastest,
+   as in C, NetCDF and NumPy, and as vec() of A_0 (x) A_1 (x) ... (x) A_{d-1} wants it. A DMDA calls the same dimensions x (last), y, z.
+
+   Distribution. A stage distributes some dimensions over a grid of processes and keeps the others whole ("local"); each process owns a
+   box, stored in natural order. Ranges and process numbers are those of a DMDA with the same process grid, so that the array of stage 0
+   ("home") is the array of that DMDA's global vectors; when only dimension 0 is distributed it is also the natural order.
+     slabs    P <= n_0: home distributes dimension 0; the last stage distributes others, so that 0 is local: one redistribution
+     pencils  P >  n_0: home distributes 0..k. One redistribution if the other dimensions can hold all processes, otherwise the
+              distributed dimensions are exchanged one after another, each within the processes that share the rest.
+   Every mode is local in some stage. Processes that a prime number or a small grid leaves over own nothing.
+
+   A product along mode j is a local GEMM: one for the first and the last mode, a batch for those in between. Entries are counted in 64
+   bits; GEMM and MPI get panels and chunks that fit their int arguments.
+*/
+#pragma once
+
+#include <skean/private/skeanimpl.h>
+#include <array>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <utility>
+#include <vector>
+
+namespace skean {
+
+constexpr int kTensorMaxDim = 8;
+using TensorSizes           = std::array<PetscInt64, kTensorMaxDim>;
+
+/* Indices lo[k] <= i_k < hi[k] */
+struct TensorBox {
+  int         d = 0;
+  TensorSizes lo{}, hi{};
+  PetscInt64  Length(int k) const noexcept { return hi[k] - lo[k]; }
+  PetscInt64  Volume() const noexcept
+  {
+    PetscInt64 v = 1;
+    for (int k = 0; k < d; ++k) v *= hi[k] - lo[k];
+    return v;
+  }
+};
+
+/* What is done along one mode: out_i = sum_j F_ij in_j with F m x n. Does not own its arrays. */
+struct ModeOp {
+  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU };
+  Kind                kind  = IDENTITY;
+  bool                trans = false; /* F is the transpose of what is stored */
+  PetscInt64          m = 0, n = 0;  /* sizes of F, after the transpose */
+  const double       *a   = nullptr; /* DENSE: column major; DIAGONAL: n numbers; SPARSE: values; LU: factors by dgetrf, F is the inverse */
+  PetscInt64          lda = 0;
+  const PetscInt     *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
+  const PetscBLASInt *piv = nullptr;               /* LU */
+
+  static ModeOp Identity(PetscInt64 n)
+  {
+    ModeOp o;
+    o.m = o.n = n;
+    return o;
+  }
+  /* rows x cols as stored */
+  static ModeOp Dense(PetscInt64 rows, PetscInt64 cols, const double *a, PetscInt64 lda, bool trans = false)
+  {
+    ModeOp o;
+    o.kind  = DENSE;
+    o.trans = trans;
+    o.m     = trans ? cols : rows;
+    o.n     = trans ? rows : cols;
+    o.a     = a;
+    o.lda   = lda;
+    return o;
+  }
+  static ModeOp Diagonal(PetscInt64 n, const double *a)
+  {
+    ModeOp o;
+    o.kind = DIAGONAL;
+    o.m = o.n = n;
+    o.a       = a;
+    return o;
+  }
+};
+
+/*
+   Kernel: one mode of an array seen as L x n x R. Entry (l,i,r) of in is in[l*lsin + i*R + r] for 0 <= l < L and r in [r0,r1); out
+   likewise with lsout. in == out is allowed if m <= n and, unless m == n, the whole array is done (r0 = 0, r1 = R, lsin = n R).
+   Returns the flops done.
+*/
+double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 lsout, PetscInt64 R, PetscInt64 r0, PetscInt64 r1, const double *in, double *out,
+                   std::vector<double> &scratch);
+
+class TensorGrid {
+public:
+  TensorGrid() = default;
+  ~TensorGrid();
+  TensorGrid(const TensorGrid &)            = delete;
+  TensorGrid &operator=(const TensorGrid &) = delete;
+
+  /* Collective. Chooses the stages for sizes n. Errors: PETSC_ERR_ARG_OUTOFRANGE for d or a size below one or d above kTensorMaxDim */
+  PetscErrorCode     Create(MPI_Comm comm, int d, const PetscInt64 n[]);
+  int                Dim() const noexcept { return d; }
+  MPI_Comm           Comm() const noexcept { return comm; }
+  int                Stages() const noexcept { return static_cast<int>(stages.size()); }
+  const TensorSizes &Sizes() const noexcept { return base; }
+  /* First stage in which mode k is local */
+  int StageOf(int k) const noexcept { return stageof[k]; }
+  /* Processes along dimension k in a stage */
+  int Processes(int stage, int k) const noexcept;
+  /* The box of a process in a stage for arrays of the sizes given (those of Create(), or others after rectangular factors) */
+  TensorBox Box(int stage, const TensorSizes &n, int rank) const noexcept;
+  TensorBox Box(int stage, const TensorSizes &n) const noexcept { return Box(stage, n, rank); }
+  TensorBox Home() const noexcept { return Box(0, base); }
+
+  /* Collective. Moves an array of sizes n between stages: each process packs, exchanges with MPI_Ialltoallv in chunks and unpacks; chunk
+     c is packed while c-1 is on its way. If mode >= 0, op (square, or src const) is applied along that mode of src, chunk by
+     chunk, before it is packed; src is then overwritten. */
+  PetscErrorCode Move(const TensorSizes &n, int from, int to, double *src, double *dst, int mode = -1, const ModeOp *op = nullptr);
+
+  /* Largest number of doubles in one chunk; 0: chosen from the size of the array. Small values are for tests. */
+  void   SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
+  double Flops() const noexcept { return flops; }
+  void   FreeWork() noexcept;
+
+private:
+  friend class TensorPipe;
+  struct Stage {
+    std::vector<int> p, dim; /* axis a of the process grid has p[a] processes and distributes dimension dim[a]; C order of ranks */
+  };
+  struct Group {
+    MPI_Comm         comm = MPI_COMM_NULL;
+    std::vector<int> ranks; /* ranks in the grid's communicator */
+  };
+  PetscErrorCode GroupOf(int from, int to, const Group **group);
+  double        *Work(int which, PetscInt64 size);
+
+  MPI_Comm                             comm = MPI_COMM_NULL;
+  int                                  d = 0, rank = 0, size = 1;
+  TensorSizes                          base{};
+  std::vector<Stage>                   stages;
+  std::array<int, kTensorMaxDim>       stageof{};
+  std::map<std::pair<int, int>, Group> groups;
+  std::vector<double>                  work[2], sendbuf[2], recvbuf[2], scratch;
+  PetscInt64                           chunk = 0;
+  double                               flops = 0;
+};
+
+/*
+   One pass over a tensor: modes and moves, with as few arrays as possible: the input (not written, unless it is the output), the output,
+   and one work array of the grid (a second one only if a stage's box does not fit into the output).
+*/
+class TensorPipe {
+public:
+  /* n: sizes of in. out has room for outsize doubles; Finish() leaves the result there. in == out is allowed. */
+  TensorPipe(TensorGrid &grid, const TensorSizes &n, int stage, const double *in, double *out, PetscInt64 outsize);
+  /* Product along mode k, local in the present stage; done at the latest in the next Move() or Data() */
+  PetscErrorCode Mode(int k, const ModeOp &op);
+  /* Collective */
+  PetscErrorCode Move(int stage);
+  /* The present array, writable, and its box */
+  PetscErrorCode     Data(double **a);
+  TensorBox          Box() const noexcept { return grid.Box(stage, n); }
+  const TensorSizes &Sizes() const noexcept { return n; }
+  PetscErrorCode     Finish();
+  /* All modes that are not the identity, going to the last stage on which one of them is local (or to stage `to` if that is later) */
+  PetscErrorCode Forward(const ModeOp op[], int to = 0);
+  /* The modes in the opposite order, back to stage 0 */
+  PetscErrorCode Backward(const ModeOp op[]);
+
+private:
+  PetscErrorCode Run(bool keeplast);
+  double        *Buffer(PetscInt64 need);
+
+  TensorGrid                         &grid;
+  TensorSizes                         n;   /* sizes after the queued modes */
+  TensorSizes                         now; /* sizes of the data in cur */
+  int                                 stage;
+  const double                       *in;
+  double                             *out, *cur;
+  PetscInt64                          outsize, capacity;
+  std::vector<std::pair<int, ModeOp>> queue;
+};
+
+/* Sum with a running error term (Neumaier 1974): the same to the last few bits for any distribution of the terms */
+class StableSum {
+public:
+  void Add(double x) noexcept
+  {
+    const double t = sum + x;
+    err += (sum >= 0 ? sum : -sum) >= (x >= 0 ? x : -x) ? (sum - t) + x : (x - t) + sum;
+    sum = t;
+  }
+  double Value() const noexcept { return sum + err; }
+
+private:
+  double sum = 0, err = 0;
+};
+
+} // namespace skean

@@ -1,0 +1,296 @@
+/* Tensor grids: modes, redistributions and what they cost, against loops over the whole array */
+#include "harness/skeantest.hpp"
+#include <skean/private/random.hpp>
+#include <skean/private/tensorgrid.hpp>
+#include <petscblaslapack.h>
+#include <algorithm>
+#include <cmath>
+
+using namespace skean;
+
+/* Bytes and messages that this process sends to others, counted below the library */
+static double BytesSent = 0, MessagesSent = 0;
+#undef MPI_Ialltoallv
+extern "C" int MPI_Ialltoallv(const void *sendbuf, const int sendcounts[], const int sdispls[], MPI_Datatype sendtype, void *recvbuf, const int recvcounts[],
+                              const int rdispls[], MPI_Datatype recvtype, MPI_Comm comm, MPI_Request *request)
+{
+  int size, rank, width;
+  MPI_Comm_size(comm, &size);
+  MPI_Comm_rank(comm, &rank);
+  MPI_Type_size(sendtype, &width);
+  for (int r = 0; r < size; ++r)
+    if (r != rank && sendcounts[r]) {
+      BytesSent += static_cast<double>(sendcounts[r]) * width;
+      MessagesSent += 1;
+    }
+  return PMPI_Ialltoallv(sendbuf, sendcounts, sdispls, sendtype, recvbuf, recvcounts, rdispls, recvtype, comm, request);
+}
+
+namespace {
+
+double Entry(PetscInt64 i)
+{
+  return RandomStream(11, Purpose::Test).Normal(static_cast<std::uint64_t>(i));
+}
+/* factor of mode k, m x n */
+std::vector<double> Factor(int k, PetscInt64 m, PetscInt64 n)
+{
+  RandomStream        s(12, Purpose::Test, static_cast<std::uint32_t>(k));
+  std::vector<double> a(m * n);
+  for (size_t i = 0; i < a.size(); ++i) a[i] = s.Normal(i);
+  return a;
+}
+PetscInt64 Natural(const TensorSizes &n, int d, const PetscInt64 idx[])
+{
+  PetscInt64 g = 0;
+  for (int k = 0; k < d; ++k) g = g * n[k] + idx[k];
+  return g;
+}
+template <class F>
+void ForBox(const TensorBox &b, F f)
+{
+  PetscInt64 idx[kTensorMaxDim], at = 0;
+  if (b.Volume() <= 0) return;
+  for (int k = 0; k < b.d; ++k) idx[k] = b.lo[k];
+  for (;;) {
+    f(idx, at++);
+    int k = b.d - 1;
+    for (; k >= 0; --k) {
+      if (++idx[k] < b.hi[k]) break;
+      idx[k] = b.lo[k];
+    }
+    if (k < 0) return;
+  }
+}
+/* (x F_k) applied to the whole array, by definition */
+std::vector<double> Reference(int d, const TensorSizes &n, const std::vector<std::vector<double>> &f, const TensorSizes &m, const std::vector<bool> &use)
+{
+  TensorSizes now = n;
+  PetscInt64  v   = 1;
+  for (int k = 0; k < d; ++k) v *= n[k];
+  std::vector<double> x(v);
+  for (PetscInt64 i = 0; i < v; ++i) x[i] = Entry(i);
+  for (int k = 0; k < d; ++k) {
+    if (!use[k]) continue;
+    PetscInt64 L = 1, R = 1;
+    for (int j = 0; j < k; ++j) L *= now[j];
+    for (int j = k + 1; j < d; ++j) R *= now[j];
+    std::vector<double> y(L * m[k] * R, 0.0);
+    for (PetscInt64 l = 0; l < L; ++l)
+      for (PetscInt64 i = 0; i < m[k]; ++i)
+        for (PetscInt64 j = 0; j < n[k]; ++j)
+          for (PetscInt64 r = 0; r < R; ++r) y[(l * m[k] + i) * R + r] += f[k][i + j * m[k]] * x[(l * n[k] + j) * R + r];
+    x      = y;
+    now[k] = m[k];
+  }
+  return x;
+}
+
+struct Case {
+  std::vector<PetscInt64> n, m;
+};
+
+void Check(const Case &c, PetscInt64 chunk, bool trans, unsigned identity)
+{
+  const int                        d = static_cast<int>(c.n.size());
+  TensorGrid                       g;
+  TensorSizes                      n{}, m{};
+  std::vector<std::vector<double>> f(d), stored(d);
+  std::vector<ModeOp>              op(d);
+  std::vector<bool>                use(d);
+
+  ASSERT_PETSC(g.Create(PETSC_COMM_WORLD, d, c.n.data()));
+  g.SetChunk(chunk);
+  for (int k = 0; k < d; ++k) {
+    n[k]      = c.n[k];
+    use[k]    = !((identity >> k) & 1);
+    m[k]      = use[k] ? c.m[k] : c.n[k];
+    f[k]      = Factor(k, m[k], n[k]);
+    stored[k] = f[k];
+    if (trans)
+      for (PetscInt64 i = 0; i < m[k]; ++i)
+        for (PetscInt64 j = 0; j < n[k]; ++j) stored[k][j + i * n[k]] = f[k][i + j * m[k]];
+    op[k] = !use[k] ? ModeOp::Identity(n[k])
+            : trans ? ModeOp::Dense(n[k], m[k], stored[k].data(), n[k], true)
+                    : ModeOp::Dense(m[k], n[k], stored[k].data(), m[k]);
+  }
+  /* every entry has one owner in every stage */
+  for (int s = 0; s < g.Stages(); ++s) {
+    PetscInt64 v = g.Box(s, n).Volume(), all = 0, want = 1;
+    MPI_Allreduce(&v, &all, 1, MPIU_INT64, MPI_SUM, PETSC_COMM_WORLD);
+    for (int k = 0; k < d; ++k) want *= n[k];
+    EXPECT_EQ(all, want) << "stage " << s;
+  }
+  const TensorBox     in = g.Box(0, n), out = g.Box(0, m);
+  std::vector<double> x(std::max<PetscInt64>(in.Volume(), 0)), y(std::max<PetscInt64>(out.Volume(), 0));
+  ForBox(in, [&](const PetscInt64 *idx, PetscInt64 at) { x[at] = Entry(Natural(n, d, idx)); });
+  const std::vector<double> x0 = x, want = Reference(d, n, f, m, use);
+  double                    scale = 0;
+  for (double w : want) scale = std::max(scale, std::abs(w));
+
+  TensorPipe pipe(g, n, 0, x.data(), y.data(), static_cast<PetscInt64>(y.size()));
+  ASSERT_PETSC(pipe.Forward(op.data()));
+  ASSERT_PETSC(pipe.Move(0));
+  ASSERT_PETSC(pipe.Finish());
+  EXPECT_EQ(x, x0) << "the input must not be written";
+  double err = 0;
+  ForBox(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
+  EXPECT_LE(err, 1e-13 * scale) << "forward";
+
+  /* the same by the modes in opposite order: to the last stage with the identity, then backward */
+  std::fill(y.begin(), y.end(), 0.0);
+  std::vector<ModeOp> none(d);
+  for (int k = 0; k < d; ++k) none[k] = ModeOp::Identity(n[k]);
+  TensorPipe back(g, n, 0, x.data(), y.data(), static_cast<PetscInt64>(y.size()));
+  ASSERT_PETSC(back.Forward(none.data(), g.Stages() - 1));
+  ASSERT_PETSC(back.Backward(op.data()));
+  ASSERT_PETSC(back.Finish());
+  err = 0;
+  ForBox(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
+  EXPECT_LE(err, 1e-13 * scale) << "backward";
+}
+
+} // namespace
+
+TEST(TensorGrid, ModesOfAllShapes)
+{
+  const std::vector<Case> cases = {{{7}, {7}},
+                                   {{5}, {3}},
+                                   {{1, 6}, {1, 6}},
+                                   {{2, 3}, {2, 3}},
+                                   {{13, 7}, {5, 11}},
+                                   {{4, 5, 6}, {4, 5, 6}},
+                                   {{1, 2, 9}, {3, 2, 1}},
+                                   {{2, 2, 2}, {2, 2, 2}},
+                                   {{7, 30, 3}, {9, 8, 3}},
+                                   {{3, 40, 5}, {3, 40, 5}},
+                                   {{1, 1, 1}, {1, 1, 1}},
+                                   {{2, 3, 4, 5}, {2, 3, 4, 5}},
+                                   {{3, 1, 2, 4, 3}, {2, 2, 5, 4, 1}}};
+  unsigned                which = 0;
+  for (const Case &c : cases)
+    for (PetscInt64 chunk : {0, 1, 7}) {
+      SCOPED_TRACE("case " + std::to_string(which / 3) + " chunk " + std::to_string(chunk));
+      Check(c, chunk, which % 2, 0);
+      Check(c, chunk, false, which % 5 + 1);
+      ++which;
+    }
+}
+
+/* sparse, diagonal and LU factors, in place and not, thin and wide */
+TEST(TensorGrid, SpecialFactors)
+{
+  const PetscInt64    n = 6;
+  std::vector<double> a = Factor(0, n, n), scratch;
+  for (PetscInt64 i = 0; i < n; ++i) a[i * (n + 1)] += 6;
+  std::vector<double>       lu = a;
+  std::vector<PetscBLASInt> piv(n);
+  PetscBLASInt              bn = static_cast<PetscBLASInt>(n), info;
+  LAPACKgetrf_(&bn, &bn, lu.data(), &bn, piv.data(), &info);
+  ASSERT_EQ(info, 0);
+  const PetscInt ia[] = {0, 2, 2, 3, 5, 6, 8}, ja[] = {0, 5, 1, 2, 3, 0, 4, 5};
+  const double   v[] = {1, 2, 3, 4, 5, 6, 7, 8};
+  for (PetscInt64 R : {1, 3, 40, 500}) {
+    const PetscInt64    L = 5;
+    std::vector<double> x(L * n * R), y(L * n * R), z(L * n * R);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = Entry(static_cast<PetscInt64>(i));
+    for (bool trans : {false, true}) {
+      ModeOp mul = ModeOp::Dense(n, n, a.data(), n, trans), inv = mul, sp;
+      inv.kind = ModeOp::LU;
+      inv.a    = lu.data();
+      inv.piv  = piv.data();
+      ModeProduct(mul, L, n * R, n * R, R, 0, R, x.data(), y.data(), scratch);
+      z = y;
+      ModeProduct(inv, L, n * R, n * R, R, 0, R, z.data(), z.data(), scratch);
+      double err = 0;
+      for (size_t i = 0; i < x.size(); ++i) err = std::max(err, std::abs(z[i] - x[i]));
+      EXPECT_LT(err, 1e-12);
+      sp.kind  = ModeOp::SPARSE;
+      sp.trans = trans;
+      sp.m = sp.n = n;
+      sp.ia       = ia;
+      sp.ja       = ja;
+      sp.a        = v;
+      std::vector<double> full(n * n, 0.0);
+      for (PetscInt64 i = 0; i < n; ++i)
+        for (PetscInt k = ia[i]; k < ia[i + 1]; ++k) full[i + ja[k] * n] = v[k];
+      ModeProduct(ModeOp::Dense(n, n, full.data(), n, trans), L, n * R, n * R, R, 0, R, x.data(), y.data(), scratch);
+      z = x;
+      ModeProduct(sp, L, n * R, n * R, R, 0, R, z.data(), z.data(), scratch);
+      err = 0;
+      for (size_t i = 0; i < x.size(); ++i) err = std::max(err, std::abs(z[i] - y[i]));
+      EXPECT_LT(err, 1e-12);
+    }
+  }
+}
+
+/* Home of a slab is the natural order, and a DMDA of the same process grid has the same ranges */
+TEST(TensorGrid, HomeIsNaturalOrder)
+{
+  const PetscInt64 n[] = {9, 4, 5};
+  TensorGrid       g;
+  ASSERT_PETSC(g.Create(PETSC_COMM_WORLD, 3, n));
+  const TensorBox b = g.Home();
+  Vec             v;
+  PetscInt        lo, hi, local = PETSC_DECIDE, rows = 9;
+  ASSERT_PETSC(PetscSplitOwnership(PETSC_COMM_WORLD, &local, &rows));
+  ASSERT_PETSC(VecCreateMPI(PETSC_COMM_WORLD, local * 20, 180, &v));
+  ASSERT_PETSC(VecGetOwnershipRange(v, &lo, &hi));
+  EXPECT_EQ(b.lo[0] * 20, lo);
+  EXPECT_EQ(b.hi[0] * 20, hi);
+  ASSERT_PETSC(VecDestroy(&v));
+}
+
+/* Bytes sent in a solve-like pass (there and back): at most 1.05 * 16 N / P for slabs, 32 N / P for pencils; the messages too */
+TEST(TensorGrid, BytesPerProcess)
+{
+  const int P = skeantest::Size();
+  struct {
+    std::vector<PetscInt64> n;
+    double                  bytes; /* allowed per entry and process */
+  } cases[] = {{{24, 24, 24}, 16.0}, {{12, 36, 24}, 16.0}, {{2, 2, 48}, 16.0}, {{48, 24}, 16.0}, {{4, 6, 8, 12}, 16.0}};
+  for (auto &c : cases) {
+    const int  d = static_cast<int>(c.n.size());
+    TensorGrid g;
+    ASSERT_PETSC(g.Create(PETSC_COMM_WORLD, d, c.n.data()));
+    std::vector<std::vector<double>> f(d);
+    std::vector<ModeOp>              op(d);
+    double                           N = 1;
+    for (int k = 0; k < d; ++k) {
+      f[k]  = Factor(k, c.n[k], c.n[k]);
+      op[k] = ModeOp::Dense(c.n[k], c.n[k], f[k].data(), c.n[k]);
+      N *= static_cast<double>(c.n[k]);
+    }
+    std::vector<double> x(g.Home().Volume(), 1.0), y(x.size());
+    BytesSent = MessagesSent = 0;
+    TensorPipe pipe(g, g.Sizes(), 0, x.data(), y.data(), static_cast<PetscInt64>(y.size()));
+    ASSERT_PETSC(pipe.Forward(op.data(), g.Stages() - 1));
+    ASSERT_PETSC(pipe.Backward(op.data()));
+    ASSERT_PETSC(pipe.Finish());
+    /* where P does not divide the sizes, the largest box takes the place of N / P */
+    double share = N / P;
+    for (int st = 0; st < g.Stages(); ++st) share = std::max(share, static_cast<double>(g.Box(st, g.Sizes(), 0).Volume()));
+    EXPECT_LE(BytesSent, 1.05 * c.bytes * share) << d << " dimensions, first " << c.n[0];
+    if (P == 1)
+      EXPECT_EQ(BytesSent, 0);
+    else
+      EXPECT_GE(BytesSent, 0.5 * c.bytes * N / P * (P - 1) / P);
+  }
+}
+
+TEST(TensorGrid, StableSumKeepsSmallTerms)
+{
+  StableSum s;
+  s.Add(1e16);
+  for (int i = 0; i < 1000; ++i) s.Add(1.0);
+  s.Add(-1e16);
+  EXPECT_EQ(s.Value(), 1000.0);
+}
+
+TEST(TensorGrid, BadSizes)
+{
+  TensorGrid       g;
+  const PetscInt64 n[] = {3, 0};
+  EXPECT_EQ(skeantest::ErrorOf([&] { return g.Create(PETSC_COMM_WORLD, 2, n); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return g.Create(PETSC_COMM_WORLD, 9, n); }), PETSC_ERR_ARG_OUTOFRANGE);
+}
