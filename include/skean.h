@@ -2,3 +2,4 @@
 #pragma once
 
 #include <skeansys.h>
+#include <skeankron.h>

@@ -1,0 +1,479 @@
+/* Mat and PC skeankron against products by definition */
+#include "harness/skeantest.hpp"
+#include <skean/private/random.hpp>
+#include <petscksp.h>
+#include <cmath>
+#include <functional>
+
+using skean::Purpose;
+using skean::RandomStream;
+
+namespace {
+
+/* kind: 0 random dense, 1 symmetric positive definite, 2 identity, 3 diagonal, 4 sparse, 5 symmetric Toeplitz, 6 symmetric */
+Mat Factor(int kind, PetscInt m, PetscInt n, int id)
+{
+  RandomStream s(5, Purpose::Test, static_cast<std::uint32_t>(id));
+  Mat          F;
+  if (kind == 2) {
+    MatCreateConstantDiagonal(PETSC_COMM_SELF, n, n, n, n, 1.0, &F);
+    return F;
+  }
+  if (kind == 5) {
+    std::vector<PetscScalar> c(n);
+    for (PetscInt i = 0; i < n; ++i) c[i] = std::exp(-0.5 * i) * (1 + 0.1 * id);
+    MatCreateSkeanToeplitz(n, c.data(), NULL, &F);
+    return F;
+  }
+  if (kind == 3 || kind == 4) {
+    MatCreateSeqAIJ(PETSC_COMM_SELF, m, n, 3, NULL, &F);
+    for (PetscInt i = 0; i < m; ++i) {
+      if (i < n) MatSetValue(F, i, i, 2 + s.Uniform(i), ADD_VALUES);
+      if (kind == 4) MatSetValue(F, i, (i * 7 + 3) % n, s.Normal(i, 5), ADD_VALUES);
+    }
+    MatAssemblyBegin(F, MAT_FINAL_ASSEMBLY);
+    MatAssemblyEnd(F, MAT_FINAL_ASSEMBLY);
+    return F;
+  }
+  MatCreateSeqDense(PETSC_COMM_SELF, m, n, NULL, &F);
+  for (PetscInt j = 0; j < n; ++j)
+    for (PetscInt i = 0; i < m; ++i) {
+      double v = kind ? s.Normal(std::min(i, j), std::max(i, j)) : s.Normal(i, j);
+      if (kind == 1) v = 0.2 * v / n + (i == j ? 1.0 : 0.0);
+      MatSetValue(F, i, j, v, INSERT_VALUES);
+    }
+  MatAssemblyBegin(F, MAT_FINAL_ASSEMBLY);
+  MatAssemblyEnd(F, MAT_FINAL_ASSEMBLY);
+  return F;
+}
+
+double Get(Mat F, PetscInt i, PetscInt j)
+{
+  PetscScalar v = 0;
+  PetscBool   c;
+  PetscObjectTypeCompare((PetscObject)F, MATCONSTANTDIAGONAL, &c);
+  if (c) return i == j;
+  MatGetValues(F, 1, &i, 1, &j, &v);
+  return v;
+}
+
+/* natural numbers of the entries of the vectors, over all processes in the order of the global numbering */
+std::vector<PetscInt> Natural(Mat A, bool rows)
+{
+  PetscInt d, lo[8], hi[8], m[8], n[8];
+  Mat      B = A;
+  MatSkeanKronGetSizes(A, &d, m, n);
+  std::vector<PetscInt> mine;
+  if (!rows) {
+    /* the box of the columns: that of a square operator of the same sizes */
+    std::vector<Mat> I(d);
+    for (PetscInt k = 0; k < d; ++k) I[k] = Factor(2, n[k], n[k], 0);
+    MatCreateSkeanKron(PETSC_COMM_WORLD, d, I.data(), &B);
+    for (Mat &f : I) MatDestroy(&f);
+  }
+  const PetscInt *sz = rows ? m : n;
+  MatSkeanKronGetOwnershipBox(B, lo, hi);
+  std::vector<PetscInt> i(lo, lo + d);
+  PetscInt              v = 1;
+  for (PetscInt k = 0; k < d; ++k) v *= hi[k] - lo[k];
+  for (PetscInt c = 0; c < v; ++c) {
+    PetscInt g = 0;
+    for (PetscInt k = 0; k < d; ++k) g = g * sz[k] + i[k];
+    mine.push_back(g);
+    for (PetscInt k = d - 1; k >= 0; --k) {
+      if (++i[k] < hi[k]) break;
+      i[k] = lo[k];
+    }
+  }
+  if (!rows) MatDestroy(&B);
+  std::vector<int> cnt(skeantest::Size()), off(skeantest::Size(), 0);
+  int              me = static_cast<int>(mine.size()), total = 0;
+  MPI_Allgather(&me, 1, MPI_INT, cnt.data(), 1, MPI_INT, PETSC_COMM_WORLD);
+  for (size_t r = 0; r < cnt.size(); ++r) off[r] = total, total += cnt[r];
+  std::vector<PetscInt> all(total);
+  MPI_Allgatherv(mine.data(), me, MPIU_INT, all.data(), cnt.data(), off.data(), MPIU_INT, PETSC_COMM_WORLD);
+  return all;
+}
+
+/* (row, column) in natural numbers of the product of the factors */
+double Entry(const std::vector<Mat> &F, PetscInt r, PetscInt c)
+{
+  double p = 1;
+  for (size_t k = F.size(); k-- > 0;) {
+    PetscInt m, n;
+    MatGetSize(F[k], &m, &n);
+    p *= Get(F[k], r % m, c % n);
+    r /= m;
+    c /= n;
+  }
+  return p;
+}
+
+using Dense = std::vector<std::vector<double>>; /* [row][column], natural */
+Dense Full(const std::vector<Mat> &F)
+{
+  PetscInt M = 1, N = 1, m, n;
+  for (Mat f : F) {
+    MatGetSize(f, &m, &n);
+    M *= m;
+    N *= n;
+  }
+  Dense D(M, std::vector<double>(N));
+  for (PetscInt i = 0; i < M; ++i)
+    for (PetscInt j = 0; j < N; ++j) D[i][j] = Entry(F, i, j);
+  return D;
+}
+
+/* x is filled by natural number, so that it is the same vector for every number of processes */
+void Fill(Vec x, const std::vector<PetscInt> &nat, int id)
+{
+  RandomStream s(6, Purpose::Test, static_cast<std::uint32_t>(id));
+  PetscInt     lo, hi;
+  PetscScalar *p;
+  VecGetOwnershipRange(x, &lo, &hi);
+  VecGetArray(x, &p);
+  for (PetscInt i = lo; i < hi; ++i) p[i - lo] = s.Normal(nat[i]);
+  VecRestoreArray(x, &p);
+}
+std::vector<double> Random(PetscInt n, int id)
+{
+  RandomStream        s(6, Purpose::Test, static_cast<std::uint32_t>(id));
+  std::vector<double> x(n);
+  for (PetscInt i = 0; i < n; ++i) x[i] = s.Normal(i);
+  return x;
+}
+/* largest difference, relative to the largest entry */
+double Diff(Vec y, const std::vector<PetscInt> &nat, const std::vector<double> &want)
+{
+  PetscInt           lo, hi;
+  const PetscScalar *p;
+  double             e = 0, s = 1e-300, all;
+  for (double w : want) s = std::max(s, std::abs(w));
+  VecGetOwnershipRange(y, &lo, &hi);
+  VecGetArrayRead(y, &p);
+  for (PetscInt i = lo; i < hi; ++i) e = std::max(e, std::isfinite(p[i - lo]) ? std::abs(p[i - lo] - want[nat[i]]) : 1e300);
+  VecRestoreArrayRead(y, &p);
+  MPI_Allreduce(&e, &all, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD);
+  return all / s;
+}
+std::vector<double> Times(const Dense &D, const std::vector<double> &x, bool trans)
+{
+  std::vector<double> y(trans ? D[0].size() : D.size(), 0.0);
+  for (size_t i = 0; i < D.size(); ++i)
+    for (size_t j = 0; j < D[0].size(); ++j) trans ? (y[j] += D[i][j] * x[i]) : (y[i] += D[i][j] * x[j]);
+  return y;
+}
+void Free(std::vector<Mat> &F)
+{
+  for (Mat &f : F) MatDestroy(&f);
+}
+
+} // namespace
+
+TEST(MatKron, ProductsOfAllKindsOfFactors)
+{
+  struct Shape {
+    std::vector<int>      kind;
+    std::vector<PetscInt> m, n;
+  };
+  const std::vector<Shape> shapes = {{{0}, {4}, {6}},
+                                     {{0, 0}, {3, 5}, {4, 2}},
+                                     {{1, 3}, {5, 4}, {5, 4}},
+                                     {{5, 2, 4}, {3, 4, 5}, {3, 4, 5}},
+                                     {{0, 4, 0}, {2, 3, 4}, {5, 3, 2}},
+                                     {{1, 1, 1}, {2, 2, 2}, {2, 2, 2}},
+                                     {{0, 2, 3, 5}, {3, 2, 2, 3}, {2, 2, 2, 3}}};
+  for (const Shape &s : shapes) {
+    std::vector<Mat> F;
+    bool             square = s.m == s.n;
+    for (size_t k = 0; k < s.m.size(); ++k) F.push_back(Factor(s.kind[k], s.m[k], s.n[k], static_cast<int>(k)));
+    Mat A, B;
+    Vec x, y, z;
+    ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, static_cast<PetscInt>(F.size()), F.data(), &A));
+    const std::vector<PetscInt> rows = Natural(A, true), cols = Natural(A, false);
+    Dense                       D = Full(F);
+    if (square) {
+      ASSERT_PETSC(MatSkeanKronSetShift(A, 0.5));
+      ASSERT_PETSC(MatShift(A, 0.25));
+      for (size_t i = 0; i < D.size(); ++i) D[i][i] += 0.75;
+    }
+    ASSERT_PETSC(MatScale(A, -2.0));
+    for (auto &r : D)
+      for (double &v : r) v *= -2;
+    ASSERT_PETSC(MatCreateVecs(A, &x, &y));
+    Fill(x, cols, 1);
+    ASSERT_PETSC(MatMult(A, x, y));
+    const std::vector<double> x0 = Random(static_cast<PetscInt>(cols.size()), 1), y0 = Random(static_cast<PetscInt>(rows.size()), 2);
+    EXPECT_LT(Diff(y, rows, Times(D, x0, false)), 1e-13);
+    Fill(y, rows, 2);
+    ASSERT_PETSC(MatMultTranspose(A, y, x));
+    EXPECT_LT(Diff(x, cols, Times(D, y0, true)), 1e-13);
+    /* y = A x + y in place */
+    Fill(x, cols, 1);
+    ASSERT_PETSC(MatMultAdd(A, x, y, y));
+    std::vector<double> want = Times(D, x0, false);
+    for (size_t i = 0; i < want.size(); ++i) want[i] += y0[i];
+    EXPECT_LT(Diff(y, rows, want), 1e-13);
+    if (square) {
+      ASSERT_PETSC(VecDuplicate(x, &z));
+      ASSERT_PETSC(MatGetDiagonal(A, z));
+      for (size_t i = 0; i < D.size(); ++i) want[i] = D[i][i];
+      EXPECT_LT(Diff(z, rows, want), 1e-13);
+      ASSERT_PETSC(VecDestroy(&z));
+    }
+    /* the dense copy multiplies alike, and so does a duplicate */
+    ASSERT_PETSC(MatConvert(A, MATDENSE, MAT_INITIAL_MATRIX, &B));
+    ASSERT_PETSC(MatMult(B, x, y));
+    EXPECT_LT(Diff(y, rows, Times(D, x0, false)), 1e-13);
+    ASSERT_PETSC(MatDestroy(&B));
+    ASSERT_PETSC(MatDuplicate(A, MAT_COPY_VALUES, &B));
+    ASSERT_PETSC(MatScale(A, 3.0));
+    ASSERT_PETSC(MatMult(B, x, y));
+    EXPECT_LT(Diff(y, rows, Times(D, x0, false)), 1e-13);
+    ASSERT_PETSC(MatDestroy(&B));
+    ASSERT_PETSC(MatDestroy(&A));
+    ASSERT_PETSC(VecDestroy(&x));
+    ASSERT_PETSC(VecDestroy(&y));
+    Free(F);
+  }
+}
+
+TEST(MatKron, ProductOfTwoOperators)
+{
+  std::vector<Mat> F = {Factor(0, 3, 4, 1), Factor(4, 2, 2, 2), Factor(5, 3, 3, 3)}, G = {Factor(0, 4, 5, 4), Factor(3, 2, 2, 5), Factor(1, 3, 3, 6)};
+  Mat              A, B, C, T;
+  Vec              x, y;
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, F.data(), &A));
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, G.data(), &B));
+  ASSERT_PETSC(MatMatMult(A, B, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &C));
+  MatType type;
+  ASSERT_PETSC(MatGetType(C, &type));
+  EXPECT_STREQ(type, "skeankron");
+  ASSERT_PETSC(MatCreateVecs(C, &x, &y));
+  Fill(x, Natural(C, false), 1);
+  ASSERT_PETSC(MatMult(C, x, y));
+  EXPECT_LT(Diff(y, Natural(C, true), Times(Full(F), Times(Full(G), Random(30, 1), false), false)), 1e-13);
+  /* reuse after a change of A */
+  ASSERT_PETSC(MatScale(A, 2.0));
+  ASSERT_PETSC(MatMatMult(A, B, MAT_REUSE_MATRIX, PETSC_DEFAULT, &C));
+  ASSERT_PETSC(MatMult(C, x, y));
+  std::vector<double> want = Times(Full(F), Times(Full(G), Random(30, 1), false), false);
+  for (double &w : want) w *= 2;
+  EXPECT_LT(Diff(y, Natural(C, true), want), 1e-13);
+  ASSERT_PETSC(VecDestroy(&x));
+  ASSERT_PETSC(VecDestroy(&y));
+  ASSERT_PETSC(MatTransposeMatMult(A, A, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &T));
+  ASSERT_PETSC(MatCreateVecs(T, &x, &y));
+  Fill(x, Natural(T, false), 3);
+  ASSERT_PETSC(MatMult(T, x, y));
+  want = Times(Full(F), Times(Full(F), Random(24, 3), false), true);
+  for (double &w : want) w *= 4;
+  EXPECT_LT(Diff(y, Natural(T, true), want), 1e-13);
+  ASSERT_PETSC(VecDestroy(&x));
+  ASSERT_PETSC(VecDestroy(&y));
+  for (Mat *m : {&A, &B, &C, &T}) ASSERT_PETSC(MatDestroy(m));
+  Free(F);
+  Free(G);
+}
+
+/* -ksp_type preonly -pc_type skeankron solves each kind of operator that can be diagonalised; MatSolve() too; residual by definition */
+TEST(PCKron, DirectSolves)
+{
+  struct Operator {
+    const char                          *name;
+    std::function<PetscErrorCode(Mat *)> create;
+  };
+  std::vector<Mat> S = {Factor(1, 3, 3, 1), Factor(5, 5, 5, 2), Factor(1, 4, 4, 3)}, L = {Factor(1, 3, 3, 4), Factor(1, 5, 5, 5), Factor(5, 4, 4, 6)},
+                   U = {Factor(6, 3, 3, 7), Factor(6, 5, 5, 8), Factor(6, 4, 4, 9)}, G = {Factor(0, 3, 3, 10), Factor(0, 5, 5, 11), Factor(3, 4, 4, 12)};
+  /* similar to a symmetric matrix, so with a real spectrum, but not symmetric: D^-1 S D */
+  std::vector<Mat> N = {Factor(1, 3, 3, 13), Factor(1, 5, 5, 14), Factor(1, 4, 4, 15)};
+  for (Mat n : N) {
+    PetscInt     sz;
+    PetscScalar *a;
+    MatGetSize(n, &sz, NULL);
+    MatDenseGetArray(n, &a);
+    for (PetscInt j = 0; j < sz; ++j)
+      for (PetscInt i = 0; i < sz; ++i) a[i + j * sz] *= (1.0 + j) / (1.0 + i);
+    MatDenseRestoreArray(n, &a);
+  }
+  const auto                  Shift = [](Mat A, double s) { return MatSkeanKronSetShift(A, s); };
+  const std::vector<Operator> ops   = {
+      {"symmetric with a shift", [&](Mat *A) { return (PetscErrorCode)(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, S.data(), A) || Shift(*A, 0.3)); }},
+      {"symmetric", [&](Mat *A) { return MatCreateSkeanKron(PETSC_COMM_WORLD, 3, S.data(), A); }},
+      {"not symmetric", [&](Mat *A) { return MatCreateSkeanKron(PETSC_COMM_WORLD, 3, G.data(), A); }},
+      {"not symmetric with a shift", [&](Mat *A) { return (PetscErrorCode)(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, N.data(), A) || Shift(*A, 0.3)); }},
+      {"Kronecker sum", [&](Mat *A) { return (PetscErrorCode)(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 3, S.data(), A) || Shift(*A, 0.1)); }},
+      {"Kronecker sum, not symmetric", [&](Mat *A) { return MatCreateSkeanKronSum(PETSC_COMM_WORLD, 3, N.data(), A); }},
+      {"two terms", [&](Mat *A) { return MatCreateSkeanKronTwoTerm(PETSC_COMM_WORLD, 3, S.data(), L.data(), A); }},
+      {"two terms, the first indefinite", [&](Mat *A) { return MatCreateSkeanKronTwoTerm(PETSC_COMM_WORLD, 3, U.data(), L.data(), A); }},
+      {"two terms, the second indefinite", [&](Mat *A) { return MatCreateSkeanKronTwoTerm(PETSC_COMM_WORLD, 3, L.data(), U.data(), A); }}};
+  for (const Operator &o : ops) {
+    SCOPED_TRACE(o.name);
+    Mat A;
+    Vec b, x, r;
+    KSP ksp;
+    PC  pc;
+    ASSERT_PETSC(o.create(&A));
+    const std::vector<PetscInt> nat = Natural(A, true);
+    ASSERT_PETSC(MatCreateVecs(A, &x, &b));
+    ASSERT_PETSC(VecDuplicate(b, &r));
+    ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+    ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+    ASSERT_PETSC(KSPSetType(ksp, KSPPREONLY));
+    ASSERT_PETSC(KSPGetPC(ksp, &pc));
+    ASSERT_PETSC(PCSetType(pc, "skeankron"));
+    const std::vector<double> want = Random(60, 4);
+    for (int twice = 0; twice < 2; ++twice) { /* again after the operator changed */
+      Fill(x, nat, 4);
+      ASSERT_PETSC(MatMult(A, x, b));
+      ASSERT_PETSC(VecSet(x, 0.0));
+      ASSERT_PETSC(KSPSolve(ksp, b, x));
+      EXPECT_LT(Diff(x, nat, want), 1e-10);
+      ASSERT_PETSC(VecSet(x, 0.0));
+      ASSERT_PETSC(MatSolve(A, b, x));
+      EXPECT_LT(Diff(x, nat, want), 1e-10);
+      Fill(x, nat, 4);
+      ASSERT_PETSC(MatMultTranspose(A, x, b));
+      ASSERT_PETSC(VecSet(x, 0.0));
+      ASSERT_PETSC(KSPSolveTranspose(ksp, b, x));
+      EXPECT_LT(Diff(x, nat, want), 1e-10);
+      ASSERT_PETSC(MatScale(A, 1.7));
+    }
+    ASSERT_PETSC(KSPDestroy(&ksp));
+    ASSERT_PETSC(VecDestroy(&x));
+    ASSERT_PETSC(VecDestroy(&b));
+    ASSERT_PETSC(VecDestroy(&r));
+    ASSERT_PETSC(MatDestroy(&A));
+  }
+  Free(S), Free(L), Free(U), Free(G), Free(N);
+}
+
+/* Masked operator by definition, and CG with the unmasked inverse as preconditioner: fewer iterations than without, the same solution */
+TEST(PCKron, MaskedOperator)
+{
+  std::vector<Mat> F = {Factor(5, 6, 6, 1), Factor(5, 7, 7, 2)};
+  Mat              A, D;
+  Vec              x, y, w, mask;
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, F.data(), &A));
+  ASSERT_PETSC(MatSkeanKronSetShift(A, 0.01));
+  ASSERT_PETSC(MatCreateVecs(A, &x, &y));
+  ASSERT_PETSC(VecDuplicate(x, &mask));
+  ASSERT_PETSC(VecDuplicate(x, &w));
+  const std::vector<PetscInt> nat = Natural(A, true);
+  PetscInt                    lo, hi;
+  ASSERT_PETSC(VecGetOwnershipRange(x, &lo, &hi));
+  const auto Inside = [](PetscInt g) { return g % 5 != 2; };
+  for (PetscInt i = lo; i < hi; ++i) VecSetValue(mask, i, Inside(nat[i]), INSERT_VALUES);
+  ASSERT_PETSC(VecAssemblyBegin(mask));
+  ASSERT_PETSC(VecAssemblyEnd(mask));
+  ASSERT_PETSC(MatSkeanKronSetMask(A, mask));
+  Dense                     full = Full(F);
+  const std::vector<double> x0   = Random(42, 3);
+  for (PetscInt i = 0; i < 42; ++i) full[i][i] += 0.01;
+  for (PetscInt i = 0; i < 42; ++i)
+    for (PetscInt j = 0; j < 42; ++j)
+      if (!Inside(i) || !Inside(j)) full[i][j] = i == j;
+  Fill(x, nat, 3);
+  ASSERT_PETSC(MatMult(A, x, y));
+  EXPECT_LT(Diff(y, nat, Times(full, x0, false)), 1e-13);
+  ASSERT_PETSC(MatConvert(A, MATDENSE, MAT_INITIAL_MATRIX, &D));
+  ASSERT_PETSC(MatMult(D, x, w));
+  EXPECT_LT(Diff(w, nat, Times(full, x0, false)), 1e-13);
+  ASSERT_PETSC(MatDestroy(&D));
+  PetscInt its[2];
+  for (int with = 0; with < 2; ++with) {
+    KSP ksp;
+    PC  pc;
+    ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+    ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+    ASSERT_PETSC(KSPSetType(ksp, KSPCG));
+    ASSERT_PETSC(KSPSetNormType(ksp, KSP_NORM_UNPRECONDITIONED));
+    ASSERT_PETSC(KSPSetTolerances(ksp, 1e-12, PETSC_DEFAULT, PETSC_DEFAULT, 500));
+    ASSERT_PETSC(KSPGetPC(ksp, &pc));
+    ASSERT_PETSC(PCSetType(pc, with ? PCSKEANKRON : PCNONE));
+    ASSERT_PETSC(VecSet(w, 0.0));
+    ASSERT_PETSC(KSPSolve(ksp, y, w));
+    ASSERT_PETSC(KSPGetIterationNumber(ksp, &its[with]));
+    EXPECT_LT(Diff(w, nat, x0), 1e-9);
+    ASSERT_PETSC(KSPDestroy(&ksp));
+  }
+  EXPECT_LT(its[1], its[0]);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSolve(A, y, x); }), PETSC_ERR_SUP);
+  for (Vec *v : {&x, &y, &w, &mask}) ASSERT_PETSC(VecDestroy(v));
+  ASSERT_PETSC(MatDestroy(&A));
+  Free(F);
+}
+
+TEST(PCKron, SingularIsAReasonAndImpossibleIsAnError)
+{
+  PetscScalar      c[] = {1, 1, 1};
+  std::vector<Mat> F(2);
+  ASSERT_PETSC(MatCreateSkeanToeplitz(3, c, NULL, &F[0]));
+  ASSERT_PETSC(MatCreateSkeanToeplitz(3, c, NULL, &F[1]));
+  /* exactly singular: a zero factor */
+  ASSERT_PETSC(MatZeroEntries(F[1]));
+  Mat                A;
+  Vec                x, b;
+  KSP                ksp;
+  PC                 pc;
+  KSPConvergedReason reason;
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, F.data(), &A));
+  ASSERT_PETSC(MatCreateVecs(A, &x, &b));
+  ASSERT_PETSC(VecSet(b, 1.0));
+  ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+  ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+  ASSERT_PETSC(KSPSetType(ksp, KSPPREONLY));
+  ASSERT_PETSC(KSPGetPC(ksp, &pc));
+  ASSERT_PETSC(PCSetType(pc, PCSKEANKRON));
+  ASSERT_PETSC(KSPSolve(ksp, b, x));
+  ASSERT_PETSC(KSPGetConvergedReason(ksp, &reason));
+  EXPECT_LT(reason, 0);
+  ASSERT_PETSC(KSPDestroy(&ksp));
+  ASSERT_PETSC(MatDestroy(&A));
+  Free(F);
+
+  std::vector<Mat> S = {Factor(1, 3, 3, 1), Factor(1, 2, 2, 2)}, L = {Factor(1, 3, 3, 4), Factor(1, 2, 2, 5)};
+  std::string      message;
+  ASSERT_PETSC(MatCreateSkeanKronTwoTerm(PETSC_COMM_WORLD, 2, S.data(), L.data(), &A));
+  ASSERT_PETSC(MatSkeanKronSetShift(A, 1.0));
+  Vec u, v;
+  ASSERT_PETSC(MatCreateVecs(A, &u, &v));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSolve(A, v, u); }, &message), PETSC_ERR_SUP);
+  EXPECT_NE(message.find("dimension 0"), std::string::npos) << message;
+  ASSERT_PETSC(VecDestroy(&u));
+  ASSERT_PETSC(VecDestroy(&v));
+  /* a rotation has complex eigenvalues */
+  Mat          R = Factor(0, 2, 2, 0);
+  PetscScalar *a;
+  ASSERT_PETSC(MatDenseGetArray(R, &a));
+  a[0] = a[3] = 0;
+  a[1]        = 1;
+  a[2]        = -1;
+  ASSERT_PETSC(MatDenseRestoreArray(R, &a));
+  ASSERT_PETSC(MatDestroy(&A));
+  Mat RR[] = {R, R};
+  ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 2, RR, &A));
+  ASSERT_PETSC(MatCreateVecs(A, &u, &v));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSolve(A, v, u); }, &message), PETSC_ERR_SUP);
+  EXPECT_NE(message.find("complex"), std::string::npos) << message;
+  ASSERT_PETSC(VecDestroy(&u));
+  ASSERT_PETSC(VecDestroy(&v));
+  ASSERT_PETSC(MatDestroy(&A));
+  ASSERT_PETSC(MatDestroy(&R));
+  /* sizes that do not fit, an index out of range, a null factor, factors that differ between processes */
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, S.data(), &A));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSkeanKronAddTerm(A, 1.0, 1, S.data()); }), PETSC_ERR_ARG_SIZ);
+  std::vector<Mat> W = {S[1], S[0]};
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSkeanKronAddTerm(A, 1.0, 2, W.data()); }), PETSC_ERR_ARG_SIZ);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatSkeanKronGetFactor(A, 1, 0, NULL, NULL); }), PETSC_ERR_ARG_OUTOFRANGE);
+  if (skeantest::Size() > 1) {
+    ASSERT_PETSC(MatDenseGetArray(S[0], &a));
+    a[0] += skeantest::Rank();
+    ASSERT_PETSC(MatDenseRestoreArray(S[0], &a));
+    EXPECT_EQ(skeantest::ErrorOf([&] { return MatSkeanKronAddTerm(A, 1.0, 2, S.data()); }), PETSC_ERR_ARG_WRONG);
+  }
+  ASSERT_PETSC(MatDestroy(&A));
+  ASSERT_PETSC(VecDestroy(&x));
+  ASSERT_PETSC(VecDestroy(&b));
+  Free(S), Free(L);
+}
