@@ -3,3 +3,4 @@
 
 #include <skeansys.h>
 #include <skeankron.h>
+#include <skeangpkernel.h>

@@ -25,6 +25,7 @@
 
 .seealso: `SkeanGPKernelRegister()`
 S*/
-typedef PetscErrorCode (*SkeanGPKernelFn)(PetscInt n, const PetscReal z[], PetscInt order, PetscInt np, const PetscReal theta[], PetscReal k[], PetscReal g[], void *ctx);
+typedef PetscErrorCode (*SkeanGPKernelFn)(PetscInt n, const PetscReal z[], PetscInt order, PetscInt np, const PetscReal theta[], PetscReal k[], PetscReal g[],
+                                          void *ctx);
 
 SKEAN_EXTERN PetscErrorCode SkeanGPKernelRegister(const char name[], SkeanGPKernelFn fn, PetscInt np, const PetscReal theta[], PetscInt maxorder, void *ctx);

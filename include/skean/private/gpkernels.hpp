@@ -52,7 +52,7 @@ public:
   ~Kernel1D();
 
   bool        Empty() const noexcept { return !root; }
-  std::string Text() const; /* parses back to the same kernel with the same hyper-parameters */
+  std::string Text() const;                /* parses back to the same kernel with the same hyper-parameters */
   int         Smoothness() const noexcept; /* times k is differentiable at 0; 1000 for analytic kernels */
   int         MaxOrder() const noexcept;   /* KERNEL_MAX_ORDER, less if a registered kernel gives less */
 
