@@ -151,7 +151,7 @@ TEST(Kernels, GradientsInTheta)
         EXPECT_NEAR(g[p * 4], c.f(std::fabs(z), tc).imag() / 1e-40, 1e-13 * (1 + std::fabs(g[p * 4]))) << c.text << " " << k.ParamName(p);
         /* fourth-order central difference */
         std::vector<double> s = t, d(4, 0.0), e(4);
-        const double        h = 1e-3, shift[] = {h, -h, 2 * h, -2 * h}, weight[] = {8, -8, -1, 1};
+        const double        h = 2e-4, shift[] = {h, -h, 2 * h, -2 * h}, weight[] = {8, -8, -1, 1};
         for (int l = 0; l < 4; l++) {
           s[p] = t[p] + shift[l];
           k.SetParams(s.data());
