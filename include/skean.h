@@ -4,3 +4,4 @@
 #include <skeansys.h>
 #include <skeankron.h>
 #include <skeangpkernel.h>
+#include <skeangp.h>

@@ -1,0 +1,129 @@
+#pragma once
+
+#include <skean/private/gpkernels.hpp>
+#include <skean/private/kron.hpp>
+#include <skean/private/skeansolver.h>
+#include <skeangp.h>
+#include <petscksp.h>
+
+namespace skean {
+namespace gp {
+
+/* Sums over the spectrum lam_i = prod_j lambda_j[i_j], with v_i = lam_i + ratio */
+struct SpectralSums {
+  double                           logdet   = 0; /* sum log v */
+  double                           trace    = 0; /* sum 1/v */
+  double                           tracek   = 0; /* sum lam/v */
+  double                           smallest = 0; /* min v */
+  double                           largest  = 0; /* max v */
+  double                           rank     = 0; /* number of lam_i above ratio */
+  double                           negative = 0; /* number of lam_i below zero (rounding) */
+  std::vector<std::vector<double>> t;            /* t[j][i] = sum over the others of prod_{k != j} lambda_k / v */
+};
+
+/*
+   Gaussian-process regression on a tensor grid: y = mean + f + e, f ~ N(0, s2f (x) K_j), e ~ N(0, s2n (x) diag(D_j)).
+   Everything is computed for the scaled problem: y~ = D^-1/2 (y - mean), K~_j = D_j^-1/2 K_j D_j^-1/2, V = s2f ((x) K~_j + ratio I), ratio = s2n/s2f.
+   Tensors are arrays over the home box; what comes from or goes to a user's vector is in natural order.
+*/
+class Regression {
+public:
+  MPI_Comm                         comm = MPI_COMM_NULL;
+  int                              d    = 0;
+  TensorSizes                      n{};
+  PetscInt64                       N = 0;
+  std::vector<std::vector<double>> x;
+  std::string                      kerneltext;
+  std::vector<Kernel1D>            kernel; /* empty kernel: K given by the user */
+  std::vector<std::vector<double>> userK;  /* or empty */
+  std::vector<std::vector<double>> sqrtD;  /* square roots of the noise factors, or empty: ones */
+  double                           s2f = 1, s2n = 1e-2;
+  /* data */
+  bool                       havedata = false;
+  std::vector<double>        y;    /* scaled, mean removed, zero where missing */
+  std::vector<unsigned char> mask; /* 1: observed; empty: all are */
+  PetscInt64                 nobs = 0;
+  double                     mean = 0, yvar = 0;
+  /* grid and factors */
+  std::unique_ptr<TensorGrid>      grid;
+  bool                             factored = false;
+  std::vector<std::vector<double>> K; /* scaled factors */
+  std::vector<KronEigen>           eig;
+  SpectralSums                     sums;
+  bool                             sumsready = false;
+  double                           sumsratio = -1;
+  /* result of the solve: V^-1 y, zero where missing */
+  bool                weightsready = false;
+  std::vector<double> alpha;
+  double              residual  = 0; /* |y - V alpha| / |y|, by the factors */
+  PetscInt            fillits   = 0;
+  double              logdeterr = 0; /* standard error of the log determinant where it is estimated */
+  /* missing points */
+  double      fillrtol   = 1e-8;
+  PetscInt    fillmaxit  = 2000;
+  bool        maskedcg   = false; /* the comparison: CG on the observed block */
+  PetscInt    probes     = 8;
+  PetscInt    exactlimit = 300; /* missing points up to which log det A_MM is exact */
+  PetscInt    lanczos    = 80;
+  SkeanSeed   seed       = SKEAN_DEFAULT_SEED;
+  KSP         ksp        = nullptr;
+  Mat         shell      = nullptr;
+  Vec         kx = nullptr, kb = nullptr;
+  std::string prefix;
+  /* natural order <-> home box, only where they differ */
+  VecScatter tonatural = nullptr;
+  Vec        homevec = nullptr, naturalvec = nullptr;
+
+  ~Regression();
+  double         Ratio() const { return s2n / s2f; }
+  PetscInt64     HomeSize() const { return std::max<PetscInt64>(0, grid->Home().Volume()); }
+  PetscErrorCode MakeGrid();
+  PetscErrorCode CheckMemory();
+  void           ForgetFactors() { factored = sumsready = weightsready = false; }
+  PetscErrorCode FromNatural(Vec v, const TensorSizes *sizes, double *home);
+  PetscErrorCode ToNatural(const double *home, const TensorSizes *sizes, Vec v);
+  PetscErrorCode Factor(); /* K, eig */
+  PetscErrorCode Sums();   /* sums for the present ratio */
+  bool           Positive() const { return sums.smallest > 0; }
+  /* out = (((x) K) + ratio I)^-1 in; out = ((x) K) in; in == out allowed */
+  PetscErrorCode ApplyInverse(const double *in, double *out);
+  PetscErrorCode ApplyCovariance(const double *in, double *out);
+  /* out = g(lam) in the eigenbasis: kind 0: v^-1, 1: v^-1/2 */
+  PetscErrorCode ApplySpectral(int kind, const double *in, double *out);
+  PetscErrorCode Dot(const double *a, const double *b, double *dot);
+  /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */
+  PetscErrorCode MissingSolve(const double *b, double *x, PetscInt *its, bool *good);
+  /* a = (K_OO + ratio I)^-1 b_O, zero outside O */
+  PetscErrorCode ObservedSolve(const double *b, double *a, PetscInt *its, bool *good);
+  PetscErrorCode Weights(bool *good);
+  /* log likelihood at the present parameters; profile: s2f is set to its optimum for the present ratio first.
+     grad (may be NULL): with respect to the kernels' parameters, log s2f, log s2n. ok = false: V is not positive definite, or a solve failed */
+  PetscErrorCode      LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);
+  PetscErrorCode      Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M); /* a, b in the last stage's eigenbasis */
+  PetscErrorCode      ToSpectral(const double *in, std::vector<double> *out);
+  PetscErrorCode      MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok);
+  size_t              NumParams() const;
+  std::vector<double> Params() const;
+  void                SetParams(const double *theta);
+  std::string         ParamName(size_t i) const;
+  PetscErrorCode      Predict(const PetscInt nt[], const PetscReal *const xt[], Vec mean, Vec var);
+  PetscErrorCode      Sample(bool posterior, std::uint32_t draw, double *f, bool *good);
+};
+
+} // namespace gp
+} // namespace skean
+
+struct _SkeanGPOps {
+  PetscErrorCode (*view)(SkeanGP, PetscViewer);
+};
+
+struct _p_SkeanGP {
+  PETSCHEADER(struct _SkeanGPOps);
+  SkeanSolverBase        solver;
+  skean::gp::Regression *reg;
+  PetscBool              optimize, profile, samplemean;
+  PetscInt               restarts;
+  PetscInt               variancesamples;
+  PetscReal              loglikelihood;
+  PetscInt               evaluations;
+};

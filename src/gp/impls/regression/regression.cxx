@@ -1,0 +1,1157 @@
+/*
+   Gaussian-process regression with a product covariance on a tensor grid (Saatci 2011): see gpimpl.h for the notation.
+
+   Full grid, V = s2f ((x) K_j + ratio I), K_j = Q_j L_j Q_j':
+     solve       alpha = (x Q_j) [ (x Q_j' y) / (lam + ratio) ] / s2f
+     value       one pass: sum log(lam + ratio), sum (Q'y)^2/(lam + ratio)
+     gradient    dL/dK_j = 1/2 Q_j [ M_j - diag(t_j) ] Q_j', M_j = unfold_j(a) diag(prod_{k != j} lambda_k) unfold_j(a)' with a the
+                 transformed weights: one n_j x n_j Gram product per dimension, where that dimension is local
+     variance    diag of Q f(L) Q' is a product along the modes with the squares of Q_j
+
+   Missing points M, observed O, A = ((x) K + ratio I)^-1 on the whole grid:
+     A_MM y_M = -A_MO y_O fills the gaps so that A y vanishes on M and equals (K_OO + ratio I)^-1 y_O on O: conjugate gradients on the
+     well-conditioned A_MM instead of on K_OO;
+     log det(K_OO + ratio I) = log det(K + ratio I) + log det A_MM     (Jacobi's complementary minor)
+*/
+#include <skean/private/gpimpl.h>
+#include <skean/private/random.hpp>
+#include <skean/private/reduce.hpp>
+#include <petscblaslapack.h>
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <limits>
+
+namespace skean {
+namespace gp {
+
+Regression::~Regression()
+{
+  (void)KSPDestroy(&ksp);
+  (void)MatDestroy(&shell);
+  (void)VecDestroy(&kx);
+  (void)VecDestroy(&kb);
+  (void)VecScatterDestroy(&tonatural);
+  (void)VecDestroy(&homevec);
+  (void)VecDestroy(&naturalvec);
+}
+
+/* ---- layout -------------------------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode Regression::MakeGrid()
+{
+  PetscFunctionBegin;
+  if (grid) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(d > 0, comm, PETSC_ERR_ORDER, "The grid is not set; call SkeanGPSetGrid()");
+  double all = 1;
+  N          = 1;
+  for (int j = 0; j < d; ++j) all *= static_cast<double>(n[j]);
+  PetscCheck(all <= static_cast<double>(PETSC_MAX_INT), comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "The grid has %g points, more than this PETSc's indices can count (%g); use a PETSc with 64-bit indices", all, static_cast<double>(PETSC_MAX_INT));
+  for (int j = 0; j < d; ++j) N *= n[j];
+  PetscCall(CheckMemory());
+  PetscCallCXX(grid = std::make_unique<TensorGrid>());
+  PetscCall(grid->Create(comm, d, n.data()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Needed: five arrays of the size of the data shared by the processes (data, weights, result, two for work) and the factors with their eigenvectors on
+   each. Compared with what the kernel says is available, shared by the processes of a node. */
+PetscErrorCode Regression::CheckMemory()
+{
+  double        available = 0, perrank, factors = 0, worst;
+  MPI_Comm      node;
+  PetscMPIInt   nnode, size;
+  std::ifstream info("/proc/meminfo");
+  std::string   key;
+
+  PetscFunctionBegin;
+  while (info >> key) {
+    double kb = 0;
+    if (key == "MemAvailable:") {
+      info >> kb;
+      available = kb * 1024;
+      break;
+    }
+  }
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
+  PetscCallMPI(MPI_Comm_size(node, &nnode));
+  PetscCallMPI(MPI_Comm_free(&node));
+  perrank = available > 0 ? available / nnode : std::numeric_limits<double>::infinity();
+  PetscCallMPI(MPI_Allreduce(&perrank, &worst, 1, MPI_DOUBLE, MPI_MIN, comm));
+  for (int j = 0; j < d; ++j) factors += 40.0 * static_cast<double>(n[j]) * static_cast<double>(n[j]);
+  const double arrays = 5 * 8.0 * static_cast<double>(N), need = arrays / size + factors;
+  if (worst - factors > 0)
+    PetscCheck(need <= worst, comm, PETSC_ERR_MEM,
+               "The grid of %" PetscInt64_FMT
+               " points needs %.3g GB on each of %d processes, %.3g GB are available there; with the same memory it would fit on %.0f processes or more",
+               N, need / 1e9, size, worst / 1e9, std::ceil(arrays / (worst - factors)));
+  else
+    PetscCheck(need <= worst, comm, PETSC_ERR_MEM,
+               "The factors of the grid (the largest dimension has %" PetscInt64_FMT
+               " points) need %.3g GB on each process, %.3g GB are available: no number of processes is enough",
+               *std::max_element(n.begin(), n.begin() + d), factors / 1e9, worst / 1e9);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Natural numbers of this process's box */
+static PetscErrorCode NaturalIndices(const TensorBox &b, const TensorSizes &n, std::vector<PetscInt> *idx)
+{
+  PetscInt64 i[kTensorMaxDim];
+
+  PetscFunctionBegin;
+  PetscCallCXX(idx->reserve(std::max<PetscInt64>(0, b.Volume())));
+  if (b.Volume() > 0) {
+    for (int k = 0; k < b.d; ++k) i[k] = b.lo[k];
+    for (;;) {
+      PetscInt64 g = 0;
+      for (int k = 0; k < b.d; ++k) g = g * n[k] + i[k];
+      idx->push_back(static_cast<PetscInt>(g));
+      int k = b.d - 1;
+      for (; k >= 0; --k) {
+        if (++i[k] < b.hi[k]) break;
+        i[k] = b.lo[k];
+      }
+      if (k < 0) break;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Copies between a natural-order vector of any distribution and the home boxes for arrays of the sizes given */
+static PetscErrorCode Transfer(const TensorGrid &grid, const TensorSizes &sizes, Vec v, double *home, bool tohome)
+{
+  const TensorBox  b    = grid.Box(0, sizes);
+  const PetscInt64 mine = std::max<PetscInt64>(0, b.Volume());
+  PetscInt         lo, hi, total = 1, global;
+  bool             differs = false, any;
+
+  PetscFunctionBegin;
+  for (int j = 0; j < grid.Dim(); ++j) total *= static_cast<PetscInt>(sizes[j]);
+  PetscCall(VecGetSize(v, &global));
+  PetscCheck(global == total, grid.Comm(), PETSC_ERR_ARG_SIZ, "The vector has %" PetscInt_FMT " entries, the grid %" PetscInt_FMT " points", global, total);
+  PetscCall(VecGetOwnershipRange(v, &lo, &hi));
+  /* the box is the same piece of the natural order? */
+  PetscInt64 first = 0;
+  bool       slab  = true;
+  for (int j = 0; j < grid.Dim(); ++j) {
+    first = first * sizes[j] + b.lo[j];
+    if (j && mine && b.Length(j) != sizes[j]) slab = false;
+  }
+  differs = !(hi - lo == mine && (mine == 0 || (slab && first == lo)));
+  PetscCall(AgreeAny(grid.Comm(), differs, &any));
+  if (!any) {
+    double *p;
+    if (tohome) {
+      PetscCall(VecGetArrayRead(v, (const PetscScalar **)&p));
+      std::copy(p, p + mine, home);
+      PetscCall(VecRestoreArrayRead(v, (const PetscScalar **)&p));
+    } else {
+      PetscCall(VecGetArrayWrite(v, &p));
+      std::copy(home, home + mine, p);
+      PetscCall(VecRestoreArrayWrite(v, &p));
+    }
+  } else {
+    std::vector<PetscInt> idx;
+    IS                    is;
+    Vec                   w;
+    VecScatter            sc;
+    PetscCall(NaturalIndices(b, sizes, &idx));
+    PetscCall(ISCreateGeneral(grid.Comm(), static_cast<PetscInt>(mine), idx.data(), PETSC_USE_POINTER, &is));
+    PetscCall(VecCreateMPIWithArray(grid.Comm(), 1, static_cast<PetscInt>(mine), total, home, &w));
+    PetscCall(VecScatterCreate(v, is, w, NULL, &sc));
+    if (tohome) {
+      PetscCall(VecScatterBegin(sc, v, w, INSERT_VALUES, SCATTER_FORWARD));
+      PetscCall(VecScatterEnd(sc, v, w, INSERT_VALUES, SCATTER_FORWARD));
+    } else {
+      PetscCall(VecScatterBegin(sc, w, v, INSERT_VALUES, SCATTER_REVERSE));
+      PetscCall(VecScatterEnd(sc, w, v, INSERT_VALUES, SCATTER_REVERSE));
+    }
+    PetscCall(VecScatterDestroy(&sc));
+    PetscCall(VecDestroy(&w));
+    PetscCall(ISDestroy(&is));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::FromNatural(Vec v, const TensorSizes *sizes, double *home)
+{
+  PetscFunctionBegin;
+  PetscCall(Transfer(*grid, sizes ? *sizes : n, v, home, true));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::ToNatural(const double *home, const TensorSizes *sizes, Vec v)
+{
+  PetscFunctionBegin;
+  PetscCall(Transfer(*grid, sizes ? *sizes : n, v, const_cast<double *>(home), false));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- factors and their spectrum ------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode Regression::Factor()
+{
+  PetscFunctionBegin;
+  if (factored) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(MakeGrid());
+  std::vector<const double *> ptr(d);
+  std::vector<PetscInt64>     sz(n.begin(), n.begin() + d);
+  std::vector<bool>           centro(d, false);
+  std::vector<int>            failed;
+  PetscCallCXX(K.resize(d));
+  for (int j = 0; j < d; ++j) {
+    const size_t nj = static_cast<size_t>(n[j]);
+    PetscCallCXX(K[j].assign(nj * nj, 0.0));
+    if (!userK[j].empty())
+      K[j] = userK[j];
+    else {
+      PetscCheck(!kernel[j].Empty(), comm, PETSC_ERR_ORDER, "Dimension %d has no covariance function; call SkeanGPSetKernel()", j);
+      double *const out[] = {K[j].data()};
+      PetscCall(KernelMatrix(kernel[j], nj, x[j].data(), nj, NULL, 0, out));
+    }
+    if (!sqrtD[j].empty())
+      for (size_t c = 0; c < nj; ++c)
+        for (size_t r = 0; r < nj; ++r) K[j][r + c * nj] /= sqrtD[j][r] * sqrtD[j][c];
+    bool even = true;
+    for (size_t c = 0; c < nj && even; ++c)
+      for (size_t r = 0; r < nj && even; ++r) even = K[j][r + c * nj] == K[j][(nj - 1 - r) + (nj - 1 - c) * nj];
+    centro[j] = even;
+    ptr[j]    = K[j].data();
+  }
+  PetscCall(KronEigenSymmetric(comm, ptr, sz, centro, &eig, &failed));
+  for (int j = 0; j < d; ++j)
+    PetscCheck(!failed[j], comm, PETSC_ERR_FP,
+               "The covariance matrix of dimension %d is not finite, or LAPACK found no eigenvectors (hyper-parameters out of range?)", j);
+  factored  = true;
+  sumsready = weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::Sums()
+{
+  const double ratio = Ratio();
+
+  PetscFunctionBegin;
+  PetscCall(Factor());
+  if (sumsready && sumsratio == ratio) PetscFunctionReturn(PETSC_SUCCESS);
+  const TensorBox b = grid->Home();
+  StableSum       slog, str, strk;
+  double          lo = std::numeric_limits<double>::infinity(), hi = -lo, rank = 0, negative = 0;
+  PetscCallCXX({
+    sums.t.resize(d);
+    for (int j = 0; j < d; ++j) sums.t[j].assign(n[j], 0.0);
+  });
+  if (b.Volume() > 0) {
+    PetscInt64    i[kTensorMaxDim];
+    const double *l    = eig[d - 1].lambda.data();
+    double       *tl   = sums.t[d - 1].data();
+    double        prod = 1;
+    for (int k = 0; k < d; ++k) i[k] = b.lo[k];
+    for (;;) {
+      double p = 1, sr = 0, slr = 0;
+      for (int k = 0; k + 1 < d; ++k) p *= eig[k].lambda[i[k]];
+      for (PetscInt64 q = b.lo[d - 1]; q < b.hi[d - 1]; ++q) {
+        const double lam = p * l[q], v = lam + ratio, r = 1 / v;
+        lo = std::min(lo, v);
+        hi = std::max(hi, v);
+        rank += lam > ratio;
+        negative += lam < 0;
+        sr += r;
+        slr += l[q] * r;
+        tl[q] += p * r;
+        /* one logarithm for several factors: the product stays far from over- and underflow */
+        prod *= v;
+        if (!(prod > 1e-100 && prod < 1e100)) {
+          slog.Add(std::log(prod));
+          prod = 1;
+        }
+      }
+      str.Add(sr);
+      strk.Add(p * slr);
+      for (int j = 0; j + 1 < d; ++j) {
+        double w = 1;
+        for (int k = 0; k + 1 < d; ++k)
+          if (k != j) w *= eig[k].lambda[i[k]];
+        sums.t[j][i[j]] += w * slr;
+      }
+      int k = d - 2;
+      for (; k >= 0; --k) {
+        if (++i[k] < b.hi[k]) break;
+        i[k] = b.lo[k];
+      }
+      if (k < 0) break;
+    }
+    slog.Add(std::log(prod));
+  }
+  double s[5] = {slog.Value(), str.Value(), strk.Value(), rank, negative}, e[2] = {-lo, hi};
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 5, MPI_DOUBLE, MPI_SUM, comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, e, 2, MPI_DOUBLE, MPI_MAX, comm));
+  for (int j = 0; j < d; ++j) PetscCall(AllreduceSum(comm, sums.t[j].data(), n[j]));
+  sums.logdet   = s[0];
+  sums.trace    = s[1];
+  sums.tracek   = s[2];
+  sums.rank     = s[3];
+  sums.negative = s[4];
+  sums.smallest = -e[0];
+  sums.largest  = e[1];
+  sumsready     = true;
+  sumsratio     = ratio;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- operators -------------------------------------------------------------------------------------------------------------------- */
+
+PetscErrorCode Regression::ApplySpectral(int kind, const double *in, double *out)
+{
+  std::vector<ModeOp>                      f(d), g(d);
+  std::vector<std::vector<const double *>> lam(1, std::vector<const double *>(d));
+  const std::vector<double>                one(1, 1.0);
+  double                                  *p;
+
+  PetscFunctionBegin;
+  for (int j = 0; j < d; ++j) {
+    f[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
+    g[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j]);
+    lam[0][j] = eig[j].lambda.data();
+  }
+  TensorPipe pipe(*grid, n, 0, in, out, HomeSize());
+  PetscCall(pipe.Forward(f.data()));
+  PetscCall(pipe.Data(&p));
+  if (kind == 0)
+    ForSpectrum(pipe.Box(), Ratio(), one, lam, [&](PetscInt64 at, double v) { p[at] /= v; });
+  else
+    ForSpectrum(pipe.Box(), Ratio(), one, lam, [&](PetscInt64 at, double v) { p[at] /= std::sqrt(v); });
+  PetscCall(pipe.Backward(g.data()));
+  PetscCall(pipe.Finish());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::ApplyInverse(const double *in, double *out)
+{
+  PetscFunctionBegin;
+  PetscCall(ApplySpectral(0, in, out));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::ApplyCovariance(const double *in, double *out)
+{
+  std::vector<ModeOp> f(d);
+
+  PetscFunctionBegin;
+  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], K[j].data(), n[j]);
+  TensorPipe pipe(*grid, n, 0, in, out, HomeSize());
+  PetscCall(pipe.Forward(f.data()));
+  PetscCall(pipe.Move(0));
+  PetscCall(pipe.Finish());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::Dot(const double *a, const double *b, double *dot)
+{
+  StableSum s;
+  double    v;
+
+  PetscFunctionBegin;
+  for (PetscInt64 i = 0, m = HomeSize(); i < m; ++i) s.Add(a[i] * b[i]);
+  v = s.Value();
+  PetscCallMPI(MPI_Allreduce(&v, dot, 1, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- missing points ----------------------------------------------------------------------------------------------------------------- */
+
+/* Restriction of A (missing block) or of K + ratio I (observed block, the comparison), identity outside */
+static PetscErrorCode BlockMult(Mat S, Vec vx, Vec vy)
+{
+  Regression   *r;
+  const double *x;
+  double       *y;
+
+  PetscFunctionBegin;
+  PetscCall(MatShellGetContext(S, &r));
+  PetscCall(VecGetArrayRead(vx, &x));
+  PetscCall(VecGetArrayWrite(vy, &y));
+  const PetscInt64    m    = r->HomeSize();
+  const unsigned char keep = r->maskedcg ? 1 : 0;
+  for (PetscInt64 i = 0; i < m; ++i) y[i] = r->mask[i] == keep ? x[i] : 0.0;
+  if (r->maskedcg) {
+    PetscCall(r->ApplyCovariance(y, y));
+    for (PetscInt64 i = 0; i < m; ++i) y[i] += r->Ratio() * x[i];
+  } else
+    PetscCall(r->ApplyInverse(y, y));
+  for (PetscInt64 i = 0; i < m; ++i)
+    if (r->mask[i] != keep) y[i] = 0.0;
+  PetscCall(VecRestoreArrayWrite(vy, &y));
+  PetscCall(VecRestoreArrayRead(vx, &x));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *its, bool *good)
+{
+  const PetscInt     m = static_cast<PetscInt>(HomeSize());
+  KSPConvergedReason reason;
+  double            *p;
+
+  PetscFunctionBegin;
+  if (!ksp) {
+    PetscCall(MatCreateShell(comm, m, m, static_cast<PetscInt>(N), static_cast<PetscInt>(N), this, &shell));
+    PetscCall(MatShellSetOperation(shell, MATOP_MULT, (void (*)(void))BlockMult));
+    PetscCall(MatCreateVecs(shell, &kx, &kb));
+    PetscCall(KSPCreate(comm, &ksp));
+    PetscCall(KSPSetOptionsPrefix(ksp, prefix.c_str()));
+    PetscCall(KSPAppendOptionsPrefix(ksp, "gp_fill_"));
+    PetscCall(KSPSetType(ksp, KSPCG));
+    PetscCall(KSPSetNormType(ksp, KSP_NORM_UNPRECONDITIONED));
+    PC pc;
+    PetscCall(KSPGetPC(ksp, &pc));
+    PetscCall(PCSetType(pc, PCNONE));
+    PetscCall(KSPSetTolerances(ksp, fillrtol, 0.0, PETSC_DEFAULT, fillmaxit));
+    PetscCall(KSPSetFromOptions(ksp));
+  }
+  PetscCall(PetscObjectStateIncrease((PetscObject)shell)); /* the operator follows the hyper-parameters */
+  PetscCall(KSPSetOperators(ksp, shell, shell));
+  PetscCall(VecGetArrayWrite(kb, &p));
+  std::copy(b, b + m, p);
+  PetscCall(VecRestoreArrayWrite(kb, &p));
+  PetscCall(KSPSolve(ksp, kb, kx));
+  PetscCall(KSPGetConvergedReason(ksp, &reason));
+  PetscCall(KSPGetIterationNumber(ksp, its));
+  *good = reason > 0;
+  PetscCall(VecGetArrayRead(kx, (const PetscScalar **)&p));
+  std::copy(p, p + m, xx);
+  PetscCall(VecRestoreArrayRead(kx, (const PetscScalar **)&p));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::ObservedSolve(const double *b, double *a, PetscInt *its, bool *good)
+{
+  const PetscInt64    m = HomeSize();
+  std::vector<double> w, v;
+
+  PetscFunctionBegin;
+  *its  = 0;
+  *good = true;
+  if (mask.empty()) {
+    PetscCall(ApplyInverse(b, a));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCallCXX(w.resize(m));
+  PetscCallCXX(v.resize(m));
+  for (PetscInt64 i = 0; i < m; ++i) w[i] = mask[i] ? b[i] : 0.0;
+  if (maskedcg) {
+    PetscCall(MissingSolve(w.data(), a, its, good));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(ApplyInverse(w.data(), a));
+  for (PetscInt64 i = 0; i < m; ++i) v[i] = mask[i] ? 0.0 : -a[i];
+  PetscCall(MissingSolve(v.data(), v.data(), its, good));
+  for (PetscInt64 i = 0; i < m; ++i)
+    if (!mask[i]) w[i] = v[i];
+  PetscCall(ApplyInverse(w.data(), a));
+  for (PetscInt64 i = 0; i < m; ++i)
+    if (!mask[i]) a[i] = 0.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* alpha, checked and refined with the operator itself: the eigenvectors only propose */
+PetscErrorCode Regression::Weights(bool *good)
+{
+  const PetscInt64    m = HomeSize();
+  std::vector<double> r, c;
+  double              yy, rr, best = std::numeric_limits<double>::infinity();
+
+  PetscFunctionBegin;
+  *good = true;
+  if (weightsready) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCheck(havedata, comm, PETSC_ERR_ORDER, "No data; call SkeanGPSetData()");
+  PetscCall(Sums());
+  PetscCallCXX(alpha.assign(m, 0.0));
+  PetscCallCXX(r.assign(m, 0.0));
+  fillits  = 0;
+  residual = 0;
+  if (!Positive()) {
+    *good = false;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(Dot(y.data(), y.data(), &yy));
+  if (yy == 0.0) {
+    weightsready = true;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCallCXX(c.assign(y.begin(), y.end()));
+  std::vector<double> trial;
+  for (int step = 0; step < 3; ++step) {
+    PetscInt its;
+    bool     ok;
+    PetscCall(ObservedSolve(c.data(), r.data(), &its, &ok));
+    fillits += its;
+    if (!step) *good = ok;
+    PetscCallCXX(trial.assign(alpha.begin(), alpha.end()));
+    for (PetscInt64 i = 0; i < m; ++i) trial[i] += r[i];
+    /* c = y - (K + ratio I) trial on the observed points */
+    PetscCall(ApplyCovariance(trial.data(), c.data()));
+    for (PetscInt64 i = 0; i < m; ++i) c[i] = mask.empty() || mask[i] ? y[i] - c[i] - Ratio() * trial[i] : 0.0;
+    PetscCall(Dot(c.data(), c.data(), &rr));
+    const double rel = std::sqrt(rr / yy);
+    if (!(rel < best)) break;
+    best  = rel;
+    alpha = trial;
+    if (rel < (mask.empty() ? 1e-13 : fillrtol)) break;
+    if (step && rel > 0.1 * best && step == 2) break;
+    if (!mask.empty() && maskedcg) break;
+  }
+  residual     = best;
+  weightsready = std::isfinite(best);
+  *good        = *good && weightsready;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- likelihood ---------------------------------------------------------------------------------------------------------------------- */
+
+/* The tensor in the eigenbasis, distributed as in the last stage */
+PetscErrorCode Regression::ToSpectral(const double *in, std::vector<double> *out)
+{
+  std::vector<ModeOp> f(d);
+  double             *p;
+
+  PetscFunctionBegin;
+  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
+  const PetscInt64 far = std::max<PetscInt64>(0, grid->Box(grid->Stages() - 1, n).Volume());
+  PetscCallCXX(out->resize(std::max(far, HomeSize())));
+  TensorPipe pipe(*grid, n, 0, in, out->data(), static_cast<PetscInt64>(out->size()));
+  PetscCall(pipe.Forward(f.data(), grid->Stages() - 1));
+  PetscCall(pipe.Data(&p));
+  if (p != out->data()) std::copy(p, p + far, out->data());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* M += weight * unfold_j(a) diag(prod_{k != j} lambda_k) unfold_j(b)' for the part in box, where mode j is local */
+static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEigen> &eig, const double *a, const double *b, double weight, double *M)
+{
+  const int           d  = box.d;
+  const PetscInt64    nj = box.Length(j);
+  PetscInt64          L = 1, R = 1;
+  std::vector<double> wl, wr, tmp;
+
+  PetscFunctionBegin;
+  if (box.Volume() <= 0) PetscFunctionReturn(PETSC_SUCCESS);
+  for (int k = 0; k < j; ++k) L *= box.Length(k);
+  for (int k = j + 1; k < d; ++k) R *= box.Length(k);
+  const auto Weights = [&](int k0, int k1, std::vector<double> &w) {
+    w.assign(1, 1.0);
+    for (int k = k0; k < k1; ++k) {
+      std::vector<double> v(w.size() * box.Length(k));
+      for (size_t p = 0; p < w.size(); ++p)
+        for (PetscInt64 q = 0; q < box.Length(k); ++q) v[p * box.Length(k) + q] = w[p] * eig[k].lambda[box.lo[k] + q];
+      w.swap(v);
+    }
+  };
+  PetscCallCXX(Weights(0, j, wl));
+  PetscCallCXX(Weights(j + 1, d, wr));
+  const PetscBLASInt bn  = static_cast<PetscBLASInt>(nj);
+  const double       one = 1.0;
+  if (R == 1) {
+    /* fibres are columns */
+    const PetscInt64 panel = std::max<PetscInt64>(64, (1 << 18) / nj);
+    PetscCallCXX(tmp.resize(nj * std::min(panel, L)));
+    for (PetscInt64 l = 0; l < L; l += panel) {
+      const PetscBLASInt c = static_cast<PetscBLASInt>(std::min(panel, L - l));
+      for (PetscInt64 q = 0; q < c; ++q)
+        for (PetscInt64 i = 0; i < nj; ++i) tmp[q * nj + i] = weight * wl[l + q] * b[(l + q) * nj + i];
+      BLASgemm_("N", "T", &bn, &bn, &c, &one, a + l * nj, &bn, tmp.data(), &bn, &one, M, &bn);
+    }
+  } else {
+    /* fibres are rows; several short ones are packed together */
+    const PetscInt64 panel = std::max<PetscInt64>(256, (1 << 18) / nj), lb = std::max<PetscInt64>(1, panel / R);
+    PetscCallCXX(tmp.resize(2 * nj * std::min(panel, std::max(R, lb * R))));
+    double *ta = tmp.data(), *tb = ta + nj * std::min(panel, std::max(R, lb * R));
+    for (PetscInt64 l = 0; l < L; l += lb) {
+      const PetscInt64 lc = std::min(lb, L - l);
+      for (PetscInt64 r = 0; r < R; r += panel) {
+        const PetscInt64   rc = std::min(panel, R - r);
+        const PetscBLASInt c  = static_cast<PetscBLASInt>(lc * rc);
+        for (PetscInt64 i = 0; i < nj; ++i)
+          for (PetscInt64 q = 0; q < lc; ++q) {
+            const double *xa = a + ((l + q) * nj + i) * R + r, *xb = b + ((l + q) * nj + i) * R + r;
+            double       *ya = ta + i * c + q * rc, *yb = tb + i * c + q * rc;
+            const double  w = weight * wl[l + q];
+            for (PetscInt64 s = 0; s < rc; ++s) {
+              ya[s] = xa[s];
+              yb[s] = w * wr[r + s] * xb[s];
+            }
+          }
+        BLASgemm_("T", "N", &bn, &bn, &c, &one, ta, &c, tb, &c, &one, M, &bn);
+      }
+    }
+  }
+  PetscCall(PetscLogFlops(2.0 * nj * static_cast<double>(box.Volume())));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Adds to M[j], this process's part, for all j; a and b in the last stage; a == b allowed */
+PetscErrorCode Regression::Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M)
+{
+  PetscFunctionBegin;
+  int                 at   = grid->Stages() - 1;
+  const int           last = at;
+  std::vector<double> ma, mb;
+  const double       *pa = a, *pb = b;
+  std::vector<bool>   done(d, false);
+  for (; at >= 0; --at) {
+    bool need = false;
+    for (int j = 0; j < d; ++j) need = need || (!done[j] && grid->Processes(at, j) == 1);
+    if (!need) continue;
+    if (at != last) {
+      const PetscInt64 v = std::max<PetscInt64>(0, grid->Box(at, n).Volume());
+      PetscCallCXX(ma.resize(v));
+      PetscCall(grid->Move(n, last, at, const_cast<double *>(a), ma.data()));
+      pa = ma.data();
+      if (a != b) {
+        PetscCallCXX(mb.resize(v));
+        PetscCall(grid->Move(n, last, at, const_cast<double *>(b), mb.data()));
+        pb = mb.data();
+      } else
+        pb = pa;
+    }
+    for (int j = 0; j < d; ++j) {
+      if (done[j] || grid->Processes(at, j) != 1) continue;
+      PetscCall(Gram(j, grid->Box(at, n), eig, pa, pb, weight, (*M)[j].data()));
+      done[j] = true;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   log det A_MM and, for the gradient, what A_MM^-1 dA_MM contributes: with A' = -A dK A,
+     tr(A_MM^-1 dA_MM) = -sum_p (A u_p)' dK (A z_p),  u_p = A_MM^-1 z_p
+   over unit vectors z_p (few missing points: exact), or the mean over random signs z_p on M. The log determinant is then sum log of a
+   Cholesky factor, or Lanczos quadrature from the same z_p (Ubaru, Chen & Saad 2017).
+   M: += -weight Gram matrices of (A u, A z); tracev: the same for d(ratio I).
+*/
+PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok)
+{
+  const PetscInt64 m = HomeSize(), nm = N - nobs;
+  const bool       exact = nm <= exactlimit;
+
+  PetscFunctionBegin;
+  *logdet = *stderror = 0;
+  *ok                 = true;
+  if (tracev) *tracev = 0;
+  if (!nm) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscInt64 mine = 0, before = 0;
+  for (PetscInt64 i = 0; i < m; ++i) mine += !mask[i];
+  PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
+  PetscMPIInt rank;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  if (!rank) before = 0;
+  std::vector<double>     z(m), u(m), w(m), dense, sz, su;
+  const PetscInt64        P = exact ? nm : probes;
+  std::vector<PetscInt64> place; /* my missing points */
+  PetscCallCXX(for (PetscInt64 i = 0; i < m; ++i) if (!mask[i]) place.push_back(i));
+  if (exact) {
+    PetscCallCXX(dense.assign(nm * nm, 0.0));
+    for (PetscInt64 p = 0; p < nm; ++p) {
+      std::fill(z.begin(), z.end(), 0.0);
+      if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
+      PetscCall(ApplyInverse(z.data(), w.data()));
+      for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = w[place[q]];
+    }
+    PetscCall(AllreduceSum(comm, dense.data(), nm * nm));
+    PetscBLASInt bn = static_cast<PetscBLASInt>(nm), info;
+    LAPACKpotrf_("L", &bn, dense.data(), &bn, &info);
+    if (info) {
+      *ok = false;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
+    StableSum s;
+    for (PetscInt64 p = 0; p < nm; ++p) s.Add(2 * std::log(dense[p * (nm + 1)]));
+    *logdet = s.Value();
+    if (!M) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  std::vector<PetscInt> nat;
+  const bool            comparison = maskedcg;
+  maskedcg                         = false; /* the solves here are with A_MM */
+  PetscCall(NaturalIndices(grid->Home(), n, &nat));
+  const RandomStream stream(seed, Purpose::Probe);
+  double             sum = 0, sum2 = 0;
+  for (PetscInt64 p = 0; p < P; ++p) {
+    std::fill(z.begin(), z.end(), 0.0);
+    if (exact) {
+      if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
+      /* column p of the inverse, from the Cholesky factor */
+      std::vector<double> e(nm, 0.0);
+      PetscBLASInt        bn = static_cast<PetscBLASInt>(nm), one = 1, info;
+      e[p] = 1.0;
+      LAPACKpotrs_("L", &bn, &one, dense.data(), &bn, e.data(), &bn, &info);
+      std::fill(u.begin(), u.end(), 0.0);
+      for (PetscInt64 q = 0; q < mine; ++q) u[place[q]] = e[before + q];
+    } else {
+      for (PetscInt64 i = 0; i < m; ++i)
+        if (!mask[i]) z[i] = stream.Bits(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(p))[0] & 1 ? 1.0 : -1.0;
+      /* Lanczos */
+      std::vector<double> q0(m, 0.0), q1(z), al, be;
+      const double        norm = std::sqrt(static_cast<double>(nm));
+      for (double &v : q1) v /= norm;
+      double beta = 0, last = 0;
+      for (PetscInt k = 0; k < std::min<PetscInt64>(lanczos, nm); ++k) {
+        double a, bb;
+        PetscCall(ApplyInverse(q1.data(), w.data()));
+        for (PetscInt64 i = 0; i < m; ++i) w[i] = mask[i] ? 0.0 : w[i] - beta * q0[i];
+        PetscCall(Dot(w.data(), q1.data(), &a));
+        for (PetscInt64 i = 0; i < m; ++i) w[i] -= a * q1[i];
+        PetscCall(Dot(w.data(), w.data(), &bb));
+        al.push_back(a);
+        /* quadrature value so far: stop when it has settled */
+        const PetscBLASInt  kk = static_cast<PetscBLASInt>(al.size());
+        PetscBLASInt        info;
+        std::vector<double> dd(al), ee(be), V(kk * kk), work(std::max(1, 2 * kk - 2));
+        ee.resize(kk);
+        LAPACKsteqr_("I", &kk, dd.data(), ee.data(), V.data(), &kk, work.data(), &info);
+        double now = 0;
+        bool   pos = info == 0;
+        for (PetscBLASInt t = 0; t < kk && pos; ++t) {
+          pos = dd[t] > 0;
+          if (pos) now += V[t * kk] * V[t * kk] * std::log(dd[t]);
+        }
+        if (!pos) {
+          *ok      = false;
+          maskedcg = comparison;
+          PetscFunctionReturn(PETSC_SUCCESS);
+        }
+        const bool settled = k > 2 && std::abs(now - last) < 1e-9 * std::max(1.0, std::abs(now));
+        last               = now;
+        beta               = std::sqrt(bb);
+        if (settled || !(beta > 1e-14 * std::abs(a))) break;
+        be.push_back(beta);
+        q0.swap(q1);
+        for (PetscInt64 i = 0; i < m; ++i) q1[i] = w[i] / beta;
+      }
+      const double value = last * static_cast<double>(nm);
+      sum += value;
+      sum2 += value * value;
+      if (M) {
+        PetscInt its;
+        bool     good;
+        PetscCall(MissingSolve(z.data(), u.data(), &its, &good));
+        *ok = *ok && good;
+      }
+    }
+    if (M) {
+      PetscCall(ApplyInverse(z.data(), z.data()));
+      PetscCall(ApplyInverse(u.data(), u.data()));
+      double dot;
+      PetscCall(Dot(u.data(), z.data(), &dot));
+      const double weight = exact ? 1.0 : 1.0 / static_cast<double>(P);
+      *tracev -= weight * dot;
+      PetscCall(ToSpectral(u.data(), &su));
+      PetscCall(ToSpectral(z.data(), &sz));
+      PetscCall(Grams(su.data(), sz.data(), -weight, M));
+    }
+  }
+  maskedcg = comparison;
+  if (!exact) {
+    *logdet   = sum / static_cast<double>(P);
+    *stderror = P > 1 ? std::sqrt(std::max(0.0, sum2 / static_cast<double>(P) - *logdet * *logdet) / static_cast<double>(P - 1)) : std::abs(*logdet);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok)
+{
+  PetscFunctionBegin;
+  PetscCheck(havedata, comm, PETSC_ERR_ORDER, "No data; call SkeanGPSetData()");
+  *ok = true;
+  *L  = -std::numeric_limits<double>::infinity();
+  PetscCall(Sums());
+  if (!Positive()) {
+    *ok = false;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  const double                     ratio = Ratio(), no = static_cast<double>(nobs);
+  const PetscInt64                 m = HomeSize();
+  double                           quad, aa, extra = 0, extratrace = 0;
+  std::vector<std::vector<double>> M, E;
+  std::vector<double>              a;
+  logdeterr = 0;
+  if (grad)
+    PetscCallCXX({
+      M.resize(d);
+      E.resize(d);
+      for (int j = 0; j < d; ++j) {
+        M[j].assign(n[j] * n[j], 0.0);
+        E[j].assign(n[j] * n[j], 0.0);
+      }
+    });
+  /* a = (K + ratio I)^-1 y, in the eigenbasis */
+  double aka = 0;
+  if (mask.empty()) {
+    PetscCall(ToSpectral(y.data(), &a));
+    std::vector<std::vector<const double *>> lam(1, std::vector<const double *>(d));
+    for (int j = 0; j < d; ++j) lam[0][j] = eig[j].lambda.data();
+    StableSum q, s, k;
+    ForSpectrum(grid->Box(grid->Stages() - 1, n), ratio, std::vector<double>(1, 1.0), lam, [&](PetscInt64 at, double v) {
+      const double zz = a[at], c = zz / v;
+      q.Add(zz * c);
+      s.Add(c * c);
+      k.Add((v - ratio) * c * c);
+      a[at] = c;
+    });
+    double e[3] = {q.Value(), s.Value(), k.Value()};
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, e, 3, MPI_DOUBLE, MPI_SUM, comm));
+    quad = e[0];
+    aa   = e[1];
+    aka  = e[2];
+  } else {
+    std::vector<double> w;
+    PetscInt            its;
+    bool                good;
+    PetscCallCXX(w.resize(m));
+    PetscCall(ObservedSolve(y.data(), w.data(), &its, &good));
+    fillits = its;
+    *ok     = good;
+    PetscCall(Dot(w.data(), y.data(), &quad));
+    PetscCall(Dot(w.data(), w.data(), &aa));
+    aka = quad - ratio * aa;
+    bool good2;
+    PetscCall(MissingLogDet(&extra, &logdeterr, grad ? &E : nullptr, &extratrace, &good2));
+    *ok = *ok && good2;
+    if (!*ok) PetscFunctionReturn(PETSC_SUCCESS);
+    if (grad) PetscCall(ToSpectral(w.data(), &a));
+  }
+  if (!(quad > 0)) {
+    *ok = quad == 0 && !profile;
+    if (!*ok) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (profile) {
+    s2f          = quad / no;
+    s2n          = ratio * s2f;
+    sumsratio    = Ratio(); /* the same number but for rounding */
+    weightsready = false;
+  }
+  const double logdet = sums.logdet + extra;
+  double       logD   = 0; /* log det of the noise factors on the observed points enters through y's scale, see SkeanGPSetData() */
+  if (!mask.empty() || true) {
+    bool any = false;
+    for (int j = 0; j < d; ++j) any = any || !sqrtD[j].empty();
+    if (any) {
+      std::vector<PetscInt> nat;
+      PetscCall(NaturalIndices(grid->Home(), n, &nat));
+      StableSum s;
+      for (PetscInt64 i = 0; i < m; ++i) {
+        if (!mask.empty() && !mask[i]) continue;
+        PetscInt64 g = nat[i];
+        for (int j = d - 1; j >= 0; --j) {
+          if (!sqrtD[j].empty()) s.Add(2 * std::log(sqrtD[j][g % n[j]]));
+          g /= n[j];
+        }
+      }
+      logD = s.Value();
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &logD, 1, MPI_DOUBLE, MPI_SUM, comm));
+    }
+  }
+  *L = -0.5 * (quad / s2f + logdet + logD + no * std::log(2 * PETSC_PI * s2f));
+  if (!grad) PetscFunctionReturn(PETSC_SUCCESS);
+
+  /* dL/dK_j = 1/2 Q_j [ Gram(a,a)/s2f - diag(t_j) - Gram of the missing points ] Q_j' */
+  PetscCall(Grams(a.data(), a.data(), 1.0 / s2f, &M));
+  const size_t np = NumParams();
+  PetscMPIInt  rank, size;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallCXX(grad->assign(np, 0.0));
+  size_t first  = 0;
+  double extrak = 0; /* tr of the missing points' part for dK/dlog s2f: the full trace of K_j with its adjoint, any j */
+  for (int j = 0; j < d; ++j) {
+    for (PetscInt64 q = 0, nn = n[j] * n[j]; q < nn; ++q) M[j][q] -= E[j][q];
+    PetscCall(AllreduceSum(comm, M[j].data(), n[j] * n[j]));
+    if (!j && !mask.empty()) {
+      PetscCall(AllreduceSum(comm, E[0].data(), n[0] * n[0]));
+      for (PetscInt64 i = 0; i < n[0]; ++i) extrak += E[0][i * (n[0] + 1)] * eig[0].lambda[i];
+    }
+    const size_t nk = userK[j].empty() ? kernel[j].NumParams() : 0;
+    if (nk && j % size == rank) {
+      const PetscInt64    nj   = n[j];
+      const PetscBLASInt  bn   = static_cast<PetscBLASInt>(nj);
+      const double        half = 0.5, one = 1.0, zero = 0.0;
+      std::vector<double> T(nj * nj), G(nj * nj);
+      for (PetscInt64 i = 0; i < nj; ++i) M[j][i * (nj + 1)] -= sums.t[j][i];
+      BLASgemm_("N", "N", &bn, &bn, &bn, &half, eig[j].V.data(), &bn, M[j].data(), &bn, &zero, T.data(), &bn);
+      BLASgemm_("N", "T", &bn, &bn, &bn, &one, T.data(), &bn, eig[j].V.data(), &bn, &zero, G.data(), &bn);
+      /* the matrices of the missing points are not symmetric; dK_j is, so only the symmetric part matters */
+      for (PetscInt64 c = 0; c < nj; ++c)
+        for (PetscInt64 r = 0; r < c; ++r) G[r + c * nj] = G[c + r * nj] = 0.5 * (G[r + c * nj] + G[c + r * nj]);
+      if (!sqrtD[j].empty())
+        for (PetscInt64 c = 0; c < nj; ++c)
+          for (PetscInt64 r = 0; r < nj; ++r) G[r + c * nj] /= sqrtD[j][r] * sqrtD[j][c];
+      const double *const Gs[] = {G.data()};
+      PetscCall(KernelMatrixGrad(kernel[j], static_cast<size_t>(nj), x[j].data(), 0, Gs, grad->data() + first));
+    }
+    first += nk;
+  }
+  PetscCall(AllreduceSum(comm, grad->data(), np));
+  (*grad)[np - 2] = 0.5 * (aka / s2f - sums.tracek - extrak);
+  (*grad)[np - 1] = 0.5 * ratio * (aa / s2f - sums.trace - extratrace);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ---- parameters ----------------------------------------------------------------------------------------------------------------------- */
+
+size_t Regression::NumParams() const
+{
+  size_t np = 2;
+  for (int j = 0; j < d; ++j)
+    if (userK[j].empty()) np += kernel[j].NumParams();
+  return np;
+}
+
+std::vector<double> Regression::Params() const
+{
+  std::vector<double> t;
+  for (int j = 0; j < d; ++j)
+    if (userK[j].empty())
+      for (double v : kernel[j].Params()) t.push_back(v);
+  t.push_back(std::log(s2f));
+  t.push_back(std::log(s2n));
+  return t;
+}
+
+void Regression::SetParams(const double *theta)
+{
+  for (int j = 0; j < d; ++j)
+    if (userK[j].empty()) {
+      const std::vector<double> old = kernel[j].Params();
+      if (!std::equal(old.begin(), old.end(), theta)) {
+        kernel[j].SetParams(theta);
+        factored = false;
+      }
+      theta += kernel[j].NumParams();
+    }
+  s2f          = std::exp(theta[0]);
+  s2n          = std::exp(theta[1]);
+  weightsready = false;
+  if (!factored) sumsready = false;
+}
+
+std::string Regression::ParamName(size_t i) const
+{
+  for (int j = 0; j < d; ++j) {
+    if (!userK[j].empty()) continue;
+    if (i < kernel[j].NumParams()) return (kernel[j].ParamIsLog(i) ? "log " : "") + std::string("x") + std::to_string(j) + "." + kernel[j].ParamName(i);
+    i -= kernel[j].NumParams();
+  }
+  return i == 0 ? "log signal variance" : "log noise variance";
+}
+
+/* ---- prediction ------------------------------------------------------------------------------------------------------------------------- */
+
+/*
+   Mean and variance of f on a product grid (nt NULL: the data's grid).
+     C_j = K*_j S_j (rows: test points), mean = mean + ((x) C_j) alpha'     with alpha' = (K~ + ratio I)^-1 y~
+     var = s2f [ (x) k**_j - sum_i ((x) (C_j Q_j)^o2) 1/(lam_i + ratio) ]   full grid
+   Missing points add  s2f * diag(C A_:M A_MM^-1 A_M: C'): with g ~ N(0, A_MM), w = A_MM^-1 g, it is the expectation of (C A w)^2; the exact
+   columns for few missing points, otherwise the mean over -gp_variance_samples draws.
+*/
+PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const xt[], Vec vmean, Vec vvar)
+{
+  PetscFunctionBegin;
+  TensorSizes                      t = n;
+  std::vector<std::vector<double>> C(d), prior(d);
+  for (int j = 0; j < d; ++j) {
+    const size_t nj = static_cast<size_t>(n[j]);
+    if (nt) {
+      PetscCheck(userK[j].empty(), comm, PETSC_ERR_SUP, "Dimension %d has a covariance matrix of the user's: prediction is possible at the data's grid only",
+                 j);
+      PetscCheck(nt[j] > 0 && xt[j], comm, PETSC_ERR_ARG_OUTOFRANGE, "Dimension %d of the test grid is empty", j);
+      t[j]              = nt[j];
+      const double zero = 0;
+      PetscCallCXX(C[j].resize(t[j] * n[j]));
+      double *const out[] = {C[j].data()};
+      PetscCall(KernelMatrix(kernel[j], static_cast<size_t>(t[j]), xt[j], nj, x[j].data(), 0, out));
+      double k0;
+      PetscCall(kernel[j].Eval(1, &zero, 0, &k0));
+      PetscCallCXX(prior[j].assign(t[j], k0));
+      if (!sqrtD[j].empty())
+        for (size_t c = 0; c < nj; ++c)
+          for (PetscInt64 r = 0; r < t[j]; ++r) C[j][r + c * t[j]] /= sqrtD[j][c];
+    } else {
+      /* unscaled rows, scaled columns */
+      PetscCallCXX(C[j] = K[j]);
+      PetscCallCXX(prior[j].resize(nj));
+      for (size_t c = 0; c < nj; ++c)
+        for (size_t r = 0; r < nj; ++r)
+          if (!sqrtD[j].empty()) C[j][r + c * nj] *= sqrtD[j][r];
+      for (size_t r = 0; r < nj; ++r) prior[j][r] = K[j][r * (nj + 1)] * (sqrtD[j].empty() ? 1.0 : sqrtD[j][r] * sqrtD[j][r]);
+    }
+  }
+  const PetscInt64    mt = std::max<PetscInt64>(0, grid->Box(0, t).Volume()), m = HomeSize();
+  std::vector<double> out;
+  std::vector<ModeOp> op(d);
+  PetscCallCXX(out.resize(mt));
+  const auto ApplyC = [&](const double *in, double *res) {
+    for (int j = 0; j < d; ++j) op[j] = ModeOp::Dense(t[j], n[j], C[j].data(), t[j]);
+    TensorPipe pipe(*grid, n, 0, in, res, mt);
+    PetscCall(pipe.Forward(op.data()));
+    PetscCall(pipe.Move(0));
+    PetscCall(pipe.Finish());
+    return static_cast<PetscErrorCode>(PETSC_SUCCESS);
+  };
+  if (vmean) {
+    PetscCall(ApplyC(alpha.data(), out.data()));
+    for (double &v : out) v += mean;
+    PetscCall(ToNatural(out.data(), &t, vmean));
+  }
+  if (!vvar) PetscFunctionReturn(PETSC_SUCCESS);
+
+  /* squares of C_j Q_j on 1/(lam + ratio) */
+  std::vector<std::vector<double>>         S(d);
+  std::vector<std::vector<const double *>> lam(1, std::vector<const double *>(d));
+  for (int j = 0; j < d; ++j) {
+    const PetscBLASInt bt = static_cast<PetscBLASInt>(t[j]), bn = static_cast<PetscBLASInt>(n[j]);
+    const double       one = 1.0, zero = 0.0;
+    PetscCallCXX(S[j].resize(t[j] * n[j]));
+    BLASgemm_("N", "N", &bt, &bn, &bn, &one, C[j].data(), &bt, eig[j].V.data(), &bn, &zero, S[j].data(), &bt);
+    for (double &v : S[j]) v *= v;
+    lam[0][j] = eig[j].lambda.data();
+    op[j]     = ModeOp::Dense(t[j], n[j], S[j].data(), t[j]);
+  }
+  {
+    std::vector<double> f;
+    PetscCallCXX(f.resize(m));
+    ForSpectrum(grid->Home(), Ratio(), std::vector<double>(1, 1.0), lam, [&](PetscInt64 at, double v) { f[at] = 1 / v; });
+    TensorPipe pipe(*grid, n, 0, f.data(), out.data(), mt);
+    PetscCall(pipe.Forward(op.data()));
+    PetscCall(pipe.Move(0));
+    PetscCall(pipe.Finish());
+  }
+  std::vector<std::vector<const double *>> pr(1, std::vector<const double *>(d));
+  for (int j = 0; j < d; ++j) pr[0][j] = prior[j].data();
+  ForSpectrum(grid->Box(0, t), 0.0, std::vector<double>(1, 1.0), pr, [&](PetscInt64 at, double k0) { out[at] = k0 - out[at]; });
+
+  const PetscInt64 nm = N - nobs;
+  if (nm) {
+    const bool              exact = nm <= exactlimit;
+    std::vector<double>     g(m), w(m), add(mt, 0.0), one(mt);
+    std::vector<PetscInt>   nat;
+    std::vector<PetscInt64> place;
+    PetscCall(NaturalIndices(grid->Home(), n, &nat));
+    for (PetscInt64 i = 0; i < m; ++i)
+      if (!mask[i]) place.push_back(i);
+    PetscInt64  mine = static_cast<PetscInt64>(place.size()), before = 0;
+    PetscMPIInt rank;
+    PetscCallMPI(MPI_Comm_rank(comm, &rank));
+    PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
+    if (!rank) before = 0;
+    std::vector<double> dense;
+    if (exact) {
+      PetscCallCXX(dense.assign(nm * nm, 0.0));
+      for (PetscInt64 p = 0; p < nm; ++p) {
+        std::fill(g.begin(), g.end(), 0.0);
+        if (p >= before && p < before + mine) g[place[p - before]] = 1.0;
+        PetscCall(ApplyInverse(g.data(), w.data()));
+        for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = w[place[q]];
+      }
+      PetscCall(AllreduceSum(comm, dense.data(), nm * nm));
+      PetscBLASInt bn = static_cast<PetscBLASInt>(nm), info;
+      LAPACKpotrf_("L", &bn, dense.data(), &bn, &info);
+      PetscCheck(!info, comm, PETSC_ERR_CONV_FAILED, "The missing block of the inverse covariance is not positive definite to rounding");
+    }
+    const PetscInt64   draws = exact ? nm : probes;
+    const RandomStream stream(seed, Purpose::Samples);
+    for (PetscInt64 p = 0; p < draws; ++p) {
+      if (exact) {
+        /* column p of L^-T: the sum of squares of C A L^-T is the diagonal wanted */
+        std::vector<double> e(nm, 0.0);
+        PetscBLASInt        bn = static_cast<PetscBLASInt>(nm), bone = 1;
+        const double        done = 1.0;
+        e[p]                     = 1.0;
+        BLAStrsm_("L", "L", "T", "N", &bn, &bone, &done, dense.data(), &bn, e.data(), &bn);
+        std::fill(w.begin(), w.end(), 0.0);
+        for (PetscInt64 q = 0; q < mine; ++q) w[place[q]] = e[before + q];
+      } else {
+        PetscInt its;
+        bool     good;
+        for (PetscInt64 i = 0; i < m; ++i) g[i] = stream.Normal(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(p));
+        PetscCall(ApplySpectral(1, g.data(), g.data()));
+        for (PetscInt64 i = 0; i < m; ++i)
+          if (mask[i]) g[i] = 0.0;
+        const bool was = maskedcg;
+        maskedcg       = false;
+        PetscCall(MissingSolve(g.data(), w.data(), &its, &good));
+        maskedcg = was;
+        PetscCheck(good, comm, PETSC_ERR_NOT_CONVERGED, "The solve for the missing points in the variance did not converge in %" PetscInt_FMT " iterations",
+                   its);
+      }
+      PetscCall(ApplyInverse(w.data(), w.data()));
+      PetscCall(ApplyC(w.data(), one.data()));
+      const double weight = exact ? 1.0 : 1.0 / static_cast<double>(draws);
+      for (PetscInt64 i = 0; i < mt; ++i) add[i] += weight * one[i] * one[i];
+    }
+    for (PetscInt64 i = 0; i < mt; ++i) out[i] += add[i];
+  }
+  for (double &v : out) v *= s2f;
+  PetscCall(ToNatural(out.data(), &t, vvar));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   f = mean + D^1/2 s2f^1/2 (x Q_j L_j^1/2) w, w standard normal and a function of (seed, draw, index) alone; posterior by Matheron's rule:
+   f + K V^-1 (y - f - e)
+*/
+PetscErrorCode Regression::Sample(bool posterior, std::uint32_t draw, double *f, bool *good)
+{
+  const PetscInt64                 m = HomeSize();
+  std::vector<PetscInt>            nat;
+  std::vector<ModeOp>              op(d);
+  std::vector<std::vector<double>> R(d);
+  std::vector<double>              w;
+  const RandomStream               sf(seed, Purpose::GPSample, 2 * draw), se(seed, Purpose::GPSample, 2 * draw + 1);
+
+  PetscFunctionBegin;
+  *good = true;
+  PetscCall(Sums());
+  PetscCall(NaturalIndices(grid->Home(), n, &nat));
+  PetscCallCXX(w.resize(m));
+  for (PetscInt64 i = 0; i < m; ++i) w[i] = sf.Normal(static_cast<std::uint64_t>(nat[i]));
+  for (int j = 0; j < d; ++j) {
+    PetscCallCXX(R[j] = eig[j].V);
+    /* eigenvalues that rounding made negative have no square root: their directions have no variance to this accuracy */
+    for (PetscInt64 c = 0; c < n[j]; ++c)
+      for (PetscInt64 r = 0; r < n[j]; ++r) R[j][r + c * n[j]] *= std::sqrt(std::max(0.0, eig[j].lambda[c]));
+    op[j] = ModeOp::Dense(n[j], n[j], R[j].data(), n[j]);
+  }
+  {
+    TensorPipe pipe(*grid, n, 0, w.data(), f, m);
+    PetscCall(pipe.Forward(op.data()));
+    PetscCall(pipe.Move(0));
+    PetscCall(pipe.Finish());
+  }
+  const double sd = std::sqrt(s2f);
+  for (PetscInt64 i = 0; i < m; ++i) f[i] *= sd;
+  if (posterior) {
+    PetscCheck(havedata, comm, PETSC_ERR_ORDER, "No data; call SkeanGPSetData()");
+    const double        sn = std::sqrt(s2n);
+    std::vector<double> a;
+    PetscInt            its;
+    PetscCallCXX(a.resize(m));
+    for (PetscInt64 i = 0; i < m; ++i) w[i] = mask.empty() || mask[i] ? y[i] - f[i] - sn * se.Normal(static_cast<std::uint64_t>(nat[i])) : 0.0;
+    PetscCall(ObservedSolve(w.data(), a.data(), &its, good));
+    PetscCall(ApplyCovariance(a.data(), a.data()));
+    for (PetscInt64 i = 0; i < m; ++i) f[i] += a[i];
+  }
+  for (PetscInt64 i = 0; i < m; ++i) {
+    PetscInt64 g = nat[i];
+    double     s = 1;
+    for (int j = d - 1; j >= 0; --j) {
+      if (!sqrtD[j].empty()) s *= sqrtD[j][g % n[j]];
+      g /= n[j];
+    }
+    f[i] = mean + s * f[i];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace gp
+} // namespace skean

@@ -1,0 +1,960 @@
+/* SkeanGP: creation, what the user sets, options, view */
+#include <skean/private/gpimpl.h> /*I "skeangp.h" I*/
+#include <skean/private/reduce.hpp>
+#include <cmath>
+#include <type_traits>
+
+using namespace skean;
+using namespace skean::gp;
+
+static_assert(std::is_standard_layout<_p_SkeanGP>::value, "a PetscObject");
+
+PetscClassId  SKEAN_GP_CLASSID = 0;
+PetscLogEvent SKEAN_GPSolve, SKEAN_GPLikelihood, SKEAN_GPPredict;
+
+PetscErrorCode SkeanGPInitializePackage_Private(void)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscClassIdRegister("SkeanGP", &SKEAN_GP_CLASSID));
+  PetscCall(PetscLogEventRegister("SkeanGPSolve", SKEAN_GP_CLASSID, &SKEAN_GPSolve));
+  PetscCall(PetscLogEventRegister("SkeanGPLikelih", SKEAN_GP_CLASSID, &SKEAN_GPLikelihood));
+  PetscCall(PetscLogEventRegister("SkeanGPPredict", SKEAN_GP_CLASSID, &SKEAN_GPPredict));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* PetscValidHeaderSpecific() vanishes from an optimised PETSc */
+#define GP_CHECK(gp) PetscCheck((gp) && ((PetscObject)(gp))->classid == SKEAN_GP_CLASSID, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "Not a SkeanGP")
+#define GP_COMM(gp)  PetscObjectComm((PetscObject)(gp))
+
+/*@
+   SkeanGPCreate - Creates a Gaussian-process regression
+
+   Collective
+
+   Input Parameter:
+.  comm - communicator
+
+   Output Parameter:
+.  gp - the regression
+
+   Level: beginner
+
+.seealso: `SkeanGP`, `SkeanGPSetGrid()`, `SkeanGPSetKernel()`, `SkeanGPSetData()`, `SkeanGPSolve()`, `SkeanGPDestroy()`
+@*/
+PetscErrorCode SkeanGPCreate(MPI_Comm comm, SkeanGP *gp)
+{
+  SkeanGP g;
+
+  PetscFunctionBegin;
+  PetscCheck(gp, comm, PETSC_ERR_ARG_NULL, "Null pointer: gp");
+  PetscCall(SkeanInitializePackage());
+  PetscCall(PetscHeaderCreate(g, SKEAN_GP_CLASSID, "SkeanGP", "Gaussian-process regression", "SkeanGP", comm, SkeanGPDestroy, SkeanGPView));
+  PetscCall(SkeanSolverInit_Private(&g->solver, "gp", 100, 1e-5, 0.0));
+  PetscCallCXX(g->reg = new Regression());
+  g->reg->comm       = GP_COMM(g);
+  g->optimize        = PETSC_FALSE;
+  g->profile         = PETSC_TRUE;
+  g->samplemean      = PETSC_FALSE;
+  g->restarts        = 0;
+  g->variancesamples = 32;
+  g->evaluations     = 0;
+  g->loglikelihood   = 0;
+  *gp                = g;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPDestroy - Destroys a Gaussian-process regression
+
+   Collective
+
+   Input Parameter:
+.  gp - the regression; set to NULL
+
+   Level: beginner
+
+.seealso: `SkeanGPCreate()`
+@*/
+PetscErrorCode SkeanGPDestroy(SkeanGP *gp)
+{
+  PetscFunctionBegin;
+  if (!*gp) PetscFunctionReturn(PETSC_SUCCESS);
+  GP_CHECK(*gp);
+  if (--((PetscObject)*gp)->refct > 0) {
+    *gp = NULL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  delete (*gp)->reg;
+  PetscCall(SkeanSolverDestroy_Private(&(*gp)->solver));
+  PetscCall(PetscHeaderDestroy(gp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetOptionsPrefix - Sets the prefix of the options of a Gaussian-process regression
+
+   Logically Collective
+
+   Input Parameters:
++  gp     - the regression
+-  prefix - the prefix, without the leading hyphen
+
+   Level: advanced
+
+.seealso: `SkeanGPSetFromOptions()`
+@*/
+PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCall(PetscObjectSetOptionsPrefix((PetscObject)gp, prefix));
+  PetscCallCXX(gp->reg->prefix = prefix ? prefix : "");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetFromOptions - Sets a Gaussian-process regression from the options database
+
+   Collective
+
+   Input Parameter:
+.  gp - the regression
+
+   Options Database Keys:
++  -gp_kernel text          - covariance functions, see `SkeanGPSetKernel()` (the grid must be set)
+.  -gp_signal v             - signal variance
+.  -gp_noise v              - noise variance
+.  -gp_samplemean           - subtract the mean of the observed values
+.  -gp_optimize             - find the hyper-parameters that maximise the likelihood
+.  -gp_profile bool         - eliminate the signal variance in closed form while optimising (default true)
+.  -gp_restarts n           - further optimisations from random starting points
+.  -gp_maskedcg             - missing points by conjugate gradients on the observed block, for comparison
+.  -gp_fill_rtol r          - relative tolerance of the solve for the missing points
+.  -gp_fill_max_it n        - its largest number of iterations
+.  -gp_probes n             - random vectors for the log determinant with missing points
+.  -gp_exactmissing n       - number of missing points up to which the log determinant and the variance are exact
+.  -gp_variance_samples n   - random vectors for the variance with missing points
+.  -gp_max_it n             - iterations of the optimiser
+.  -gp_rtol r               - relative tolerance of its gradient
+.  -gp_atol r               - absolute tolerance of its gradient (of the log likelihood per point)
+.  -gp_seed n               - seed
+.  -gp_monitor              - print the gradient's norm at each iteration of the optimiser
+.  -gp_monitor_cancel       - remove all monitors
+.  -gp_converged_reason     - print why it stopped
+.  -gp_view                 - view the regression after the solve
+.  -gp_error_if_not_converged - make it an error if it has not converged
+.  -gp_checkpoint file      - not supported by this class: hyper-parameters are few, give them with -gp_kernel
+.  -gp_checkpoint_interval n - not supported by this class
+-  -gp_restart file         - not supported by this class
+
+   Level: beginner
+
+.seealso: `SkeanGPCreate()`, `SkeanGPSetKernel()`
+@*/
+PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
+{
+  char        text[4096] = "";
+  PetscBool   set, flg, mcg;
+  PetscReal   s2f, s2n;
+  PetscInt    restarts, fillits, exact;
+  Regression *r;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r        = gp->reg;
+  s2f      = r->s2f;
+  s2n      = r->s2n;
+  restarts = gp->restarts;
+  fillits  = r->fillmaxit;
+  exact    = r->exactlimit;
+  mcg      = r->maskedcg ? PETSC_TRUE : PETSC_FALSE;
+  PetscObjectOptionsBegin((PetscObject)gp);
+  PetscCall(PetscOptionsString("-gp_kernel", "Covariance functions, one per dimension", "SkeanGPSetKernel", text, text, sizeof(text), &set));
+  if (set) PetscCall(SkeanGPSetKernel(gp, text));
+  PetscCall(PetscOptionsReal("-gp_signal", "Signal variance", "SkeanGPSetVariances", s2f, &s2f, &set));
+  PetscCall(PetscOptionsReal("-gp_noise", "Noise variance", "SkeanGPSetVariances", s2n, &s2n, &flg));
+  if (set || flg) PetscCall(SkeanGPSetVariances(gp, s2f, s2n));
+  flg = gp->samplemean;
+  PetscCall(PetscOptionsBool("-gp_samplemean", "Subtract the mean of the observed values", "SkeanGPSetSampleMean", flg, &flg, &set));
+  if (set) PetscCall(SkeanGPSetSampleMean(gp, flg));
+  PetscCall(PetscOptionsBool("-gp_optimize", "Maximise the likelihood", "SkeanGPSetOptimize", gp->optimize, &gp->optimize, NULL));
+  PetscCall(PetscOptionsBool("-gp_profile", "Eliminate the signal variance", "", gp->profile, &gp->profile, NULL));
+  PetscCall(PetscOptionsInt("-gp_restarts", "Further optimisations from random starts", "SkeanGPSetRestarts", restarts, &restarts, &set));
+  if (set) PetscCall(SkeanGPSetRestarts(gp, restarts));
+  PetscCall(PetscOptionsBool("-gp_maskedcg", "Missing points by conjugate gradients on the observed block", "SkeanGPSetMissingMethod", mcg, &mcg, &set));
+  if (set) PetscCall(SkeanGPSetMissingMethod(gp, mcg));
+  PetscCall(PetscOptionsReal("-gp_fill_rtol", "Tolerance of the solve for the missing points", "", r->fillrtol, &r->fillrtol, NULL));
+  PetscCall(PetscOptionsInt("-gp_fill_max_it", "Iterations of the solve for the missing points", "", fillits, &fillits, NULL));
+  r->fillmaxit = fillits;
+  PetscCall(PetscOptionsInt("-gp_probes", "Random vectors for the log determinant with missing points", "", r->probes, &r->probes, NULL));
+  PetscCall(PetscOptionsInt("-gp_exactmissing", "Missing points up to which the log determinant and the variance are exact", "", exact, &exact, NULL));
+  r->exactlimit = exact;
+  PetscCall(
+    PetscOptionsInt("-gp_variance_samples", "Random vectors for the variance with missing points", "", gp->variancesamples, &gp->variancesamples, NULL));
+  PetscCheck(r->fillrtol > 0 && r->fillrtol < 1 && r->fillmaxit > 0 && r->probes > 0 && r->exactlimit >= 0 && gp->variancesamples > 0, GP_COMM(gp),
+             PETSC_ERR_ARG_OUTOFRANGE,
+             "-gp_fill_rtol must be in (0,1); -gp_fill_max_it, -gp_probes and -gp_variance_samples positive; -gp_exactmissing not negative");
+  PetscCall(SkeanSolverSetFromOptions_Private((PetscObject)gp, &gp->solver, NULL, PetscOptionsObject));
+  PetscOptionsEnd();
+  PetscCheck(!gp->solver.checkpointfile && !gp->solver.restartfile, GP_COMM(gp), PETSC_ERR_SUP,
+             "SkeanGP does not support checkpoints: its state is the hyper-parameters, which -gp_view prints and -gp_kernel, -gp_signal and -gp_noise take");
+  r->seed = gp->solver.seed;
+  if (r->ksp) PetscCall(KSPSetTolerances(r->ksp, r->fillrtol, 0.0, PETSC_DEFAULT, r->fillmaxit));
+  r->weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPView - Prints a Gaussian-process regression: grid, covariance functions with their hyper-parameters, numerics of the last solve
+
+   Collective
+
+   Input Parameters:
++  gp     - the regression
+-  viewer - ASCII viewer, or NULL for standard output
+
+   Level: beginner
+
+.seealso: `SkeanGPGetReport()`
+@*/
+PetscErrorCode SkeanGPView(SkeanGP gp, PetscViewer viewer)
+{
+  PetscBool   ascii;
+  Regression *r;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r = gp->reg;
+  if (!viewer) PetscCall(PetscViewerASCIIGetStdout(GP_COMM(gp), &viewer));
+  PetscCall(PetscObjectTypeCompare((PetscObject)viewer, PETSCVIEWERASCII, &ascii));
+  if (!ascii) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscObjectPrintClassNamePrefixType((PetscObject)gp, viewer));
+  PetscCall(SkeanSolverView_Private(&gp->solver, viewer));
+  for (int j = 0; j < r->d; ++j) {
+    if (r->userK[j].empty())
+      PetscCall(PetscViewerASCIIPrintf(viewer, "  dimension %d: %" PetscInt64_FMT " points in [%g, %g], covariance %s\n", j, r->n[j],
+                                       std::min(r->x[j].front(), r->x[j].back()), std::max(r->x[j].front(), r->x[j].back()),
+                                       r->kernel[j].Empty() ? "not set" : r->kernel[j].Text().c_str()));
+    else
+      PetscCall(PetscViewerASCIIPrintf(viewer, "  dimension %d: %" PetscInt64_FMT " points, covariance matrix of the user's\n", j, r->n[j]));
+  }
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  signal variance %g, noise variance %g, mean %g\n", r->s2f, r->s2n, r->mean));
+  if (r->havedata) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt64_FMT " values observed, %" PetscInt64_FMT " missing\n", r->nobs, r->N - r->nobs));
+  if (r->weightsready && r->sumsready)
+    PetscCall(PetscViewerASCIIPrintf(
+      viewer, "  effective rank %g of %" PetscInt64_FMT ", condition %.3g, residual %.3g, iterations for missing values %" PetscInt_FMT "\n", r->sums.rank,
+      r->N, r->sums.largest / r->sums.smallest, r->residual, r->fillits));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPSetGrid - Sets the tensor grid of a Gaussian-process regression
+
+   Collective
+
+   Input Parameters:
++  gp - the regression
+.  d  - number of dimensions, 1 to 8
+.  n  - number of points along each dimension
+-  x  - coordinates along each dimension, strictly increasing or decreasing, the same on every process; uniform spacing is not needed
+
+   Level: beginner
+
+   Notes:
+   The coordinates are copied. Set anew, everything that depends on the grid (kernels, factors, data) is forgotten.
+   Memory is checked here: an error says how much the grid needs and on how many processes it would fit.
+
+   Errors: `PETSC_ERR_ARG_WRONG` for duplicate, unsorted or not finite coordinates; `PETSC_ERR_MEM` for a grid larger than the memory;
+   `PETSC_ERR_ARG_OUTOFRANGE` for one larger than the index type.
+
+.seealso: `SkeanGPSetKernel()`, `SkeanGPSetData()`
+@*/
+PetscErrorCode SkeanGPSetGrid(SkeanGP gp, PetscInt d, const PetscInt n[], const PetscReal *const x[])
+{
+  Regression *r;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r = gp->reg;
+  PetscCheck(d >= 1 && d <= kTensorMaxDim, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "A grid has 1 to %d dimensions, not %" PetscInt_FMT, kTensorMaxDim, d);
+  for (PetscInt j = 0; j < d; ++j) {
+    PetscCheck(n[j] >= 1, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Dimension %" PetscInt_FMT " has %" PetscInt_FMT " points", j, n[j]);
+    for (PetscInt i = 0; i < n[j]; ++i) {
+      PetscCheck(std::isfinite(x[j][i]), GP_COMM(gp), PETSC_ERR_ARG_WRONG, "Coordinate %" PetscInt_FMT " of dimension %" PetscInt_FMT " is not finite", i, j);
+      if (!i) continue;
+      PetscCheck(x[j][i] != x[j][i - 1], GP_COMM(gp), PETSC_ERR_ARG_WRONG,
+                 "Coordinates %" PetscInt_FMT " and %" PetscInt_FMT " of dimension %" PetscInt_FMT " are the same (%g)", i - 1, i, j, (double)x[j][i]);
+      PetscCheck((x[j][i] > x[j][i - 1]) == (x[j][1] > x[j][0]), GP_COMM(gp), PETSC_ERR_ARG_WRONG,
+                 "The coordinates of dimension %" PetscInt_FMT " are not sorted: %g follows %g at %" PetscInt_FMT, j, (double)x[j][i], (double)x[j][i - 1], i);
+    }
+  }
+  r->grid.reset();
+  PetscCall(KSPDestroy(&r->ksp));
+  PetscCall(MatDestroy(&r->shell));
+  PetscCall(VecDestroy(&r->kx));
+  PetscCall(VecDestroy(&r->kb));
+  PetscCallCXX({
+    r->d = static_cast<int>(d);
+    r->x.assign(d, {});
+    r->kernel.assign(d, Kernel1D());
+    r->userK.assign(d, {});
+    r->sqrtD.assign(d, {});
+    for (PetscInt j = 0; j < d; ++j) {
+      r->n[j] = n[j];
+      r->x[j].assign(x[j], x[j] + n[j]);
+    }
+  });
+  r->havedata = false;
+  r->ForgetFactors();
+  gp->solver.state = SKEAN_STATE_INITIAL;
+  PetscCall(r->MakeGrid());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPSetKernel - Sets the covariance functions of the dimensions from text
+
+   Collective
+
+   Input Parameters:
++  gp     - the regression, with its grid set
+-  kernel - one covariance function per dimension separated by commas (a single one serves all dimensions), for example "periodic(1.5,12),matern32(25),matern32(30)"
+
+   Options Database Key:
+.  -gp_kernel text - the same
+
+   Level: beginner
+
+   Notes:
+   Names: se, matern12, matern32, matern52, matern72 (length scale), periodic (length scale, period), rq (length scale, exponent), sm:Q and smt:Q (spectral mixtures of Q components), const,
+   white, and those of `SkeanGPKernelRegister()`; sums with + and products with *. Values in parentheses are the starting hyper-parameters in natural units.
+   The covariance is the product over the dimensions times the signal variance.
+
+   Errors: `PETSC_ERR_USER_INPUT`, with the position, for text that does not parse or a length scale that is not positive.
+
+.seealso: `SkeanGPGetKernel()`, `SkeanGPSetFactor()`, `SkeanGPSetVariances()`, `SkeanGPKernelRegister()`
+@*/
+PetscErrorCode SkeanGPSetKernel(SkeanGP gp, const char kernel[])
+{
+  std::vector<Kernel1D> k;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(gp->reg->d > 0, GP_COMM(gp), PETSC_ERR_ORDER, "Call SkeanGPSetGrid() before the covariance functions are set");
+  PetscCheck(kernel, GP_COMM(gp), PETSC_ERR_ARG_NULL, "Null text");
+  PetscCall(KernelParseList(GP_COMM(gp), kernel, static_cast<size_t>(gp->reg->d), &k));
+  PetscCallCXX({
+    gp->reg->kernel = std::move(k);
+    for (auto &u : gp->reg->userK) u.clear();
+  });
+  gp->reg->ForgetFactors();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPGetKernel - The covariance function of a dimension as text, with its present hyper-parameters
+
+   Not Collective
+
+   Input Parameters:
++  gp  - the regression
+.  dim - the dimension
+-  len - length of kernel
+
+   Output Parameter:
+.  kernel - the text; it parses back
+
+   Level: beginner
+
+.seealso: `SkeanGPSetKernel()`
+@*/
+PetscErrorCode SkeanGPGetKernel(SkeanGP gp, PetscInt dim, char kernel[], size_t len)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(dim >= 0 && dim < gp->reg->d, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Dimension %" PetscInt_FMT " of %d", dim, gp->reg->d);
+  PetscCall(PetscStrncpy(kernel, gp->reg->kernel[dim].Empty() ? "" : gp->reg->kernel[dim].Text().c_str(), len));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetFactor - Sets the covariance matrix of a dimension
+
+   Collective
+
+   Input Parameters:
++  gp  - the regression, with its grid set
+.  dim - the dimension
+-  K   - symmetric positive semi-definite sequential matrix, the same on every process; copied
+
+   Level: intermediate
+
+   Notes:
+   In place of a covariance function: without hyper-parameters, and predictions are possible at the data's grid only.
+
+   Errors: `PETSC_ERR_ARG_SIZ` for a wrong size, `PETSC_ERR_ARG_WRONG` for a matrix that is not symmetric.
+
+.seealso: `SkeanGPSetKernel()`
+@*/
+PetscErrorCode SkeanGPSetFactor(SkeanGP gp, PetscInt dim, Mat K)
+{
+  KronFactor f;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(dim >= 0 && dim < gp->reg->d, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Dimension %" PetscInt_FMT " of %d", dim, gp->reg->d);
+  PetscCall(KronFactor::FromMat(K, &f));
+  PetscCheck(f.m == gp->reg->n[dim] && f.n == f.m, GP_COMM(gp), PETSC_ERR_ARG_SIZ,
+             "The covariance matrix of dimension %" PetscInt_FMT " is %" PetscInt64_FMT " x %" PetscInt64_FMT ", the grid has %" PetscInt64_FMT " points", dim,
+             f.m, f.n, gp->reg->n[dim]);
+  PetscCheck(f.symmetric, GP_COMM(gp), PETSC_ERR_ARG_WRONG, "The covariance matrix of dimension %" PetscInt_FMT " is not symmetric", dim);
+  PetscCallCXX(gp->reg->userK[dim] = f.ToDense());
+  gp->reg->ForgetFactors();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetVariances - Sets the signal variance and the noise variance
+
+   Logically Collective
+
+   Input Parameters:
++  gp     - the regression
+.  signal - variance of f, in the data's units squared
+-  noise  - variance of e
+
+   Options Database Keys:
++  -gp_signal v - signal variance
+-  -gp_noise v  - noise variance
+
+   Level: beginner
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` if one is not positive.
+
+.seealso: `SkeanGPGetVariances()`, `SkeanGPSetNoiseFactor()`
+@*/
+PetscErrorCode SkeanGPSetVariances(SkeanGP gp, PetscReal signal, PetscReal noise)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(signal > 0 && std::isfinite(signal), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "The signal variance must be positive, is %g", (double)signal);
+  PetscCheck(noise > 0 && std::isfinite(noise), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "The noise variance must be positive, is %g", (double)noise);
+  gp->reg->s2f          = signal;
+  gp->reg->s2n          = noise;
+  gp->reg->weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPGetVariances - The signal variance and the noise variance
+
+   Not Collective
+
+   Input Parameter:
+.  gp - the regression
+
+   Output Parameters:
++  signal - variance of f, or NULL
+-  noise  - variance of e, or NULL
+
+   Level: beginner
+
+.seealso: `SkeanGPSetVariances()`
+@*/
+PetscErrorCode SkeanGPGetVariances(SkeanGP gp, PetscReal *signal, PetscReal *noise)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  if (signal) *signal = gp->reg->s2f;
+  if (noise) *noise = gp->reg->s2n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetNoiseFactor - Lets the noise vary along a dimension: its variance at a point is the noise variance times the product of these factors
+
+   Logically Collective
+
+   Input Parameters:
++  gp   - the regression, with its grid set and before `SkeanGPSetData()`
+.  dim  - the dimension
+-  diag - positive factors, one per point of the dimension, the same on every process; NULL: ones
+
+   Level: intermediate
+
+   Notes:
+   Exact, at no cost: the problem is scaled by the square roots, which keeps the product structure.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a factor that is not positive; `PETSC_ERR_ORDER` after the data were set.
+
+.seealso: `SkeanGPSetVariances()`
+@*/
+PetscErrorCode SkeanGPSetNoiseFactor(SkeanGP gp, PetscInt dim, const PetscReal diag[])
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(dim >= 0 && dim < gp->reg->d, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Dimension %" PetscInt_FMT " of %d", dim, gp->reg->d);
+  PetscCheck(!gp->reg->havedata, GP_COMM(gp), PETSC_ERR_ORDER, "Set the noise factors before the data");
+  std::vector<double> s;
+  if (diag) {
+    for (PetscInt64 i = 0; i < gp->reg->n[dim]; ++i)
+      PetscCheck(diag[i] > 0 && std::isfinite(diag[i]), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE,
+                 "Noise factor %" PetscInt64_FMT " of dimension %" PetscInt_FMT " must be positive, is %g", i, dim, (double)diag[i]);
+    PetscCallCXX(s.resize(gp->reg->n[dim]));
+    for (PetscInt64 i = 0; i < gp->reg->n[dim]; ++i) s[i] = std::sqrt(diag[i]);
+  }
+  PetscCallCXX(gp->reg->sqrtD[dim] = s);
+  gp->reg->ForgetFactors();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetSampleMean - Whether the mean of the observed values is subtracted before and added after
+
+   Logically Collective
+
+   Input Parameters:
++  gp  - the regression, before `SkeanGPSetData()`
+-  flg - `PETSC_FALSE` (the default): the prior mean is zero
+
+   Options Database Key:
+.  -gp_samplemean - subtract it
+
+   Level: beginner
+
+   Notes:
+   The mean is treated as known: its uncertainty is not in the variance.
+
+.seealso: `SkeanGPSetData()`
+@*/
+PetscErrorCode SkeanGPSetSampleMean(SkeanGP gp, PetscBool flg)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(!gp->reg->havedata || gp->samplemean == flg, GP_COMM(gp), PETSC_ERR_ORDER, "Choose the mean before the data are set");
+  gp->samplemean = flg;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPCreateVec - Creates a vector for data or results, in natural order
+
+   Collective
+
+   Input Parameter:
+.  gp - the regression, with its grid set
+
+   Output Parameter:
+.  v - vector with one entry per grid point, the last dimension fastest, distributed so that setting data needs no communication where possible
+
+   Level: beginner
+
+.seealso: `SkeanGPSetData()`, `SkeanGPGetPosterior()`
+@*/
+PetscErrorCode SkeanGPCreateVec(SkeanGP gp, Vec *v)
+{
+  Regression *r;
+  bool        slab = true;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r = gp->reg;
+  PetscCheck(r->grid, GP_COMM(gp), PETSC_ERR_ORDER, "Call SkeanGPSetGrid() first");
+  for (int j = 1; j < r->d; ++j) slab = slab && r->grid->Processes(0, j) == 1;
+  PetscCall(VecCreateMPI(GP_COMM(gp), slab ? static_cast<PetscInt>(r->HomeSize()) : PETSC_DECIDE, static_cast<PetscInt>(r->N), v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetData - Sets the observed values
+
+   Collective
+
+   Input Parameters:
++  gp   - the regression, with its grid set
+.  y    - values in natural order, in any distribution
+-  mask - vector of the same layout, zero where a value is missing (whatever y holds there); NULL: all are observed
+
+   Level: beginner
+
+   Notes:
+   Copied. One scatter if the distribution is not that of `SkeanGPCreateVec()`.
+
+   Errors: `PETSC_ERR_ARG_WRONG` if an observed value is NaN or infinite, or if all values are missing; `PETSC_ERR_ARG_SIZ` for a wrong length.
+
+.seealso: `SkeanGPCreateVec()`, `SkeanGPSolve()`, `SkeanGPSetSampleMean()`
+@*/
+PetscErrorCode SkeanGPSetData(SkeanGP gp, Vec y, Vec mask)
+{
+  Regression         *r;
+  std::vector<double> v, k;
+  PetscInt64          m;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r = gp->reg;
+  PetscCheck(r->grid, GP_COMM(gp), PETSC_ERR_ORDER, "Call SkeanGPSetGrid() before the data are set");
+  m = r->HomeSize();
+  PetscCallCXX(v.resize(m));
+  PetscCall(r->FromNatural(y, NULL, v.data()));
+  if (mask) {
+    PetscCallCXX(k.resize(m));
+    PetscCall(r->FromNatural(mask, NULL, k.data()));
+  }
+  double    e[4] = {0, 0, 0, 0}; /* observed, not finite, sum, - */
+  StableSum sum;
+  for (PetscInt64 i = 0; i < m; ++i) {
+    if (mask && k[i] == 0.0) continue;
+    e[0] += 1;
+    if (!std::isfinite(v[i]))
+      e[1] += 1;
+    else
+      sum.Add(v[i]);
+  }
+  e[2] = sum.Value();
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, e, 4, MPI_DOUBLE, MPI_SUM, GP_COMM(gp)));
+  PetscCheck(e[0] > 0, GP_COMM(gp), PETSC_ERR_ARG_WRONG, "All %" PetscInt64_FMT " values are missing", r->N);
+  PetscCheck(e[1] == 0, GP_COMM(gp), PETSC_ERR_ARG_WRONG, "%.0f observed values are NaN or infinite; mark missing values with the mask", e[1]);
+  const double average = e[2] / e[0];
+  r->mean              = gp->samplemean ? average : 0.0;
+  r->nobs              = static_cast<PetscInt64>(e[0]);
+  PetscCallCXX({
+    r->mask.clear();
+    if (r->nobs < r->N) {
+      r->mask.resize(m);
+      for (PetscInt64 i = 0; i < m; ++i) r->mask[i] = k[i] != 0.0;
+    }
+  });
+  StableSum var;
+  for (PetscInt64 i = 0; i < m; ++i) {
+    if (!r->mask.empty() && !r->mask[i]) {
+      v[i] = 0.0;
+      continue;
+    }
+    var.Add((v[i] - average) * (v[i] - average));
+    v[i] -= r->mean;
+  }
+  r->yvar = var.Value();
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &r->yvar, 1, MPI_DOUBLE, MPI_SUM, GP_COMM(gp)));
+  r->yvar /= e[0];
+  bool scaled = false;
+  for (int j = 0; j < r->d; ++j) scaled = scaled || !r->sqrtD[j].empty();
+  if (scaled) {
+    std::vector<std::vector<double>>         inv(r->d);
+    std::vector<std::vector<const double *>> p(1, std::vector<const double *>(r->d, nullptr));
+    for (int j = 0; j < r->d; ++j) {
+      PetscCallCXX(inv[j] = r->sqrtD[j]);
+      for (double &s : inv[j]) s = 1 / s;
+      if (!inv[j].empty()) p[0][j] = inv[j].data();
+    }
+    ForSpectrum(r->grid->Home(), 0.0, std::vector<double>(1, 1.0), p, [&](PetscInt64 at, double s) { v[at] *= s; });
+  }
+  r->y             = std::move(v);
+  r->havedata      = true;
+  r->weightsready  = false;
+  gp->solver.state = SKEAN_STATE_INITIAL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPGetNumParameters - Number of hyper-parameters
+
+   Not Collective
+
+   Input Parameter:
+.  gp - the regression, with its covariance functions set
+
+   Output Parameter:
+.  np - number: those of the covariance functions by dimension, then log signal variance and log noise variance
+
+   Level: intermediate
+
+.seealso: `SkeanGPGetParameters()`, `SkeanGPGetParameterName()`
+@*/
+PetscErrorCode SkeanGPGetNumParameters(SkeanGP gp, PetscInt *np)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(np, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: np");
+  *np = static_cast<PetscInt>(gp->reg->NumParams());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPGetParameterName - Name of a hyper-parameter, such as "log x1.ell"
+
+   Not Collective
+
+   Input Parameters:
++  gp  - the regression
+.  i   - number of the hyper-parameter
+-  len - length of name
+
+   Output Parameter:
+.  name - the name; "log" in front: the parameter is the logarithm of the quantity
+
+   Level: intermediate
+
+.seealso: `SkeanGPGetNumParameters()`
+@*/
+PetscErrorCode SkeanGPGetParameterName(SkeanGP gp, PetscInt i, char name[], size_t len)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(i >= 0 && i < static_cast<PetscInt>(gp->reg->NumParams()), PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE, "Hyper-parameter %" PetscInt_FMT " of %d", i,
+             static_cast<int>(gp->reg->NumParams()));
+  PetscCall(PetscStrncpy(name, gp->reg->ParamName(static_cast<size_t>(i)).c_str(), len));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPGetParameters - The hyper-parameters, in the coordinates of the optimiser
+
+   Not Collective
+
+   Input Parameter:
+.  gp - the regression
+
+   Output Parameter:
+.  theta - as many numbers as `SkeanGPGetNumParameters()` says
+
+   Level: intermediate
+
+.seealso: `SkeanGPSetParameters()`, `SkeanGPGetParameterName()`
+@*/
+PetscErrorCode SkeanGPGetParameters(SkeanGP gp, PetscReal theta[])
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  const std::vector<double> t = gp->reg->Params();
+  std::copy(t.begin(), t.end(), theta);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetParameters - Sets the hyper-parameters, in the coordinates of the optimiser
+
+   Logically Collective
+
+   Input Parameters:
++  gp    - the regression
+-  theta - as `SkeanGPGetParameters()` gives them
+
+   Level: intermediate
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a number that is not finite.
+
+.seealso: `SkeanGPGetParameters()`
+@*/
+PetscErrorCode SkeanGPSetParameters(SkeanGP gp, const PetscReal theta[])
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  for (size_t i = 0; i < gp->reg->NumParams(); ++i)
+    PetscCheck(std::isfinite(theta[i]), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Hyper-parameter %d (%s) is not finite", static_cast<int>(i),
+               gp->reg->ParamName(i).c_str());
+  gp->reg->SetParams(theta);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetOptimize - Whether `SkeanGPSolve()` first maximises the likelihood over the hyper-parameters
+
+   Logically Collective
+
+   Input Parameters:
++  gp  - the regression
+-  flg - `PETSC_FALSE` (the default): they are used as given
+
+   Options Database Key:
+.  -gp_optimize - optimise
+
+   Level: beginner
+
+.seealso: `SkeanGPSolve()`, `SkeanGPSetRestarts()`
+@*/
+PetscErrorCode SkeanGPSetOptimize(SkeanGP gp, PetscBool flg)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  gp->optimize = flg;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetRestarts - Sets the number of further optimisations from random starting points; the best result is kept
+
+   Logically Collective
+
+   Input Parameters:
++  gp       - the regression
+-  restarts - number, 0 by default
+
+   Options Database Key:
+.  -gp_restarts n - the same
+
+   Level: intermediate
+
+.seealso: `SkeanGPSetOptimize()`, `SkeanGPSetSeed()`
+@*/
+PetscErrorCode SkeanGPSetRestarts(SkeanGP gp, PetscInt restarts)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(restarts >= 0, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Number of restarts %" PetscInt_FMT " must not be negative", restarts);
+  gp->restarts = restarts;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetMissingMethod - Chooses how missing points are treated in the solve
+
+   Logically Collective
+
+   Input Parameters:
++  gp       - the regression
+-  maskedcg - `PETSC_FALSE` (the default): solve for the missing values with the full grid's inverse; `PETSC_TRUE`: conjugate gradients on the observed block, for comparison
+
+   Options Database Key:
+.  -gp_maskedcg - the latter
+
+   Level: advanced
+
+.seealso: `SkeanGPSolve()`
+@*/
+PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  gp->reg->maskedcg     = maskedcg == PETSC_TRUE;
+  gp->reg->weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetTolerances - Sets when the optimiser stops
+
+   Logically Collective
+
+   Input Parameters:
++  gp     - the regression
+.  rtol   - norm of the gradient relative to that at the start, or `PETSC_DEFAULT`
+.  atol   - norm of the gradient of the log likelihood per observed point, or `PETSC_DEFAULT`
+-  max_it - number of iterations, or `PETSC_DEFAULT`
+
+   Options Database Keys:
++  -gp_rtol r   - relative tolerance (1e-5)
+.  -gp_atol r   - absolute tolerance (0)
+-  -gp_max_it n - iterations (100)
+
+   Level: intermediate
+
+.seealso: `SkeanGPSolve()`, `SkeanGPSetOptimize()`
+@*/
+PetscErrorCode SkeanGPSetTolerances(SkeanGP gp, PetscReal rtol, PetscReal atol, PetscInt max_it)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCall(SkeanSolverSetTolerances_Private((PetscObject)gp, &gp->solver, rtol, atol, max_it));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetSeed - Sets the seed of samples, probes and restarts
+
+   Logically Collective
+
+   Input Parameters:
++  gp   - the regression
+-  seed - 64-bit seed
+
+   Options Database Key:
+.  -gp_seed n - the same
+
+   Level: intermediate
+
+.seealso: `SkeanGPSample()`
+@*/
+PetscErrorCode SkeanGPSetSeed(SkeanGP gp, SkeanSeed seed)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  gp->solver.seed = gp->reg->seed = seed;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPMonitorSet - Adds a function that is called at each iteration of the optimiser
+
+   Logically Collective
+
+   Input Parameters:
++  gp      - the regression
+.  monitor - function of the regression, the iteration number, the norm of the gradient of the log likelihood per point, and the context
+.  ctx     - context, or NULL
+-  destroy - destructor of the context, or NULL
+
+   Options Database Key:
+.  -gp_monitor - print the norm
+
+   Level: intermediate
+
+.seealso: `SkeanGPSolve()`
+@*/
+PetscErrorCode SkeanGPMonitorSet(SkeanGP gp, PetscErrorCode (*monitor)(SkeanGP, PetscInt, PetscReal, void *), void *ctx, PetscErrorCode (*destroy)(void **))
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCall(SkeanSolverMonitorSet_Private((PetscObject)gp, &gp->solver, reinterpret_cast<SkeanMonitorFn_Private>(reinterpret_cast<void (*)(void)>(monitor)),
+                                          ctx, destroy));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPGetConvergedReason - Why the last solve stopped
+
+   Not Collective
+
+   Input Parameter:
+.  gp - the regression
+
+   Output Parameter:
+.  reason - negative: not converged. `SKEAN_CONVERGED_ITS` without optimisation; `SKEAN_DIVERGED_ROUNDING_FLOOR`: the covariance is not positive definite in floating
+   point or the residual of the solve is above 1e-6, the noise is too small; `SKEAN_DIVERGED_LINEAR_SOLVE`: the solve for the missing values
+
+   Level: beginner
+
+.seealso: `SkeanGPSolve()`, `SkeanConvergedReason`
+@*/
+PetscErrorCode SkeanGPGetConvergedReason(SkeanGP gp, SkeanConvergedReason *reason)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(reason, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: reason");
+  *reason = gp->solver.reason;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPGetIterationNumber - Iterations of the optimiser in the last solve
+
+   Not Collective
+
+   Input Parameter:
+.  gp - the regression
+
+   Output Parameter:
+.  its - iterations
+
+   Level: beginner
+
+.seealso: `SkeanGPSolve()`
+@*/
+PetscErrorCode SkeanGPGetIterationNumber(SkeanGP gp, PetscInt *its)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(its, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: its");
+  *its = gp->solver.its;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

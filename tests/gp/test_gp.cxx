@@ -1,0 +1,542 @@
+/* SkeanGP against dense linear algebra by definition, closed forms, finite differences, and itself on one process */
+#include "harness/skeantest.hpp"
+#include <skean/private/gpimpl.h>
+#include <skean/private/random.hpp>
+#include <petscblaslapack.h>
+#include <cmath>
+#include <functional>
+#include <limits>
+
+using skean::Purpose;
+using skean::RandomStream;
+
+namespace {
+
+double SE(double z, double l)
+{
+  return std::exp(-z * z / (2 * l * l));
+}
+double M32(double z, double l)
+{
+  const double a = std::sqrt(3.0) * std::abs(z) / l;
+  return (1 + a) * std::exp(-a);
+}
+double M52(double z, double l)
+{
+  const double a = std::sqrt(5.0) * std::abs(z) / l;
+  return (1 + a + a * a / 3) * std::exp(-a);
+}
+
+struct Problem {
+  std::vector<PetscInt>               n;
+  std::vector<std::vector<PetscReal>> x;
+  std::vector<PetscReal *>            px;
+  const char                         *kernel = "matern52(0.7),se(0.5),matern32(1.2)";
+  std::vector<double>                 y;    /* natural order */
+  std::vector<double>                 mask; /* empty: none missing */
+  PetscInt                            N() const
+  {
+    PetscInt v = 1;
+    for (PetscInt k : n) v *= k;
+    return v;
+  }
+};
+
+Problem Make(std::vector<PetscInt> n, int missing, int id = 0)
+{
+  Problem      p;
+  RandomStream s(31, Purpose::Test, static_cast<std::uint32_t>(id));
+  p.n = n;
+  for (size_t j = 0; j < n.size(); ++j) {
+    p.x.emplace_back();
+    double c = 0;
+    for (PetscInt i = 0; i < n[j]; ++i) {
+      p.x.back().push_back(c);
+      c += j == 1 ? 0.25 : 0.1 + 0.4 * s.Uniform(i, j); /* one dimension uniform */
+    }
+  }
+  for (auto &v : p.x) p.px.push_back(v.data());
+  for (PetscInt i = 0; i < p.N(); ++i) p.y.push_back(s.Normal(i, 9));
+  if (missing) {
+    p.mask.assign(p.N(), 1.0);
+    for (PetscInt i = 0; i < p.N(); ++i)
+      if (missing > 0 ? i % missing == 1 : i != 7) p.mask[i] = 0.0;
+  }
+  return p;
+}
+
+/* v in natural order, the whole of it on every process */
+void Put(Vec v, const std::vector<double> &a)
+{
+  PetscInt     lo, hi;
+  PetscScalar *p;
+  VecGetOwnershipRange(v, &lo, &hi);
+  VecGetArray(v, &p);
+  std::copy(a.begin() + lo, a.begin() + hi, p);
+  VecRestoreArray(v, &p);
+}
+std::vector<double> Take(Vec v)
+{
+  VecScatter         sc;
+  Vec                w;
+  PetscInt           n;
+  const PetscScalar *p;
+  VecGetSize(v, &n);
+  VecScatterCreateToAll(v, &sc, &w);
+  VecScatterBegin(sc, v, w, INSERT_VALUES, SCATTER_FORWARD);
+  VecScatterEnd(sc, v, w, INSERT_VALUES, SCATTER_FORWARD);
+  VecGetArrayRead(w, &p);
+  std::vector<double> a(p, p + n);
+  VecRestoreArrayRead(w, &p);
+  VecScatterDestroy(&sc);
+  VecDestroy(&w);
+  return a;
+}
+
+PetscErrorCode Create(MPI_Comm comm, const Problem &p, SkeanGP *gp, const std::function<PetscErrorCode(SkeanGP)> &before = nullptr)
+{
+  Vec y, m = NULL;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGPCreate(comm, gp));
+  PetscCall(SkeanGPSetGrid(*gp, static_cast<PetscInt>(p.n.size()), p.n.data(), p.px.data()));
+  PetscCall(SkeanGPSetKernel(*gp, p.kernel));
+  PetscCall(SkeanGPSetVariances(*gp, 1.7, 0.06));
+  if (before) PetscCall(before(*gp));
+  PetscCall(SkeanGPCreateVec(*gp, &y));
+  std::vector<double> values = p.y;
+  if (!p.mask.empty()) {
+    PetscCall(SkeanGPCreateVec(*gp, &m));
+    Put(m, p.mask);
+    for (size_t i = 0; i < values.size(); ++i)
+      if (p.mask[i] == 0.0) values[i] = std::numeric_limits<double>::quiet_NaN(); /* must not be looked at */
+  }
+  Put(y, values);
+  PetscCall(SkeanGPSetData(*gp, y, m));
+  PetscCall(VecDestroy(&y));
+  PetscCall(VecDestroy(&m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* By definition, three dimensions, with the kernels of Problem::kernel */
+struct Dense {
+  std::vector<PetscInt> obs;
+  std::vector<double>   L, alpha; /* Cholesky factor of V_OO, V_OO^-1 y */
+  double                loglik;
+  const Problem        &p;
+  double                s2f = 1.7;
+  double                Cov(const double *a, const double *b) const { return s2f * M52(a[0] - b[0], 0.7) * SE(a[1] - b[1], 0.5) * M32(a[2] - b[2], 1.2); }
+  void                  Point(PetscInt g, double *c) const
+  {
+    for (int j = 2; j >= 0; --j) {
+      c[j] = p.x[j][g % p.n[j]];
+      g /= p.n[j];
+    }
+  }
+  Dense(const Problem &q, const std::vector<double> &noise) : p(q)
+  {
+    for (PetscInt i = 0; i < p.N(); ++i)
+      if (p.mask.empty() || p.mask[i] != 0.0) obs.push_back(i);
+    const PetscBLASInt n = static_cast<PetscBLASInt>(obs.size()), one = 1;
+    PetscBLASInt       info;
+    L.resize(n * n);
+    for (PetscBLASInt a = 0; a < n; ++a)
+      for (PetscBLASInt b = 0; b < n; ++b) {
+        double ca[3], cb[3];
+        Point(obs[a], ca);
+        Point(obs[b], cb);
+        L[a + b * n] = Cov(ca, cb) + (a == b ? noise[obs[a]] : 0.0);
+      }
+    LAPACKpotrf_("L", &n, L.data(), &n, &info);
+    for (PetscInt i : obs) alpha.push_back(p.y[i]);
+    const std::vector<double> y = alpha;
+    LAPACKpotrs_("L", &n, &one, L.data(), &n, alpha.data(), &n, &info);
+    loglik = 0;
+    for (PetscBLASInt i = 0; i < n; ++i) loglik -= 0.5 * y[i] * alpha[i] + std::log(L[i * (n + 1)]) + 0.5 * std::log(2 * PETSC_PI);
+  }
+  void Predict(const double *c, double *mean, double *var) const
+  {
+    const PetscBLASInt  n = static_cast<PetscBLASInt>(obs.size()), one = 1;
+    PetscBLASInt        info;
+    std::vector<double> k(n);
+    *mean = 0;
+    for (PetscBLASInt a = 0; a < n; ++a) {
+      double ca[3];
+      Point(obs[a], ca);
+      k[a] = Cov(c, ca);
+      *mean += k[a] * alpha[a];
+    }
+    std::vector<double> z = k;
+    LAPACKpotrs_("L", &n, &one, const_cast<double *>(L.data()), &n, z.data(), &n, &info);
+    *var = s2f;
+    for (PetscBLASInt a = 0; a < n; ++a) *var -= k[a] * z[a];
+  }
+};
+
+double MaxDiff(const std::vector<double> &a, const std::vector<double> &b)
+{
+  double e = 0, s = 0;
+  if (a.size() != b.size()) return 1e300;
+  for (size_t i = 0; i < a.size(); ++i) {
+    e = std::max(e, std::isfinite(a[i]) ? std::abs(a[i] - b[i]) : 1e300);
+    s = std::max(s, std::abs(b[i]));
+  }
+  return e / s;
+}
+
+} // namespace
+
+/* likelihood, posterior mean and variance at the grid and on a test grid, for all patterns of missing points, with noise that varies */
+TEST(GP, EqualsDenseAlgebra)
+{
+  for (int missing : {0, 3, -1})
+    for (int varying : {0, 1}) {
+      SCOPED_TRACE("missing " + std::to_string(missing) + " varying " + std::to_string(varying));
+      const Problem       p = Make({4, 5, 3}, missing);
+      std::vector<double> noise(p.N(), 0.06);
+      const double        D[] = {1.0, 0.5, 2.0, 3.0, 1.5};
+      if (varying)
+        for (PetscInt i = 0; i < p.N(); ++i) noise[i] *= D[(i / 3) % 5];
+      const Dense ref(p, noise);
+      SkeanGP     gp;
+      PetscReal   L;
+      ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return varying ? SkeanGPSetNoiseFactor(g, 1, D) : PETSC_SUCCESS; }));
+      gp->reg->fillrtol = 1e-13;
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+      EXPECT_NEAR(L, ref.loglik, 1e-11 * std::abs(ref.loglik));
+      ASSERT_PETSC(SkeanGPSolve(gp));
+      SkeanConvergedReason reason;
+      ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+      EXPECT_EQ(reason, SKEAN_CONVERGED_ITS);
+      EXPECT_LT(gp->reg->residual, 1e-12);
+      Vec m, v;
+      ASSERT_PETSC(SkeanGPCreateVec(gp, &m));
+      ASSERT_PETSC(VecDuplicate(m, &v));
+      ASSERT_PETSC(SkeanGPGetPosterior(gp, m, v));
+      std::vector<double> mean(p.N()), var(p.N());
+      for (PetscInt i = 0; i < p.N(); ++i) {
+        double c[3];
+        ref.Point(i, c);
+        ref.Predict(c, &mean[i], &var[i]);
+      }
+      EXPECT_LT(MaxDiff(Take(m), mean), 1e-11);
+      EXPECT_LT(MaxDiff(Take(v), var), 1e-11);
+      ASSERT_PETSC(VecDestroy(&m));
+      ASSERT_PETSC(VecDestroy(&v));
+      /* another grid, in a vector of another distribution */
+      PetscInt   nt[] = {2, 3, 4};
+      PetscReal  t0[] = {0.3, -0.4}, t1[] = {0.1, 0.6, 2.0}, t2[] = {0.0, 0.2, 0.5, 1.0};
+      PetscReal *xt[] = {t0, t1, t2};
+      ASSERT_PETSC(VecCreateMPI(PETSC_COMM_WORLD, skeantest::Rank() == skeantest::Size() - 1 ? 24 : 0, 24, &m));
+      ASSERT_PETSC(VecDuplicate(m, &v));
+      ASSERT_PETSC(SkeanGPPredict(gp, nt, xt, m, v));
+      mean.resize(24);
+      var.resize(24);
+      for (int i = 0; i < 24; ++i) {
+        const double c[] = {t0[i / 12], t1[(i / 4) % 3], t2[i % 4]};
+        ref.Predict(c, &mean[i], &var[i]);
+      }
+      EXPECT_LT(MaxDiff(Take(m), mean), 1e-11);
+      EXPECT_LT(MaxDiff(Take(v), var), 1e-11);
+      ASSERT_PETSC(VecDestroy(&m));
+      ASSERT_PETSC(VecDestroy(&v));
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    }
+}
+
+/* analytic gradient against a five-point difference; exact with few missing points too */
+TEST(GP, Gradient)
+{
+  for (int missing : {0, 17})
+    for (const char *kernel : {"matern52(0.7),se(0.5),matern32(1.2)", "sm:2,periodic(1.1,2)*se(2),rq(0.8,1.5)+matern12(0.4)"}) {
+      SCOPED_TRACE(std::string(kernel) + " missing " + std::to_string(missing));
+      Problem p = Make({4, 5, 6}, missing);
+      p.kernel  = kernel;
+      SkeanGP      gp;
+      PetscInt     np;
+      const double D[] = {1.0, 0.5, 2.0, 3.0, 1.5};
+      ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SkeanGPSetNoiseFactor(g, 1, D); }));
+      gp->reg->fillrtol = 1e-14;
+      ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
+      std::vector<PetscReal> theta(np), grad(np), t;
+      PetscReal              L;
+      ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
+      double scale = 0;
+      for (double g : grad) scale = std::max(scale, std::abs(g));
+      for (PetscInt i = 0; i < np; ++i) {
+        const double h = 5e-4, c[] = {-1.0 / 12, 8.0 / 12, -8.0 / 12, 1.0 / 12}, s[] = {2, 1, -1, -2};
+        double       fd = 0;
+        for (int q = 0; q < 4; ++q) {
+          double Lq;
+          t = theta;
+          t[i] += s[q] * h;
+          ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
+          ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
+          fd += c[q] * Lq / h;
+        }
+        char name[64];
+        ASSERT_PETSC(SkeanGPGetParameterName(gp, i, name, sizeof(name)));
+        EXPECT_NEAR(grad[i], fd, 1e-8 * scale) << name;
+      }
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    }
+}
+
+/* Ornstein-Uhlenbeck: K_j is Markov, so log det and quadratic form are sums over increments; Brownian motion by a matrix of the user's */
+TEST(GP, ClosedForms)
+{
+  Problem p          = Make({30, 20, 12}, 0);
+  p.kernel           = "matern12(0.5),matern12(0.3),matern12(0.2)";
+  const double ell[] = {0.5, 0.3, 0.2};
+  /* whitened along each dimension: w_0 = y_0, w_i = (y_i - r y_{i-1})/sqrt(1 - r^2) */
+  const auto Exact = [&](bool brownian) {
+    std::vector<double> w      = p.y;
+    double              logdet = 0;
+    const PetscInt      N      = p.N();
+    PetscInt            R      = N;
+    for (int j = 0; j < 3; ++j) {
+      R /= p.n[j];
+      const bool          b = brownian && j == 2;
+      std::vector<double> u(w);
+      for (PetscInt i = 0; i < p.n[j]; ++i) {
+        const double r = b ? 1.0 : i ? std::exp(-(p.x[j][i] - p.x[j][i - 1]) / ell[j]) : 0.0;
+        const double v = b ? (i ? p.x[j][i] - p.x[j][i - 1] : p.x[j][0] + 0.3) : 1 - r * r;
+        logdet += std::log(v) * static_cast<double>(N / p.n[j]);
+        for (PetscInt g = 0; g < N; ++g)
+          if ((g / R) % p.n[j] == i) u[g] = (w[g] - (i ? r * w[g - R] : 0.0)) / std::sqrt(v);
+      }
+      w = u;
+    }
+    double q = 0;
+    for (double v : w) q += v * v;
+    return -0.5 * (q + logdet + static_cast<double>(N) * std::log(2 * PETSC_PI));
+  };
+  for (bool brownian : {false, true}) {
+    SkeanGP   gp;
+    PetscReal L;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+    if (brownian) {
+      Mat K;
+      ASSERT_PETSC(MatCreateSeqDense(PETSC_COMM_SELF, p.n[2], p.n[2], NULL, &K));
+      for (PetscInt i = 0; i < p.n[2]; ++i)
+        for (PetscInt j = 0; j < p.n[2]; ++j) ASSERT_PETSC(MatSetValue(K, i, j, 0.3 + std::min(p.x[2][i], p.x[2][j]), INSERT_VALUES));
+      ASSERT_PETSC(MatAssemblyBegin(K, MAT_FINAL_ASSEMBLY));
+      ASSERT_PETSC(MatAssemblyEnd(K, MAT_FINAL_ASSEMBLY));
+      ASSERT_PETSC(SkeanGPSetFactor(gp, 2, K));
+      ASSERT_PETSC(MatDestroy(&K));
+    }
+    ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-18)); /* no noise to rounding */
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+    const double exact = Exact(brownian);
+    EXPECT_NEAR(L, exact, 1e-11 * std::abs(exact)) << (brownian ? "Brownian" : "Ornstein-Uhlenbeck");
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+}
+
+/* One process and all of them: likelihood, gradient, posterior, samples */
+TEST(GP, TheSameOnAnyNumberOfProcesses)
+{
+  for (int missing : {0, 5}) {
+    Problem    p = Make({5, 7, 6}, missing);
+    SkeanGP    a, b;
+    PetscReal  La, Lb, ga[5], gb[5];
+    Vec        va, vb;
+    const auto Tight = [](SkeanGP g) {
+      g->reg->fillrtol   = 1e-14;
+      g->reg->exactlimit = 0; /* the random estimates are the same too */
+      g->variancesamples = 3;
+      g->reg->probes     = 3;
+    };
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &a));
+    ASSERT_PETSC(Create(PETSC_COMM_SELF, p, &b));
+    Tight(a), Tight(b);
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(a, &La, ga));
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(b, &Lb, gb));
+    EXPECT_NEAR(La, Lb, 1e-12 * std::abs(Lb));
+    for (int i = 0; i < 5; ++i) EXPECT_NEAR(ga[i], gb[i], 1e-11 * std::abs(gb[4]));
+    ASSERT_PETSC(SkeanGPCreateVec(a, &va));
+    ASSERT_PETSC(SkeanGPCreateVec(b, &vb));
+    ASSERT_PETSC(SkeanGPGetPosterior(a, va, NULL));
+    ASSERT_PETSC(SkeanGPGetPosterior(b, vb, NULL));
+    EXPECT_LT(MaxDiff(Take(va), Take(vb)), 1e-12);
+    ASSERT_PETSC(SkeanGPGetPosterior(a, NULL, va));
+    ASSERT_PETSC(SkeanGPGetPosterior(b, NULL, vb));
+    EXPECT_LT(MaxDiff(Take(va), Take(vb)), 1e-12);
+    for (PetscBool post : {PETSC_FALSE, PETSC_TRUE}) {
+      ASSERT_PETSC(SkeanGPSample(a, post, 3, va));
+      ASSERT_PETSC(SkeanGPSample(b, post, 3, vb));
+      EXPECT_LT(MaxDiff(Take(va), Take(vb)), 1e-12);
+      ASSERT_PETSC(SkeanGPSample(b, post, 4, vb));
+      EXPECT_GT(MaxDiff(Take(va), Take(vb)), 1e-3) << "draws differ";
+    }
+    ASSERT_PETSC(VecDestroy(&va));
+    ASSERT_PETSC(VecDestroy(&vb));
+    ASSERT_PETSC(SkeanGPDestroy(&a));
+    ASSERT_PETSC(SkeanGPDestroy(&b));
+  }
+}
+
+/* Estimates with missing points: log determinant within 5 standard errors of the exact one; fill-in and masked CG agree, fill-in in fewer iterations */
+TEST(GP, MissingPointsEstimates)
+{
+  Problem p = Make({6, 10, 9}, 6);
+  SkeanGP gp;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-3));
+  PetscReal exact, L, g[5], ge[5];
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &exact, ge));
+  gp->reg->exactlimit = 0;
+  gp->reg->probes     = 40;
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, g));
+  EXPECT_GT(gp->reg->logdeterr, 0);
+  EXPECT_LT(std::abs(L - exact), 0.5 * 5 * gp->reg->logdeterr);
+  EXPECT_LT(gp->reg->logdeterr, 0.05 * std::abs(exact));
+  for (int i = 0; i < 5; ++i) EXPECT_NEAR(g[i], ge[i], 0.1 * std::abs(ge[4]));
+  Vec a, b;
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &a));
+  ASSERT_PETSC(VecDuplicate(a, &b));
+  gp->reg->fillrtol = 1e-10;
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, a, NULL));
+  const PetscInt fill = gp->reg->fillits;
+  ASSERT_PETSC(SkeanGPSetMissingMethod(gp, PETSC_TRUE));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, b, NULL));
+  EXPECT_LT(MaxDiff(Take(a), Take(b)), 1e-7);
+  EXPECT_LT(fill, gp->reg->fillits / 3);
+  /* variance: the estimate is near the exact one */
+  ASSERT_PETSC(SkeanGPSetMissingMethod(gp, PETSC_FALSE));
+  gp->variancesamples = 200;
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, a));
+  gp->reg->exactlimit = 300;
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, b));
+  const std::vector<double> va = Take(a), vb = Take(b);
+  for (size_t i = 0; i < va.size(); ++i) EXPECT_LT(std::abs(va[i] - vb[i]), 6 * std::sqrt(2.0 / 200) * vb[i]);
+  ASSERT_PETSC(VecDestroy(&a));
+  ASSERT_PETSC(VecDestroy(&b));
+  /* too few iterations: a reason, no answer */
+  gp->reg->fillmaxit = 1;
+  ASSERT_PETSC(KSPDestroy(&gp->reg->ksp));
+  ASSERT_PETSC(MatDestroy(&gp->reg->shell));
+  ASSERT_PETSC(VecDestroy(&gp->reg->kx));
+  ASSERT_PETSC(VecDestroy(&gp->reg->kb));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-3));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  SkeanConvergedReason reason;
+  ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+  EXPECT_EQ(reason, SKEAN_DIVERGED_LINEAR_SOLVE);
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+/* Data drawn from a known covariance: the optimum is a stationary point, better than the truth, and near it */
+TEST(GP, HyperParametersAreRecovered)
+{
+  Problem p = Make({8, 24, 20}, 0);
+  p.kernel  = "matern32(0.8),matern52(0.6),matern32(0.5)";
+  SkeanGP gp;
+  Vec     y, m;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &y));
+  ASSERT_PETSC(SkeanGPSample(gp, PETSC_FALSE, 1, y));
+  p.y = Take(y);
+  /* y' V^-1 y is chi squared with N degrees of freedom */
+  RandomStream e(41, Purpose::Test);
+  for (size_t i = 0; i < p.y.size(); ++i) p.y[i] += std::sqrt(0.06) * e.Normal(i);
+  Put(y, p.y);
+  ASSERT_PETSC(SkeanGPSetData(gp, y, NULL));
+  PetscReal            Ltruth, L, truth[5], found[5], g[5];
+  SkeanConvergedReason reason;
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Ltruth, NULL));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  double quad, N = static_cast<double>(p.N());
+  ASSERT_PETSC(gp->reg->Dot(gp->reg->y.data(), gp->reg->alpha.data(), &quad));
+  EXPECT_LT(std::abs(quad / 1.7 / N - 1), 5 * std::sqrt(2 / N));
+  ASSERT_PETSC(SkeanGPGetParameters(gp, truth));
+  ASSERT_PETSC(SkeanGPSetKernel(gp, "matern32(0.2),matern52(2),matern32(1)"));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 10.0, 3.0));
+  ASSERT_PETSC(SkeanGPSetOptimize(gp, PETSC_TRUE));
+  ASSERT_PETSC(SkeanGPSetRestarts(gp, 2));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+  EXPECT_GT(reason, 0) << SkeanConvergedReasons[reason];
+  ASSERT_PETSC(SkeanGPGetParameters(gp, found));
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, g));
+  EXPECT_GE(L, Ltruth);
+  EXPECT_LT(L - Ltruth, 12.0) << "five parameters gain 2.5 on average";
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_NEAR(found[i], truth[i], 0.8) << i;
+    EXPECT_LT(std::abs(g[i]), 1e-2 * N * 1e-2) << i;
+  }
+  ASSERT_PETSC(VecDuplicate(y, &m));
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, m, NULL));
+  ASSERT_PETSC(VecDestroy(&y));
+  ASSERT_PETSC(VecDestroy(&m));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+TEST(GP, TooLittleNoiseIsAReasonAndBadInputIsAnError)
+{
+  Problem              p = Make({6, 30, 6}, 0);
+  SkeanGP              gp;
+  SkeanConvergedReason reason;
+  std::string          message;
+  PetscReal            L;
+  p.kernel = "se(2),se(5),se(2)";
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-25));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+  EXPECT_EQ(reason, SKEAN_DIVERGED_ROUNDING_FLOOR) << "singular to rounding: no silent jitter";
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPComputeLogLikelihood(gp, &L, NULL); }, &message), PETSC_ERR_CONV_FAILED);
+  EXPECT_NE(message.find("would do"), std::string::npos) << message;
+  SkeanGPReport report;
+  ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+  EXPECT_GT(report.negative, 0);
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 10 * report.floor));
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+
+  Vec y, mask;
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &y));
+  ASSERT_PETSC(VecDuplicate(y, &mask));
+  ASSERT_PETSC(VecSet(mask, 0.0));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetData(gp, y, mask); }, &message), PETSC_ERR_ARG_WRONG);
+  EXPECT_NE(message.find("missing"), std::string::npos);
+  ASSERT_PETSC(VecSetValue(y, 5, std::numeric_limits<double>::quiet_NaN(), INSERT_VALUES));
+  ASSERT_PETSC(VecAssemblyBegin(y));
+  ASSERT_PETSC(VecAssemblyEnd(y));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetData(gp, y, NULL); }, &message), PETSC_ERR_ARG_WRONG);
+  EXPECT_NE(message.find("NaN"), std::string::npos);
+  ASSERT_PETSC(VecSet(y, 2.0));
+  ASSERT_PETSC(SkeanGPSetData(gp, y, NULL));
+  ASSERT_PETSC(SkeanGPSetOptimize(gp, PETSC_TRUE));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }, &message), PETSC_ERR_ARG_WRONG);
+  EXPECT_NE(message.find("constant field"), std::string::npos);
+  ASSERT_PETSC(VecDestroy(&y));
+  ASSERT_PETSC(VecDestroy(&mask));
+  EXPECT_NE(skeantest::ErrorOf([&] { return SkeanGPSetKernel(gp, "se(-1)"); }), PETSC_SUCCESS);
+  EXPECT_NE(skeantest::ErrorOf([&] { return SkeanGPSetKernel(gp, "matern33"); }), PETSC_SUCCESS);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetVariances(gp, 1.0, -1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+
+  const PetscInt n[] = {3}, big[] = {40000, 40000};
+  PetscReal      dup[] = {0, 1, 1}, unsorted[] = {0, 2, 1}, nan[] = {0, std::numeric_limits<double>::quiet_NaN(), 1};
+  PetscReal     *c[1];
+  ASSERT_PETSC(SkeanGPCreate(PETSC_COMM_WORLD, &gp));
+  c[0] = dup;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 1, n, c); }, &message), PETSC_ERR_ARG_WRONG);
+  EXPECT_NE(message.find("same"), std::string::npos);
+  c[0] = unsorted;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 1, n, c); }, &message), PETSC_ERR_ARG_WRONG);
+  EXPECT_NE(message.find("not sorted"), std::string::npos);
+  c[0] = nan;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 1, n, c); }), PETSC_ERR_ARG_WRONG);
+  /* 1.6e9 points: 64 GB on this many processes */
+  std::vector<PetscReal> line(40000);
+  for (size_t i = 0; i < line.size(); ++i) line[i] = static_cast<PetscReal>(i);
+  PetscReal *lines[] = {line.data(), line.data()};
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 2, big, lines); }, &message), PETSC_ERR_MEM);
+  EXPECT_NE(message.find("GB"), std::string::npos) << message;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }), PETSC_ERR_ORDER);
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
