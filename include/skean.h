@@ -5,3 +5,4 @@
 #include <skeankron.h>
 #include <skeangpkernel.h>
 #include <skeangp.h>
+#include <skeanio.h>
