@@ -200,7 +200,10 @@ Format Sniff(const unsigned char *p, std::size_t n)
   if (n >= 8 && !std::memcmp(p, hdf, 8)) return Format::Hdf5;
   for (std::size_t at = 512; at + 8 <= n; at *= 2) /* after a user block */
     if (!std::memcmp(p + at, hdf, 8)) return Format::Hdf5;
-  if (n >= 14 && !std::memcmp(p, "%%MatrixMarket", 14)) return Format::MatrixMarket;
+  static const char banner[] = "%%matrixmarket";
+  std::size_t       same     = 0;
+  while (same < 14 && same < n && (p[same] >= 'A' && p[same] <= 'Z' ? p[same] + 32 : p[same]) == banner[same]) ++same;
+  if (same == 14) return Format::MatrixMarket;
   if (n >= 6 && !std::memcmp(p, "\x93NUMPY", 6)) return Format::Npy;
   if (n >= 4 && !std::memcmp(p, "CDF", 3) && (p[3] == 1 || p[3] == 2 || p[3] == 5)) return Format::Netcdf;
   if (n >= 4 && (Big32(p) == PETSC_MAT_ID || Big32(p) == PETSC_VEC_ID)) return Format::PetscBinary;
