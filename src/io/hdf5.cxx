@@ -437,6 +437,12 @@ PetscErrorCode Hdf5GetAttribute(Opened &o, const std::string &key, std::string *
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(o.comm, &rank));
+  if (!rank && o.variable.empty()) {
+    /* the only dataset, if there is but one */
+    Hdf5Info info;
+    Error    several;
+    if (Inspect(o, info, several)) o.variable = info.path;
+  }
   if (!rank) {
     Quiet  quiet;
     Handle f(H5Fopen(o.path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);

@@ -96,8 +96,10 @@ inline void PutDouble(std::string &s, double x, bool big = true)
 {
   unsigned long long u;
   std::memcpy(&u, &x, 8);
-  if (big) PutBig(s, u, 8);
-  else s.append(reinterpret_cast<const char *>(&x), 8);
+  if (big)
+    PutBig(s, u, 8);
+  else
+    s.append(reinterpret_cast<const char *>(&x), 8);
 }
 } // namespace iotest
 #define EXPECT_TEXT(message, part) EXPECT_NE((message).find(part), std::string::npos) << message

@@ -9,7 +9,9 @@ using V = std::vector<double>;
 TEST(ReadMatrixMarket, Coordinate)
 {
   PetscInt M, N;
-  EXPECT_EQ(Load(Make("a.mtx", "%%MatrixMarket matrix coordinate real general\n% c\n\n3 2 4\n1 1 1.5\n3 2 -2d1\n\n2 1 +3\n3 2 1\n"), nullptr, &M, &N), (V{1.5, 0, 3, 0, 0, -19})) << "duplicates are added";
+  EXPECT_EQ(Load(Make("a.mtx", "%%MatrixMarket matrix coordinate real general\n% c\n\n3 2 4\n1 1 1.5\n3 2 -2d1\n\n2 1 +3\n3 2 1\n"), nullptr, &M, &N),
+            (V{1.5, 0, 3, 0, 0, -19}))
+    << "duplicates are added";
   EXPECT_EQ(M, 3);
   EXPECT_EQ(N, 2);
   EXPECT_EQ(Load(Make("s.mtx", "%%MatrixMarket matrix coordinate integer symmetric\n2 2 2\n1 1 4\n2 1 5")), (V{4, 5, 5, 0}));
@@ -68,12 +70,14 @@ TEST(ReadMatrixMarket, Malformed)
   EXPECT_TEXT(Fails(Make("m12.mtx", h + "3 3 1000000000000000\n1 1 1\n")), "line 2: 1000000000000000 entries are declared, but the file is too short");
   EXPECT_TEXT(Fails(Make("m13.mtx", "%%MatrixMarket matrix coordinate complex general\n1 1 1\n1 1 1 1\n"), PETSC_ERR_SUP), "complex");
   EXPECT_TEXT(Fails(Make("m14.mtx", "%%MatrixMarket matrix coordinate real hermitian\n1 1 1\n1 1 1\n"), PETSC_ERR_SUP), "complex");
-  EXPECT_TEXT(Fails(Make("m15.mtx", "%%MatrixMarket matrix coordinate real symmetric\n2 3 1\n1 1 1\n")), "line 2: a symmetric or skew-symmetric matrix must be square");
+  EXPECT_TEXT(Fails(Make("m15.mtx", "%%MatrixMarket matrix coordinate real symmetric\n2 3 1\n1 1 1\n")),
+              "line 2: a symmetric or skew-symmetric matrix must be square");
   EXPECT_TEXT(Fails(Make("m16.mtx", "%%MatrixMarket matrix coordinate real symmetric\n2 2 2\n1 2 1\n2 1 1\n")), "only one triangle");
   EXPECT_TEXT(Fails(Make("m17.mtx", "%%MatrixMarket matrix array real general\n1000000000 1000000000\n1\n"), PETSC_ERR_ARG_OUTOFRANGE), "too large");
   EXPECT_TEXT(Fails(Make("m18.mtx", h)), "ends before the size line");
   EXPECT_TEXT(Fails(Make("m19.mtx", "3 3 x\n")), "is not a Matrix Market file, although its name says so");
-  EXPECT_TEXT(Fails(Make("m20.mtx", "%%MatrixMarket matrix coordinate real skew-symmetric\n2 2 1\n1 1 1\n")), "line 3: a skew-symmetric matrix has no entries on the diagonal");
+  EXPECT_TEXT(Fails(Make("m20.mtx", "%%MatrixMarket matrix coordinate real skew-symmetric\n2 2 1\n1 1 1\n")),
+              "line 3: a skew-symmetric matrix has no entries on the diagonal");
   EXPECT_TEXT(Fails(Make("m21.mtx", "%%MatrixMarket matrix coordinate integer general\n2 2 1\n1 1 1.5\n")), "line 3: value '1.5' is not an integer");
 }
 
@@ -128,7 +132,8 @@ TEST(ReadNpy, Types)
   EXPECT_EQ(Load(Make("u1.npy", Npy("{'descr': '|u1', 'fortran_order': False, 'shape': (1, 3), }", std::string("\xff\x01\x80", 3)))), (V{255, 1, 128}));
   EXPECT_EQ(Load(Make("i2.npy", Npy("{'descr': '>i2', 'fortran_order': False, 'shape': (1, 2), }", std::string("\xff\xfe\x01\x00", 4)))), (V{-2, 256}));
   EXPECT_EQ(Load(Make("u4.npy", Npy("{'descr': '<u4', 'fortran_order': False, 'shape': (1, 1), }", std::string("\xff\xff\xff\xff", 4)))), (V{4294967295.0}));
-  EXPECT_EQ(Load(Make("i8.npy", Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 1), }", std::string("\xfe\xff\xff\xff\xff\xff\xff\xff", 8)))), (V{-2}));
+  EXPECT_EQ(Load(Make("i8.npy", Npy("{'descr': '<i8', 'fortran_order': False, 'shape': (1, 1), }", std::string("\xfe\xff\xff\xff\xff\xff\xff\xff", 8)))),
+            (V{-2}));
   EXPECT_EQ(Load(Make("b1.npy", Npy("{'descr': '|b1', 'fortran_order': False, 'shape': (3, 1), }", std::string("\x00\x01\x01", 3)))), (V{0, 1, 1}));
   /* three dimensions, Fortran order: element (i,j,k) = i + 2 j + 4 k */
   std::string cube;
@@ -150,7 +155,9 @@ TEST(ReadNpy, Malformed)
   EXPECT_TEXT(Fails(Make("n2.npy", Npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1,), }", d))), "but the file has");
   EXPECT_TEXT(Fails(Make("n3.npy", Npy("{'descr': '<c16', 'fortran_order': False, 'shape': (1,), }", d)), PETSC_ERR_SUP), "'<c16'");
   EXPECT_TEXT(Fails(Make("n4.npy", Npy("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }", d)), PETSC_ERR_SUP), "'|O'");
-  EXPECT_TEXT(Fails(Make("n5.npy", Npy("{'descr': '<f8', 'fortran_order': False, 'shape': (4000000000, 4000000000, 4000000000), }", d)), PETSC_ERR_ARG_OUTOFRANGE), "2^60");
+  EXPECT_TEXT(
+    Fails(Make("n5.npy", Npy("{'descr': '<f8', 'fortran_order': False, 'shape': (4000000000, 4000000000, 4000000000), }", d)), PETSC_ERR_ARG_OUTOFRANGE),
+    "2^60");
   EXPECT_TEXT(Fails(Make("n6.npy", Npy("{'descr': '<f8', 'fortran_order': False, 'shape': (-1,), }", d))), "non-negative");
   EXPECT_TEXT(Fails(Make("n7.npy", Npy("{'descr': '<f8', 'shape': (2,), }", d))), "fortran_order");
   EXPECT_TEXT(Fails(Make("n8.npy", Npy("{'descr': [('a', '<f8')], 'fortran_order': False, 'shape': (2,), }", d)), PETSC_ERR_SUP), "structured");
@@ -279,8 +286,9 @@ TEST(ReadAny, MatrixIsNoVector)
 
 TEST(ReadReal, Files)
 {
-  const std::string well = skeantest::DataFile("ls/well1033.mtx.gz"), digits = skeantest::DataFile("stream/digits.csv.gz"), heat = skeantest::DataFile("stream/pydmd_heat_90.npy"),
-                    camera = skeantest::DataFile("grids/camera_512.pgm"), ratings = skeantest::DataFile("completion/ratings.csv.gz");
+  const std::string well = skeantest::DataFile("ls/well1033.mtx.gz"), digits = skeantest::DataFile("stream/digits.csv.gz"),
+                    heat = skeantest::DataFile("stream/pydmd_heat_90.npy"), camera = skeantest::DataFile("grids/camera_512.pgm"),
+                    ratings = skeantest::DataFile("completion/ratings.csv.gz");
   SKIP_WITHOUT_DATA(well);
   SkeanFileInfo info;
   Mat           A;
