@@ -38,13 +38,14 @@ void PlotColour(double t, bool diverging, double rgb[3])
   if (diverging) {
     const double s = 2 * t - 1;
     L              = 96 - 62 * std::fabs(s);
-    C              = 78 * std::fabs(s);
-    h              = (s < 0 ? 277 : 33) * degree;
+    C              = (s < 0 ? 52 : 62) * std::fabs(s);
+    h              = (s < 0 ? 285 : 33) * degree;
   } else {
     /* from dark violet through blue-green to light yellow */
     L = 16 + 76 * t;
     h = (305 - 205 * t) * degree;
-    C = 48 + 30 * (2 * t - 1) * (2 * t - 1);
+    /* just inside the colours that a screen can show, which are fewest between blue and green */
+    C = t < 0.35 ? 25 + 28 * (1 - t / 0.35) * (1 - t / 0.35) : 25 + 50 * ((t - 0.35) / 0.65) * ((t - 0.35) / 0.65);
   }
   /* as colourful as the screen can be at this lightness and hue */
   while (C > 0 && !LchToRgb(L, C, h, rgb)) C -= 1;
@@ -63,7 +64,17 @@ std::vector<double> PlotTicks(double lo, double hi, int most)
       break;
     }
   const double slack = 1e-9 * (hi - lo);
-  for (double k = std::ceil((lo - slack) / step); k * step <= hi + slack && t.size() < 100; k += 1) t.push_back(k == 0 ? 0.0 : k * step);
+  const auto   fill  = [&]() {
+    t.clear();
+    for (double k = std::ceil((lo - slack) / step); k * step <= hi + slack && t.size() < 100; k += 1) t.push_back(k == 0 ? 0.0 : k * step);
+  };
+  fill();
+  /* one tick says nothing about the scale: the next finer step */
+  if (t.size() < 2) {
+    const double lead = step / std::pow(10.0, std::floor(std::log10(step) + 1e-9));
+    step /= lead > 1.5 && lead < 3 ? 2.0 : lead > 3 ? 2.5 : 2.0;
+    fill();
+  }
   return t;
 }
 
