@@ -55,7 +55,7 @@ public:
   /* result of the solve: V^-1 y, zero where missing */
   bool                weightsready = false;
   std::vector<double> alpha;
-  double              residual  = 0; /* |y - V alpha| / |y|, by the factors */
+  double              residual  = 0; /* |filled - V alpha| / |y|, by the factors */
   PetscInt            fillits   = 0;
   double              logdeterr = 0; /* standard error of the log determinant where it is estimated */
   /* missing points */
@@ -93,8 +93,8 @@ public:
   PetscErrorCode Dot(const double *a, const double *b, double *dot);
   /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */
   PetscErrorCode MissingSolve(const double *b, double *x, PetscInt *its, bool *good);
-  /* a = (K_OO + ratio I)^-1 b_O, zero outside O */
-  PetscErrorCode ObservedSolve(const double *b, double *a, PetscInt *its, bool *good);
+  /* a = (K_OO + ratio I)^-1 b_O on O, zero (to CG's accuracy) on M; filled: b_O and the filled gaps; b == filled allowed */
+  PetscErrorCode ObservedSolve(const double *b, double *a, double *filled, PetscInt *its, bool *good);
   PetscErrorCode Weights(bool *good);
   /* log likelihood at the present parameters; profile: s2f is set to its optimum for the present ratio first.
      grad (may be NULL): with respect to the kernels' parameters, log s2f, log s2n. ok = false: V is not positive definite, or a solve failed */

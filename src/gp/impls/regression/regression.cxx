@@ -425,33 +425,38 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode Regression::ObservedSolve(const double *b, double *a, PetscInt *its, bool *good)
+/*
+   filled = b on O and the values x on M with A_MM x = -A_MO b_O, a = A filled. Where CG has left a residual r, a is r on M instead of zero; it
+   is kept, so that V a = filled holds whatever CG's accuracy, V_OO a_O = b_O is missed by V_OM r, and filled' a (the minimum of a quadratic
+   over the filled values) is right to second order.
+*/
+PetscErrorCode Regression::ObservedSolve(const double *b, double *a, double *filled, PetscInt *its, bool *good)
 {
   const PetscInt64    m = HomeSize();
-  std::vector<double> w, v;
+  std::vector<double> v;
 
   PetscFunctionBegin;
   *its  = 0;
   *good = true;
   if (mask.empty()) {
-    PetscCall(ApplyInverse(b, a));
+    if (filled != b) std::copy(b, b + m, filled);
+    PetscCall(ApplyInverse(filled, a));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCallCXX(w.resize(m));
-  PetscCallCXX(v.resize(m));
-  for (PetscInt64 i = 0; i < m; ++i) w[i] = mask[i] ? b[i] : 0.0;
+  for (PetscInt64 i = 0; i < m; ++i) filled[i] = mask[i] ? b[i] : 0.0;
   if (maskedcg) {
-    PetscCall(MissingSolve(w.data(), a, its, good));
+    PetscCall(MissingSolve(filled, a, its, good));
+    PetscCall(ApplyCovariance(a, filled));
+    for (PetscInt64 i = 0; i < m; ++i) filled[i] = mask[i] ? b[i] : filled[i];
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(ApplyInverse(w.data(), a));
+  PetscCallCXX(v.resize(m));
+  PetscCall(ApplyInverse(filled, a));
   for (PetscInt64 i = 0; i < m; ++i) v[i] = mask[i] ? 0.0 : -a[i];
   PetscCall(MissingSolve(v.data(), v.data(), its, good));
   for (PetscInt64 i = 0; i < m; ++i)
-    if (!mask[i]) w[i] = v[i];
-  PetscCall(ApplyInverse(w.data(), a));
-  for (PetscInt64 i = 0; i < m; ++i)
-    if (!mask[i]) a[i] = 0.0;
+    if (!mask[i]) filled[i] = v[i];
+  PetscCall(ApplyInverse(filled, a));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -459,7 +464,7 @@ PetscErrorCode Regression::ObservedSolve(const double *b, double *a, PetscInt *i
 PetscErrorCode Regression::Weights(bool *good)
 {
   const PetscInt64    m = HomeSize();
-  std::vector<double> r, c;
+  std::vector<double> r, c; /* residual, correction */
   double              yy, rr, best = std::numeric_limits<double>::infinity();
 
   PetscFunctionBegin;
@@ -480,27 +485,25 @@ PetscErrorCode Regression::Weights(bool *good)
     weightsready = true;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCallCXX(c.assign(y.begin(), y.end()));
-  std::vector<double> trial;
-  for (int step = 0; step < 3; ++step) {
-    PetscInt its;
-    bool     ok;
-    PetscCall(ObservedSolve(c.data(), r.data(), &its, &ok));
-    fillits += its;
-    if (!step) *good = ok;
-    PetscCallCXX(trial.assign(alpha.begin(), alpha.end()));
-    for (PetscInt64 i = 0; i < m; ++i) trial[i] += r[i];
-    /* c = y - (K + ratio I) trial on the observed points */
-    PetscCall(ApplyCovariance(trial.data(), c.data()));
-    for (PetscInt64 i = 0; i < m; ++i) c[i] = mask.empty() || mask[i] ? y[i] - c[i] - Ratio() * trial[i] : 0.0;
-    PetscCall(Dot(c.data(), c.data(), &rr));
+  PetscCallCXX(c.assign(m, 0.0));
+  std::vector<double> filled;
+  PetscCallCXX(filled.resize(m));
+  PetscCall(ObservedSolve(y.data(), alpha.data(), filled.data(), &fillits, good));
+  /* r = filled - (K + ratio I) alpha by the factors; refined while that helps */
+  for (int step = 0;; ++step) {
+    PetscCall(ApplyCovariance(alpha.data(), r.data()));
+    for (PetscInt64 i = 0; i < m; ++i) r[i] = filled[i] - r[i] - Ratio() * alpha[i];
+    PetscCall(Dot(r.data(), r.data(), &rr));
     const double rel = std::sqrt(rr / yy);
-    if (!(rel < best)) break;
-    best  = rel;
-    alpha = trial;
-    if (rel < (mask.empty() ? 1e-13 : fillrtol)) break;
-    if (step && rel > 0.1 * best && step == 2) break;
-    if (!mask.empty() && maskedcg) break;
+    if (!(rel < best)) { /* the correction did not help: take it back */
+      if (step)
+        for (PetscInt64 i = 0; i < m; ++i) alpha[i] -= c[i];
+      break;
+    }
+    best = rel;
+    if (rel < 1e-13 || step == 2 || maskedcg) break;
+    PetscCall(ApplyInverse(r.data(), c.data()));
+    for (PetscInt64 i = 0; i < m; ++i) alpha[i] += c[i];
   }
   residual     = best;
   weightsready = std::isfinite(best);
@@ -809,10 +812,12 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
     PetscInt            its;
     bool                good;
     PetscCallCXX(w.resize(m));
-    PetscCall(ObservedSolve(y.data(), w.data(), &its, &good));
+    std::vector<double> filled;
+    PetscCallCXX(filled.resize(m));
+    PetscCall(ObservedSolve(y.data(), w.data(), filled.data(), &its, &good));
     fillits = its;
     *ok     = good;
-    PetscCall(Dot(w.data(), y.data(), &quad));
+    PetscCall(Dot(w.data(), filled.data(), &quad));
     PetscCall(Dot(w.data(), w.data(), &aa));
     aka = quad - ratio * aa;
     bool good2;
@@ -1137,7 +1142,7 @@ PetscErrorCode Regression::Sample(bool posterior, std::uint32_t draw, double *f,
     PetscInt            its;
     PetscCallCXX(a.resize(m));
     for (PetscInt64 i = 0; i < m; ++i) w[i] = mask.empty() || mask[i] ? y[i] - f[i] - sn * se.Normal(static_cast<std::uint64_t>(nat[i])) : 0.0;
-    PetscCall(ObservedSolve(w.data(), a.data(), &its, good));
+    PetscCall(ObservedSolve(w.data(), a.data(), w.data(), &its, good));
     PetscCall(ApplyCovariance(a.data(), a.data()));
     for (PetscInt64 i = 0; i < m; ++i) f[i] += a[i];
   }

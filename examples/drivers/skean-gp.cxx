@@ -1,0 +1,272 @@
+static char help[] = "Gaussian-process regression of a function on a tensor grid with missing values.\n\n"
+                     "  skean-gp -grid sst.nc:SST -gp_kernel \"periodic(1.5,12),matern32(25),matern32(30)\" -gp_optimize -o posterior.nc -plot maps.png\n\n"
+                     "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
+                     "  -holdout fraction      hide this part of the observed values and report the error there\n"
+                     "  -holdout_seed n        seed of the choice (default 1)\n"
+                     "  -variance bool         the posterior variance too (default true)\n"
+                     "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
+                     "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
+                     "  -gp_...                see SkeanGPSetFromOptions()\n"
+                     "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension.\n\n";
+
+#include <skeangp.h>
+#include <skeanio.h>
+#include <skean/private/plot.hpp>
+#include <skean/private/random.hpp>
+#include <skean/private/petsccompat.h>
+#include <petsctime.h>
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace {
+
+/* Root mean square error of the mean at the points where hidden is 1, and how many lie within 1.96 standard deviations (NULL: not asked for) */
+PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, PetscReal out[3])
+{
+  const PetscScalar *t, *h, *m, *v = NULL;
+  PetscInt           n;
+  double             s[3] = {0, 0, 0};
+
+  PetscFunctionBegin;
+  PetscCall(VecGetLocalSize(truth, &n));
+  PetscCall(VecGetArrayRead(truth, &t));
+  PetscCall(VecGetArrayRead(hidden, &h));
+  PetscCall(VecGetArrayRead(mean, &m));
+  if (var) PetscCall(VecGetArrayRead(var, &v));
+  for (PetscInt i = 0; i < n; ++i) {
+    if (h[i] == 0.0) continue;
+    s[0] += 1;
+    s[1] += (t[i] - m[i]) * (t[i] - m[i]);
+    if (v) s[2] += std::abs(t[i] - m[i]) <= 1.96 * std::sqrt(std::max(0.0, v[i]) + noise);
+  }
+  PetscCall(VecRestoreArrayRead(truth, &t));
+  PetscCall(VecRestoreArrayRead(hidden, &h));
+  PetscCall(VecRestoreArrayRead(mean, &m));
+  if (var) PetscCall(VecRestoreArrayRead(var, &v));
+  PetscCallMPI(MPI_Allreduce(s, out, 3, MPI_DOUBLE, MPI_SUM, PetscObjectComm((PetscObject)truth)));
+  if (out[0] > 0) {
+    out[1] = std::sqrt(out[1] / out[0]);
+    out[2] /= out[0];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+  char                 file[PETSC_MAX_PATH_LEN] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "", text[4096];
+  PetscReal            holdout = 0, judged[3] = {0, 0, 0}, s2f, s2n;
+  PetscInt             seed = 1, d, nmissing, its;
+  PetscBool            hasgrid, haso, hasplot, variance = PETSC_TRUE, judge;
+  SkeanGrid            grid;
+  SkeanGP              gp;
+  Vec                  values, y, mask, hidden, mean, var = NULL;
+  const PetscInt      *dims;
+  SkeanConvergedReason reason;
+  SkeanGPReport        report;
+  PetscLogDouble       t0, t1, t2;
+  MPI_Comm             comm;
+
+  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
+  comm = PETSC_COMM_WORLD;
+  PetscCall(SkeanWarnSlowBLAS(comm));
+  PetscOptionsBegin(comm, NULL, "Gaussian-process regression of a grid", "SkeanGP");
+  PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", file, file, sizeof(file), &hasgrid));
+  PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", holdout, &holdout, NULL));
+  PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", seed, &seed, NULL));
+  PetscCall(PetscOptionsBool("-variance", "The posterior variance too", "", variance, &variance, NULL));
+  PetscCall(PetscOptionsString("-o", "Output file", "SkeanWriteFile", output, output, sizeof(output), &haso));
+  PetscCall(PetscOptionsString("-plot", "Picture", "", plot, plot, sizeof(plot), &hasplot));
+  PetscOptionsEnd();
+  PetscCheck(hasgrid, comm, PETSC_ERR_USER_INPUT, "Give the data with -grid file[:variable]; -help prints the options");
+  PetscCheck(holdout >= 0 && holdout < 1, comm, PETSC_ERR_USER_INPUT, "-holdout %g must be in [0,1)", (double)holdout);
+
+  /* data */
+  PetscCall(SkeanGridLoadFile(comm, file, &grid));
+  PetscCall(SkeanGridGetDims(grid, &d, &dims));
+  PetscCall(SkeanGridGetValues(grid, &values));
+  PetscCall(SkeanGridGetMissing(grid, &nmissing));
+  PetscCall(SkeanGridCreateMask(grid, &mask));
+  std::vector<const PetscReal *>      x(d);
+  std::vector<std::vector<PetscReal>> number(d);
+  PetscCall(PetscPrintf(comm, "%s:", file));
+  for (PetscInt j = 0; j < d; ++j) {
+    const char *name, *units;
+    PetscCall(SkeanGridGetDim(grid, j, &name, &units, &x[j]));
+    if (!x[j]) { /* no coordinates in the file: the index */
+      for (PetscInt i = 0; i < dims[j]; ++i) number[j].push_back(static_cast<PetscReal>(i));
+      x[j] = number[j].data();
+    }
+    PetscCall(PetscPrintf(comm, "%s %" PetscInt_FMT "%s%s in [%g, %g]%s%s", j ? " x" : "", dims[j], name && *name ? " " : "", name ? name : "",
+                          (double)std::min(x[j][0], x[j][dims[j] - 1]), (double)std::max(x[j][0], x[j][dims[j] - 1]), units && *units ? " " : "",
+                          units ? units : ""));
+  }
+  PetscInt N;
+  PetscCall(VecGetSize(values, &N));
+  PetscCall(PetscPrintf(comm, ", %" PetscInt_FMT " of %" PetscInt_FMT " values missing\n", nmissing, N));
+
+  /* hide some of the observed values: the choice depends on the seed and the point alone */
+  PetscCall(VecDuplicate(values, &y));
+  PetscCall(VecDuplicate(values, &hidden));
+  PetscCall(VecCopy(values, y));
+  PetscCall(VecSet(hidden, 0.0));
+  {
+    const skean::RandomStream stream(seed, skean::Purpose::Test);
+    PetscInt                  lo, hi;
+    PetscScalar              *m, *h;
+    PetscCall(VecGetOwnershipRange(values, &lo, &hi));
+    PetscCall(VecGetArray(mask, &m));
+    PetscCall(VecGetArray(hidden, &h));
+    for (PetscInt i = lo; i < hi; ++i)
+      if (m[i - lo] != 0.0 && stream.Uniform(static_cast<std::uint64_t>(i)) < holdout) {
+        m[i - lo] = 0.0;
+        h[i - lo] = 1.0;
+      }
+    PetscCall(VecRestoreArray(mask, &m));
+    PetscCall(VecRestoreArray(hidden, &h));
+  }
+
+  /* regression */
+  PetscCall(SkeanGPCreate(comm, &gp));
+  PetscCall(SkeanGPSetGrid(gp, d, dims, x.data()));
+  std::string kernel;
+  for (PetscInt j = 0; j < d; ++j) {
+    const double range = std::abs(x[j][dims[j] - 1] - x[j][0]);
+    PetscCall(PetscSNPrintf(text, sizeof(text), "%smatern52(%g)", j ? "," : "", range > 0 ? range / 5 : 1.0));
+    kernel += text;
+  }
+  PetscCall(SkeanGPSetKernel(gp, kernel.c_str()));
+  PetscCall(SkeanGPSetSampleMean(gp, PETSC_TRUE));
+  {
+    /* variances of the size of the data's, unless given */
+    PetscReal          s[3] = {0, 0, 0}, all[3];
+    const PetscScalar *v, *m;
+    PetscInt           n;
+    PetscCall(VecGetLocalSize(values, &n));
+    PetscCall(VecGetArrayRead(values, &v));
+    PetscCall(VecGetArrayRead(mask, &m));
+    for (PetscInt i = 0; i < n; ++i)
+      if (m[i] != 0.0) {
+        s[0] += 1;
+        s[1] += v[i];
+      }
+    PetscCallMPI(MPI_Allreduce(s, all, 2, MPI_DOUBLE, MPI_SUM, comm));
+    const double average = all[0] > 0 ? all[1] / all[0] : 0.0;
+    for (PetscInt i = 0; i < n; ++i)
+      if (m[i] != 0.0) s[2] += (v[i] - average) * (v[i] - average);
+    PetscCallMPI(MPI_Allreduce(&s[2], &all[2], 1, MPI_DOUBLE, MPI_SUM, comm));
+    PetscCall(VecRestoreArrayRead(values, &v));
+    PetscCall(VecRestoreArrayRead(mask, &m));
+    if (all[2] > 0) PetscCall(SkeanGPSetVariances(gp, all[2] / all[0], 0.01 * all[2] / all[0]));
+  }
+  PetscCall(SkeanGPSetFromOptions(gp));
+  PetscCall(SkeanGPSetData(gp, y, mask));
+  PetscCall(PetscTime(&t0));
+  PetscCall(SkeanGPSolve(gp));
+  PetscCall(PetscTime(&t1));
+  PetscCall(SkeanGPGetConvergedReason(gp, &reason));
+  PetscCall(SkeanGPGetIterationNumber(gp, &its));
+  PetscCall(SkeanGPGetReport(gp, &report));
+  PetscCall(SkeanGPGetVariances(gp, &s2f, &s2n));
+  for (PetscInt j = 0; j < d; ++j) {
+    PetscCall(SkeanGPGetKernel(gp, j, text, sizeof(text)));
+    PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, text));
+  }
+  PetscCall(PetscPrintf(comm, "signal variance %g, noise variance %g\n", (double)s2f, (double)s2n));
+  PetscCall(PetscPrintf(comm,
+                        "solve: %s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, %" PetscInt_FMT
+                        " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
+                        SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
+                        (double)report.condition, t1 - t0));
+  PetscCheck(reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_LINE_SEARCH, comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s",
+             SkeanConvergedReasons[reason]);
+
+  /* posterior */
+  PetscCall(VecDuplicate(values, &mean));
+  if (variance) PetscCall(VecDuplicate(values, &var));
+  PetscCall(SkeanGPGetPosterior(gp, mean, var));
+  PetscCall(PetscTime(&t2));
+  PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", variance ? " and variance" : "", t2 - t1));
+  judge = holdout > 0 ? PETSC_TRUE : PETSC_FALSE;
+  if (judge) {
+    PetscCall(Judge(values, hidden, mean, var, s2n, judged));
+    PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged[0], (double)judged[1]));
+    if (variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged[2]));
+    PetscCall(PetscPrintf(comm, "\n"));
+  }
+  if (var) PetscCall(VecSqrtAbs(var));
+
+  if (haso) {
+    PetscObject objects[2];
+    Vec         copies[2]  = {mean, var};
+    SkeanGrid   results[2] = {NULL, NULL};
+    const char *names[2]   = {"mean", "sd"};
+    PetscInt    n          = variance ? 2 : 1;
+    for (PetscInt k = 0; k < n; ++k) {
+      Vec w;
+      PetscCall(SkeanGridCreate(comm, d, dims, &results[k]));
+      for (PetscInt j = 0; j < d; ++j) {
+        const char *name, *units;
+        PetscCall(SkeanGridGetDim(grid, j, &name, &units, NULL));
+        PetscCall(SkeanGridSetDim(results[k], j, name, units, x[j]));
+      }
+      PetscCall(SkeanGridGetValues(results[k], &w));
+      PetscCall(VecCopy(copies[k], w));
+      PetscCall(PetscObjectSetName((PetscObject)results[k], names[k]));
+      objects[k] = (PetscObject)results[k];
+    }
+    PetscCall(SkeanGPGetKernel(gp, 0, text, sizeof(text)));
+    PetscCall(SkeanFileSetAttribute(objects[0], "kernel_of_dimension_0", text));
+    PetscCall(SkeanWriteFile(comm, output, n, objects));
+    for (PetscInt k = 0; k < n; ++k) PetscCall(SkeanGridDestroy(&results[k]));
+    PetscCall(PetscPrintf(comm, "wrote %s\n", output));
+  }
+  if (hasplot) {
+    std::vector<double> a, m, s;
+    PetscCall(skean::PlotGather(values, &a));
+    PetscCall(skean::PlotGather(mean, &m));
+    if (var) PetscCall(skean::PlotGather(var, &s));
+    skean::PlotFigure fig(d > 1 ? 1 : 1);
+    if (d == 1) {
+      if (!a.empty()) {
+        std::vector<double> cx(x[0], x[0] + dims[0]), up(m), low(m);
+        skean::PlotPanel    p = skean::PlotPanel::Lines("posterior");
+        p.Add("data", cx, a, true).Add("mean", cx, m);
+        if (var) {
+          for (size_t i = 0; i < m.size(); ++i) {
+            up[i] += 1.96 * s[i];
+            low[i] -= 1.96 * s[i];
+          }
+          p.Add("mean + 1.96 sd", cx, up).Add("mean - 1.96 sd", cx, low);
+        }
+        fig.Add(p);
+      }
+    } else if (!a.empty()) {
+      /* the last two dimensions, at the first index of the others */
+      const PetscInt ny = dims[d - 2], nx = dims[d - 1];
+      const double   xa = x[d - 1][0], xb = x[d - 1][nx - 1], ya = x[d - 2][0], yb = x[d - 2][ny - 1];
+      const auto     Map = [&](const char *title, const std::vector<double> &v) {
+        std::vector<double> w(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(ny) * nx);
+        if (ya > yb)
+          for (PetscInt i = 0; i < ny; ++i) std::copy(v.begin() + i * nx, v.begin() + (i + 1) * nx, w.begin() + (ny - 1 - i) * nx);
+        fig.Add(skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w).Extent(xa, xb, std::min(ya, yb), std::max(ya, yb)));
+      };
+      Map("data", a);
+      Map("posterior mean", m);
+      if (var) Map("posterior standard deviation", s);
+    }
+    PetscCall(skean::PlotWrite(comm, fig, plot));
+    PetscCall(PetscPrintf(comm, "wrote %s\n", plot));
+  }
+  PetscCall(VecDestroy(&y));
+  PetscCall(VecDestroy(&mask));
+  PetscCall(VecDestroy(&hidden));
+  PetscCall(VecDestroy(&mean));
+  PetscCall(VecDestroy(&var));
+  PetscCall(SkeanGPDestroy(&gp));
+  PetscCall(SkeanGridDestroy(&grid));
+  PetscCall(SkeanFinalize());
+  return 0;
+}
