@@ -60,6 +60,7 @@ SKEAN_EXTERN PetscErrorCode SkeanGPGetParameters(SkeanGP gp, PetscReal theta[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetParameters(SkeanGP gp, const PetscReal theta[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPComputeLogLikelihood(SkeanGP gp, PetscReal *loglik, PetscReal grad[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetOptimize(SkeanGP gp, PetscBool flg);
+SKEAN_EXTERN PetscErrorCode SkeanGPSetFixedParameters(SkeanGP gp, PetscInt n, const PetscInt which[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetRestarts(SkeanGP gp, PetscInt restarts);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetTolerances(SkeanGP gp, PetscReal rtol, PetscReal atol, PetscInt max_it);

@@ -3,6 +3,7 @@ static char help[] = "Gaussian-process regression of a function on a tensor grid
                      "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
                      "  -holdout fraction      hide this part of the observed values and report the error there\n"
                      "  -holdout_seed n        seed of the choice (default 1)\n"
+                     "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
                      "  -variance bool         the posterior variance too (default true)\n"
                      "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
                      "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
@@ -17,6 +18,7 @@ static char help[] = "Gaussian-process regression of a function on a tensor grid
 #include <petsctime.h>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 
 namespace {
@@ -52,14 +54,98 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The hyper-parameters of gp from the part of the data that the text names; gp is not optimised further */
+PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt dims[], const std::vector<const PetscReal *> &x, Vec y, Vec mask)
+{
+  MPI_Comm                       comm = PetscObjectComm((PetscObject)y);
+  SkeanGP                        part;
+  std::vector<PetscInt>          lo(d), n(d), idx;
+  std::vector<const PetscReal *> px(d);
+  std::string                    kernel, rest = text;
+  char                           one[4096];
+  PetscInt                       first, last, np, its, N = 1;
+  PetscReal                      s2f, s2n;
+  SkeanConvergedReason           reason;
+  Vec                            v[2], whole[2] = {y, mask};
+  IS                             is;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < d; ++j) {
+    int a, b, used = 0;
+    PetscCheck(std::sscanf(rest.c_str(), j + 1 < d ? "%d:%d,%n" : "%d:%d%n", &a, &b, &used) == 2 && used > 0, comm, PETSC_ERR_USER_INPUT,
+               "-train %s: expected first:last for each of %d dimensions", text, static_cast<int>(d));
+    PetscCheck(a >= 0 && b > a && b <= dims[j], comm, PETSC_ERR_USER_INPUT, "-train %s: %d:%d is no part of dimension %d with %d points", text, a, b,
+               static_cast<int>(j), static_cast<int>(dims[j]));
+    rest  = rest.substr(static_cast<size_t>(used));
+    lo[j] = a;
+    n[j]  = b - a;
+    px[j] = x[j] + a;
+    N *= n[j];
+    PetscCall(SkeanGPGetKernel(gp, j, one, sizeof(one)));
+    kernel += (j ? "," : "") + std::string(one);
+  }
+  PetscCall(SkeanGPCreate(comm, &part));
+  PetscCall(SkeanGPSetGrid(part, d, n.data(), px.data()));
+  PetscCall(SkeanGPSetKernel(part, kernel.c_str()));
+  PetscCall(SkeanGPGetVariances(gp, &s2f, &s2n));
+  PetscCall(SkeanGPSetVariances(part, s2f, s2n));
+  PetscCall(SkeanGPSetSampleMean(part, PETSC_TRUE));
+  /* without -gp_kernel, -gp_signal and -gp_noise of the whole grid changing anything: they are the same text */
+  PetscCall(SkeanGPSetFromOptions(part));
+  PetscCall(SkeanGPSetOptimize(part, PETSC_TRUE));
+  for (int k = 0; k < 2; ++k) {
+    VecScatter sc;
+    PetscCall(SkeanGPCreateVec(part, &v[k]));
+    PetscCall(VecGetOwnershipRange(v[k], &first, &last));
+    idx.clear();
+    for (PetscInt g = first; g < last; ++g) {
+      PetscInt q = g, w = 0, stride = 1;
+      for (PetscInt j = d - 1; j >= 0; --j) {
+        w += (lo[j] + q % n[j]) * stride;
+        stride *= dims[j];
+        q /= n[j];
+      }
+      idx.push_back(w);
+    }
+    PetscCall(ISCreateGeneral(comm, last - first, idx.data(), PETSC_COPY_VALUES, &is));
+    PetscCall(VecScatterCreate(whole[k], is, v[k], NULL, &sc));
+    PetscCall(VecScatterBegin(sc, whole[k], v[k], INSERT_VALUES, SCATTER_FORWARD));
+    PetscCall(VecScatterEnd(sc, whole[k], v[k], INSERT_VALUES, SCATTER_FORWARD));
+    PetscCall(VecScatterDestroy(&sc));
+    PetscCall(ISDestroy(&is));
+  }
+  PetscCall(SkeanGPSetData(part, v[0], v[1]));
+  PetscLogDouble t0, t1;
+  PetscCall(PetscTime(&t0));
+  PetscCall(SkeanGPSolve(part));
+  PetscCall(PetscTime(&t1));
+  PetscCall(SkeanGPGetConvergedReason(part, &reason));
+  PetscCall(SkeanGPGetIterationNumber(part, &its));
+  SkeanGPReport report;
+  PetscCall(SkeanGPGetReport(part, &report));
+  PetscCall(PetscPrintf(comm,
+                        "hyper-parameters from %" PetscInt_FMT " points, %" PetscInt_FMT " missing: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
+                        " evaluations, %.2f s\n",
+                        N, report.missing, SkeanConvergedReasons[reason], its, report.evaluations, t1 - t0));
+  PetscCall(SkeanGPGetNumParameters(part, &np));
+  std::vector<PetscReal> theta(np);
+  PetscCall(SkeanGPGetParameters(part, theta.data()));
+  PetscCall(SkeanGPSetParameters(gp, theta.data()));
+  PetscCall(SkeanGPSetOptimize(gp, PETSC_FALSE));
+  PetscCall(VecDestroy(&v[0]));
+  PetscCall(VecDestroy(&v[1]));
+  PetscCall(SkeanGPDestroy(&part));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
-  char                 file[PETSC_MAX_PATH_LEN] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "", text[4096];
+  char                 train[1024] = "", file[PETSC_MAX_PATH_LEN] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "", text[4096];
   PetscReal            holdout = 0, judged[3] = {0, 0, 0}, s2f, s2n;
   PetscInt             seed = 1, d, nmissing, its;
-  PetscBool            hasgrid, haso, hasplot, variance = PETSC_TRUE, judge;
+  PetscBool            hasgrid, hastrain, haso, hasplot, variance = PETSC_TRUE, judge;
   SkeanGrid            grid;
   SkeanGP              gp;
   Vec                  values, y, mask, hidden, mean, var = NULL;
@@ -76,6 +162,7 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", file, file, sizeof(file), &hasgrid));
   PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", holdout, &holdout, NULL));
   PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", seed, &seed, NULL));
+  PetscCall(PetscOptionsString("-train", "Part of the grid for the hyper-parameters", "", train, train, sizeof(train), &hastrain));
   PetscCall(PetscOptionsBool("-variance", "The posterior variance too", "", variance, &variance, NULL));
   PetscCall(PetscOptionsString("-o", "Output file", "SkeanWriteFile", output, output, sizeof(output), &haso));
   PetscCall(PetscOptionsString("-plot", "Picture", "", plot, plot, sizeof(plot), &hasplot));
@@ -162,6 +249,7 @@ int main(int argc, char **argv)
     if (all[2] > 0) PetscCall(SkeanGPSetVariances(gp, all[2] / all[0], 0.01 * all[2] / all[0]));
   }
   PetscCall(SkeanGPSetFromOptions(gp));
+  if (hastrain) PetscCall(Train(gp, train, d, dims, x, y, mask));
   PetscCall(SkeanGPSetData(gp, y, mask));
   PetscCall(PetscTime(&t0));
   PetscCall(SkeanGPSolve(gp));

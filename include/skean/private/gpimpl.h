@@ -38,6 +38,7 @@ public:
   std::vector<std::vector<double>> userK;  /* or empty */
   std::vector<std::vector<double>> sqrtD;  /* square roots of the noise factors, or empty: ones */
   double                           s2f = 1, s2n = 1e-2;
+  std::vector<PetscInt>            fixed; /* hyper-parameters the optimiser leaves alone */
   /* data */
   bool                       havedata = false;
   std::vector<double>        y;    /* scaled, mean removed, zero where missing */

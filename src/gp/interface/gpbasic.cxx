@@ -127,6 +127,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_samplemean           - subtract the mean of the observed values
 .  -gp_optimize             - find the hyper-parameters that maximise the likelihood
 .  -gp_profile bool         - eliminate the signal variance in closed form while optimising (default true)
+.  -gp_fix i,j,...          - numbers of hyper-parameters that the optimiser leaves as they are
 .  -gp_restarts n           - further optimisations from random starting points
 .  -gp_maskedcg             - missing points by conjugate gradients on the observed block, for comparison
 .  -gp_fill_rtol r          - relative tolerance of the solve for the missing points
@@ -179,6 +180,11 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
   if (set) PetscCall(SkeanGPSetSampleMean(gp, flg));
   PetscCall(PetscOptionsBool("-gp_optimize", "Maximise the likelihood", "SkeanGPSetOptimize", gp->optimize, &gp->optimize, NULL));
   PetscCall(PetscOptionsBool("-gp_profile", "Eliminate the signal variance", "", gp->profile, &gp->profile, NULL));
+  {
+    PetscInt fix[64], nfix = 64;
+    PetscCall(PetscOptionsIntArray("-gp_fix", "Hyper-parameters that are not optimised", "SkeanGPSetFixedParameters", fix, &nfix, &set));
+    if (set) PetscCall(SkeanGPSetFixedParameters(gp, nfix, fix));
+  }
   PetscCall(PetscOptionsInt("-gp_restarts", "Further optimisations from random starts", "SkeanGPSetRestarts", restarts, &restarts, &set));
   if (set) PetscCall(SkeanGPSetRestarts(gp, restarts));
   PetscCall(PetscOptionsBool("-gp_maskedcg", "Missing points by conjugate gradients on the observed block", "SkeanGPSetMissingMethod", mcg, &mcg, &set));
@@ -778,6 +784,33 @@ PetscErrorCode SkeanGPSetOptimize(SkeanGP gp, PetscBool flg)
   PetscFunctionBegin;
   GP_CHECK(gp);
   gp->optimize = flg;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanGPSetFixedParameters - Names hyper-parameters that the optimiser leaves as they are, for example a known period
+
+   Logically Collective
+
+   Input Parameters:
++  gp    - the regression
+.  n     - their number
+-  which - their numbers, in the order of `SkeanGPGetParameters()`; log signal variance cannot be fixed while it is eliminated (-gp_profile)
+
+   Options Database Key:
+.  -gp_fix i,j,... - the same
+
+   Level: intermediate
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE`, at the solve, for a number that does not exist.
+
+.seealso: `SkeanGPSetOptimize()`, `SkeanGPGetParameterName()`
+@*/
+PetscErrorCode SkeanGPSetFixedParameters(SkeanGP gp, PetscInt n, const PetscInt which[])
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCallCXX(gp->reg->fixed.assign(which, which + n));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -104,6 +104,7 @@ static PetscErrorCode FormObjective(Tao, Vec X, PetscReal *f, Vec G, void *ctx)
   if (ok) {
     msg[0] = -L * scale;
     for (PetscInt i = 0; i < nx; ++i) msg[i + 1] = -scale * grad[i < nx - 1 || !gp->profile ? i : nx]; /* the noise is the last of both */
+    for (PetscInt k : r->fixed) msg[gp->profile && k == nx ? nx : k + 1] = 0.0;
     PetscCallMPI(MPI_Bcast(msg.data(), static_cast<int>(nx + 1), MPI_DOUBLE, 0, GP_COMM(gp)));
     if (msg[0] < o->bestvalue) {
       o->bestvalue = msg[0];
@@ -144,7 +145,12 @@ static PetscErrorCode Optimize(SkeanGP gp)
 
   PetscFunctionBegin;
   PetscCheck(r->yvar > 0, GP_COMM(gp), PETSC_ERR_ARG_WRONG, "All observed values are the same: a constant field determines no hyper-parameters");
-  /* a start whose variance is the data's */
+  for (PetscInt k : r->fixed) {
+    const PetscInt np = static_cast<PetscInt>(r->NumParams());
+    PetscCheck(k >= 0 && k < np, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Fixed hyper-parameter %" PetscInt_FMT " of %" PetscInt_FMT, k, np);
+    PetscCheck(!gp->profile || k != np - 2, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "The signal variance is eliminated and cannot be fixed; use -gp_profile 0");
+  }
+  /* with the signal variance eliminated the last one is log(noise/signal) */
   start = r->Params();
   if (gp->profile) {
     const double ratio = r->Ratio();
@@ -173,6 +179,7 @@ static PetscErrorCode Optimize(SkeanGP gp)
         double              L;
         bool                ok;
         for (PetscInt i = 0; i < nx; ++i) c[i] += 1.5 * stream.Normal(static_cast<std::uint64_t>(8 * run + candidate), static_cast<std::uint64_t>(i));
+        for (PetscInt k : r->fixed) c[gp->profile && k == nx ? nx - 1 : k] = start[gp->profile && k == nx ? nx - 1 : k];
         if (gp->profile) c[nx - 1] = std::max(c[nx - 1], std::log(10 * Floor(r)));
         theta = c;
         if (gp->profile) theta.insert(theta.end() - 1, 0.0);
@@ -209,6 +216,10 @@ static PetscErrorCode Optimize(SkeanGP gp)
       if (gp->profile) {
         l[nx - 1] = std::log(Floor(r));
         h[nx - 1] = std::log(1e8);
+      }
+      for (PetscInt k : r->fixed) {
+        const PetscInt i = gp->profile && k == nx ? nx - 1 : k;
+        l[i] = h[i] = start[i];
       }
       PetscCall(VecRestoreArrayWrite(lo, &l));
       PetscCall(VecRestoreArrayWrite(hi, &h));

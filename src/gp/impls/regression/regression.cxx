@@ -724,7 +724,7 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
           maskedcg = comparison;
           PetscFunctionReturn(PETSC_SUCCESS);
         }
-        const bool settled = k > 2 && std::abs(now - last) < 1e-9 * std::max(1.0, std::abs(now));
+        const bool settled = k > 2 && std::abs(now - last) < std::min(1e-4, fillrtol) * std::max(1.0, std::abs(now));
         last               = now;
         beta               = std::sqrt(bb);
         if (settled || !(beta > 1e-14 * std::abs(a))) break;
