@@ -268,8 +268,8 @@ int main(int argc, char **argv)
                         " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
                         SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
                         (double)report.condition, t1 - t0));
-  PetscCheck(reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_LINE_SEARCH, comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s",
-             SkeanConvergedReasons[reason]);
+  PetscCheck(reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_STAGNATION || reason == SKEAN_DIVERGED_LINE_SEARCH, comm,
+             PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
 
   /* posterior */
   PetscCall(VecDuplicate(values, &mean));

@@ -69,7 +69,9 @@ namespace {
 /* What TAO minimises: -L/n_obs over the kernels' parameters and log ratio (profile) or log s2f, log s2n */
 struct Objective {
   SkeanGP             gp;
-  double              scale = 1; /* of the objective: makes the first step of the optimiser, which is the gradient, a short one */
+  double              scale     = 1; /* of the objective: makes the first step of the optimiser, which is the gradient, a short one */
+  double              lastvalue = 0;
+  int                 same      = 0;
   std::vector<double> best;
   double              bestvalue = std::numeric_limits<double>::infinity();
 };
@@ -121,7 +123,7 @@ static PetscErrorCode FormObjective(Tao, Vec X, PetscReal *f, Vec G, void *ctx)
 
 static PetscErrorCode Monitor(Tao tao, void *ctx)
 {
-  const Objective   *o  = static_cast<Objective *>(ctx);
+  Objective         *o  = static_cast<Objective *>(ctx);
   SkeanGP            gp = o->gp;
   PetscInt           it;
   PetscReal          f, gnorm;
@@ -130,6 +132,10 @@ static PetscErrorCode Monitor(Tao tao, void *ctx)
   PetscFunctionBegin;
   PetscCall(TaoGetSolutionStatus(tao, &it, &f, &gnorm, NULL, NULL, &reason));
   PetscCall(SkeanSolverMonitor_Private((PetscObject)gp, &gp->solver, it, gnorm / o->scale));
+  /* the line search finds nothing better any more: with estimated determinants the value and the gradient fit only to their accuracy */
+  o->same      = it && f == o->lastvalue ? o->same + 1 : 0;
+  o->lastvalue = f;
+  if (o->same >= 2 && !reason) PetscCall(TaoSetConvergedReason(tao, TAO_DIVERGED_USER));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -168,6 +174,7 @@ static PetscErrorCode Optimize(SkeanGP gp)
     o.gp        = gp;
     o.bestvalue = std::numeric_limits<double>::infinity();
     o.scale     = 1.0;
+    o.same      = 0;
     PetscCall(VecCreateSeq(PETSC_COMM_SELF, nx, &X));
     PetscCall(VecGetArrayWrite(X, &x));
     std::copy(start.begin(), start.end(), x);
@@ -264,6 +271,9 @@ static PetscErrorCode Optimize(SkeanGP gp)
         break;
       case TAO_DIVERGED_LS_FAILURE:
         mine = SKEAN_DIVERGED_LINE_SEARCH;
+        break;
+      case TAO_DIVERGED_USER:
+        mine = SKEAN_DIVERGED_STAGNATION;
         break;
       case TAO_DIVERGED_NAN:
         mine = SKEAN_DIVERGED_NANORINF;
