@@ -473,7 +473,6 @@ PetscErrorCode Regression::Weights(bool *good)
   PetscCheck(havedata, comm, PETSC_ERR_ORDER, "No data; call SkeanGPSetData()");
   PetscCall(Sums());
   PetscCallCXX(alpha.assign(m, 0.0));
-  PetscCallCXX(r.assign(m, 0.0));
   fillits  = 0;
   residual = 0;
   if (!Positive()) {
@@ -485,10 +484,14 @@ PetscErrorCode Regression::Weights(bool *good)
     weightsready = true;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCallCXX(c.assign(m, 0.0));
-  std::vector<double> filled;
-  PetscCallCXX(filled.resize(m));
-  PetscCall(ObservedSolve(y.data(), alpha.data(), filled.data(), &fillits, good));
+  std::vector<double> store;
+  double             *filled = y.data(); /* the whole grid: nothing to fill, and no further array */
+  if (!mask.empty()) {
+    PetscCallCXX(store.resize(m));
+    filled = store.data();
+  }
+  PetscCall(ObservedSolve(y.data(), alpha.data(), filled, &fillits, good));
+  PetscCallCXX(r.resize(m));
   /* r = filled - (K + ratio I) alpha by the factors; refined while that helps */
   for (int step = 0;; ++step) {
     PetscCall(ApplyCovariance(alpha.data(), r.data()));
@@ -502,6 +505,7 @@ PetscErrorCode Regression::Weights(bool *good)
     }
     best = rel;
     if (rel < 1e-13 || step == 2 || maskedcg) break;
+    PetscCallCXX(c.resize(m));
     PetscCall(ApplyInverse(r.data(), c.data()));
     for (PetscInt64 i = 0; i < m; ++i) alpha[i] += c[i];
   }
@@ -1023,10 +1027,14 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     op[j]     = ModeOp::Dense(t[j], n[j], S[j].data(), t[j]);
   }
   {
-    std::vector<double> f;
-    PetscCallCXX(f.resize(m));
+    std::vector<double> store;
+    double             *f = out.data(); /* in place on the data's grid */
+    if (nt) {
+      PetscCallCXX(store.resize(m));
+      f = store.data();
+    }
     ForSpectrum(grid->Home(), Ratio(), std::vector<double>(1, 1.0), lam, [&](PetscInt64 at, double v) { f[at] = 1 / v; });
-    TensorPipe pipe(*grid, n, 0, f.data(), out.data(), mt);
+    TensorPipe pipe(*grid, n, 0, f, out.data(), mt);
     PetscCall(pipe.Forward(op.data()));
     PetscCall(pipe.Move(0));
     PetscCall(pipe.Finish());
