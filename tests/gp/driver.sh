@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The driver from end to end on a small table with gaps. Usage: driver.sh <skean-gp> <mpiexec> <flag for the number of processes>
+set -u
+gp="$1" mpi="$2" np="$3"
+dir="$(mktemp -d)"
+trap 'rm -rf "$dir"' EXIT
+fail() {
+  echo "FAILED: $*"
+  cat "$dir/out"
+  exit 1
+}
+awk 'BEGIN { for (i = 0; i < 9; i++) { for (j = 0; j < 11; j++) { v = sin(i / 3) * cos(j / 4) + 0.01 * ((i * 7 + j * 3) % 5 - 2);
+  printf "%s%s", (j ? "," : ""), ((i * 11 + j) % 9 == 4 ? "NA" : v) } printf "\n" } }' >"$dir/a.csv"
+
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -holdout 0.2 -gp_optimize -gp_converged_reason -gp_view -o "$dir/post.h5" -options_left >"$dir/out" 2>&1 || fail "regression"
+grep -q "gp solve converged" "$dir/out" || fail "no converged reason"
+grep -q "held out" "$dir/out" || fail "no held-out error"
+grep -q "unused" "$dir/out" && grep -q "Option left" "$dir/out" && fail "unused options"
+awk '/root mean square error/ { sub(/.*error /, ""); if ($1 + 0 > 0.05) exit 1 }' "$dir/out" || fail "held-out error too large"
+# the result is a complete grid that can be read again
+"$mpi" "$np" 2 "$gp" -grid "$dir/post.h5:mean" -variance 0 >"$dir/out" 2>&1 || fail "reading the result"
+grep -q ", 0 of 99 values missing" "$dir/out" || fail "the filled field has gaps"
+
+refuse() { # message options...
+  local want="$1"
+  shift
+  "$mpi" "$np" 2 "$gp" "$@" >"$dir/out" 2>&1 && fail "accepted: $*"
+  grep -q -- "$want" "$dir/out" || fail "no message '$want' for: $*"
+}
+refuse "Give the data" -gp_noise 1
+refuse "must be in" -grid "$dir/a.csv" -holdout 1.5
+refuse "noise variance must be positive" -grid "$dir/a.csv" -gp_noise -1
+refuse "expected first:last" -grid "$dir/a.csv" -train 0:3
+awk 'BEGIN { for (i = 0; i < 4; i++) print "1,1,1" }' >"$dir/c.csv"
+refuse "constant field" -grid "$dir/c.csv" -gp_optimize
+awk 'BEGIN { for (i = 0; i < 4; i++) print "NA,NA,NA" }' >"$dir/m.csv"
+refuse "missing" -grid "$dir/m.csv"
+echo passed
