@@ -560,13 +560,13 @@ static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEi
   const PetscBLASInt bn  = static_cast<PetscBLASInt>(nj);
   const double       one = 1.0;
   if (R == 1) {
-    /* fibres are columns */
+    /* fibres are columns; a later dimension may have one entry here, whose weight is wr[0] */
     const PetscInt64 panel = std::max<PetscInt64>(64, (1 << 18) / nj);
     PetscCallCXX(tmp.resize(nj * std::min(panel, L)));
     for (PetscInt64 l = 0; l < L; l += panel) {
       const PetscBLASInt c = static_cast<PetscBLASInt>(std::min(panel, L - l));
       for (PetscInt64 q = 0; q < c; ++q)
-        for (PetscInt64 i = 0; i < nj; ++i) tmp[q * nj + i] = weight * wl[l + q] * b[(l + q) * nj + i];
+        for (PetscInt64 i = 0; i < nj; ++i) tmp[q * nj + i] = weight * wl[l + q] * wr[0] * b[(l + q) * nj + i];
       BLASgemm_("N", "T", &bn, &bn, &c, &one, a + l * nj, &bn, tmp.data(), &bn, &one, M, &bn);
     }
   } else {
