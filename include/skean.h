@@ -5,4 +5,5 @@
 #include <skeankron.h>
 #include <skeangpkernel.h>
 #include <skeangp.h>
+#include <skeangppde.h>
 #include <skeanio.h>

@@ -22,7 +22,7 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
    The parts of the package. Each provides Skean<Part>InitializePackage_Private(), which registers its class id, types and
    events and does nothing else: no communication, no object. One list, used to declare and to call, so that they cannot drift.
 */
-#define SKEAN_PACKAGES(X) X(Sys) X(Kron) X(GP) X(IO)
+#define SKEAN_PACKAGES(X) X(Sys) X(Kron) X(GP) X(GPPDE) X(IO)
 
 #define SKEAN_PACKAGE_DECLARE(part) SKEAN_INTERN PetscErrorCode Skean##part##InitializePackage_Private(void);
 SKEAN_PACKAGES(SKEAN_PACKAGE_DECLARE)
