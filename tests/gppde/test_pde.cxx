@@ -470,3 +470,42 @@ TEST(GPPDE, CompatAndVarproRun)
   EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetUp(pde); }), PETSC_ERR_SUP) << "one dimension only";
   ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
 }
+
+TEST(GPPDE, Deviation)
+{
+  double typical[2] = {0, 0};
+  for (int fine = 0; fine < 2; fine++) {
+    SkeanGPPDE             pde;
+    Vec                    u;
+    const PetscInt         n = 51;
+    std::vector<PetscReal> x, dev(n), exact(n);
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p1c", fine ? 320 : 260, &pde));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    PetscReal hi[3];
+    ASSERT_PETSC(SkeanGPPDEGetDomain(pde, NULL, NULL, hi));
+    for (PetscInt i = 0; i < n; i++) x.push_back(hi[0] * i / (n - 1.0));
+    const PetscReal *px = x.data();
+    ASSERT_PETSC(SkeanGPPDEGetDeviation(pde, n, x.data(), dev.data()));
+    ASSERT_PETSC(SkeanGPPDEEvaluate(pde, &n, &px, &u));
+    const std::vector<double> v       = All(u);
+    int                       outside = 0;
+    for (PetscInt i = 0; i < n; i++) {
+      EXPECT_GE(dev[i], 0);
+      typical[fine] = std::max(typical[fine], double(dev[i]));
+      outside += std::fabs(v[i] - std::sin(6 * x[i]) * std::cos(100 * x[i])) > 5 * dev[i] + 1e-10;
+    }
+    EXPECT_LE(outside, 2) << "errors beyond five deviations";
+    EXPECT_LT(dev[0], 1e-3 * typical[fine]) << "the value at the end is given";
+    EXPECT_LT(dev[n - 1], 1e-3 * typical[fine]);
+    ASSERT_PETSC(VecDestroy(&u));
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+  EXPECT_LT(typical[1], typical[0]) << "a finer grid knows more";
+  EXPECT_GT(typical[1], 0);
+  SkeanGPPDE pde;
+  PetscReal  x = 0.5, d;
+  ASSERT_PETSC(Make(PETSC_COMM_WORLD, "burgers1", 60, &pde));
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDEGetDeviation(pde, 1, &x, &d); }), PETSC_ERR_SUP);
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+}

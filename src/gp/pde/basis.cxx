@@ -159,8 +159,9 @@ PetscErrorCode Basis1D::Build(const BasisSpec &s)
   const size_t n = s.x.size();
 
   PetscFunctionBegin;
-  coef = Dense();
-  ok   = true;
+  coef  = Dense();
+  scale = Dense();
+  ok    = true;
   if (s.kind == SKEAN_GPPDE_BASIS_MIXTURE) {
     PetscCallCXX({
       Dense               F, F1, F2, U, Vt;
@@ -175,6 +176,8 @@ PetscErrorCode Basis1D::Build(const BasisSpec &s)
       std::copy_n(U.a.begin(), n * r, W.a.begin());
       for (size_t a = 0; a < r; a++)
         for (size_t p = 0; p < F.n; p++) coef(p, a) = Vt(a, p) / sv[a];
+      scale = Dense(r, 1);
+      std::copy_n(sv.begin(), r, scale.a.begin());
       W1 = Multiply(F1, coef);
       W2 = Multiply(F2, coef);
     });
@@ -195,6 +198,8 @@ PetscErrorCode Basis1D::Build(const BasisSpec &s)
           W(i, a)    = Q(i, n - 1 - a);
           coef(i, a) = Q(i, n - 1 - a) / l[n - 1 - a];
         }
+      scale = Dense(r, 1);
+      for (size_t a = 0; a < r; a++) scale(a, 0) = std::sqrt(l[n - 1 - a]);
       W1 = Multiply(K1, coef);
       W2 = Multiply(K2, coef);
     });
@@ -236,7 +241,7 @@ void Basis1D::Constrain(SkeanGPPDEBC low, SkeanGPPDEBC high, bool firstorder)
 
 PetscErrorCode Basis1D::Broadcast(MPI_Comm comm, int root)
 {
-  Dense *const        all[] = {&W, &W1, &W2, &coef, &rho, &Z, &lift, &V, &V1, &V2};
+  Dense *const        all[] = {&W, &W1, &W2, &coef, &rho, &Z, &lift, &V, &V1, &V2, &scale};
   double              flag  = ok ? 1 : 0;
   std::vector<double> sizes;
 

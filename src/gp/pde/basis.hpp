@@ -36,6 +36,7 @@ struct Basis1D {
   Dense coef;         /* features or kernel translates -> basis, p x r; empty: identity */
   Dense rho, Z, lift; /* nb x r, r x m, r x nb */
   Dense V, V1, V2;    /* n x m */
+  Dense scale;        /* r x 1: prior deviations of the coefficients (MIXTURE, COVARIANCE), up to a common factor */
   bool  ok = true;    /* false: LAPACK failed, or the boundary conditions contradict each other */
 
   size_t N() const noexcept { return W.m; }

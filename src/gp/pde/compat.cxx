@@ -655,9 +655,10 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
    Given values only; dense factors, O(sum n_k^3 + N sum n_k) per step. The objective is badly conditioned: the line search ends where the rounding of the jittered factors hides
    the descent, which is reported as `SKEAN_DIVERGED_LINE_SEARCH`. `SKEANGPPDEDIRECT` is faster by orders and more accurate.
 
-   Source: Fang et al., arXiv 2311.04465.
+   The objective has no maximum: with the boundary values met exactly it grows with the boundary precision without end, so where a run ends is decided by the optimiser. Here
+   both precisions are bounded by 1e8. The run logs of GP-HM (1e5 to 3e6 steps of Adam) are not reached on most problems, see bench/gp/bench_pde.py.
 
-   Level: intermediate
+   Source: Fang et al., arXiv 2311.04465.
 
 .seealso: `SKEANGPPDEVARPRO`, `SKEANGPPDEDIRECT`
 M*/
