@@ -1,0 +1,153 @@
+/*
+   Solves a partial differential equation by collocation with a spectral-mixture Gaussian-process prior.
+
+     skean-gp-pde -problem p2a                           a named problem: error estimates, and the error where the solution is known
+     skean-gp-pde -problem all                           the table of all named problems
+     skean-gp-pde -plugin ./mypde.so -gppde_n 200,200    an equation of your own: the plug-in defines
+                                                           extern "C" PetscErrorCode SkeanGPPDEPlugin(SkeanGPPDE pde)
+                                                         which calls SkeanGPPDESetDomain(), SkeanGPPDESetOperator(), SkeanGPPDESetBoundary(), ...
+   All -gppde_ options of SkeanGPPDESetFromOptions() hold. -o file writes the solution at the collocation points (PETSc binary).
+   -plot file draws it (PNG, SVG or PDF by the name): a curve, a map, or the mid-plane of a box.
+*/
+#include <skean.h>
+#include <skean/private/plot.hpp>
+#include <petsctime.h>
+#include <dlfcn.h>
+#include <cstring>
+#include <vector>
+
+static const char help[] = "Solves a partial differential equation by collocation with a spectral-mixture Gaussian-process prior.\n"
+                           "  -problem <name|all>   a named test problem, or the table of all\n"
+                           "  -plugin <file.so>     an equation of your own, see the head of the source\n"
+                           "  -o <file>             write the solution (PETSc binary)\n"
+                           "  -plot <file>          draw the solution (PNG, SVG or PDF)\n\n";
+
+static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table, PetscBool exact)
+{
+  PetscLogDouble       t0, t1;
+  SkeanConvergedReason reason;
+  SkeanGPPDEType       type;
+  PetscReal            bound, agreement, error = -1;
+  PetscInt             n[3] = {1, 1, 1}, r[3] = {0, 0, 0}, dim, its;
+  char                 grid[64] = "", ranks[64] = "";
+  MPI_Comm             comm;
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectGetComm((PetscObject)pde, &comm));
+  PetscCall(PetscTime(&t0));
+  PetscCall(SkeanGPPDESolve(pde));
+  PetscCall(PetscTime(&t1));
+  PetscCall(SkeanGPPDEGetType(pde, &type));
+  PetscCall(SkeanGPPDEGetConvergedReason(pde, &reason));
+  PetscCall(SkeanGPPDEGetIterationNumber(pde, &its));
+  PetscCall(SkeanGPPDEGetDomain(pde, &dim, NULL, NULL));
+  PetscCall(SkeanGPPDEGetGrid(pde, NULL, n));
+  PetscCall(SkeanGPPDEGetErrorEstimate(pde, &bound, &agreement));
+  PetscCall(SkeanGPPDEGetRanks(pde, r));
+  if (exact) PetscCall(SkeanGPPDEComputeError(pde, 0, &error));
+  for (PetscInt k = 0; k < dim; k++) {
+    PetscCall(PetscSNPrintf(grid + strlen(grid), sizeof(grid) - strlen(grid), "%s%" PetscInt_FMT, k ? "x" : "", n[k]));
+    PetscCall(PetscSNPrintf(ranks + strlen(ranks), sizeof(ranks) - strlen(ranks), "%s%" PetscInt_FMT, k ? "x" : "", r[k]));
+  }
+  if (table) {
+    PetscCall(PetscPrintf(comm, "%-10s %-7s %-12s %-12s %10.2e %10.2e ", name, type, grid, ranks, (double)bound, (double)agreement));
+    if (exact)
+      PetscCall(PetscPrintf(comm, "%10.2e", (double)error));
+    else
+      PetscCall(PetscPrintf(comm, "%10s", "-"));
+    PetscCall(PetscPrintf(comm, " %8.2f s  %s (%" PetscInt_FMT ")\n", (double)(t1 - t0), SkeanConvergedReasons[reason], its));
+  } else {
+    PetscCall(PetscPrintf(comm, "%s: %s points, %s functions, %.2f s, %s\n", name, grid, ranks, (double)(t1 - t0), SkeanConvergedReasons[reason]));
+    if (bound >= 0) PetscCall(PetscPrintf(comm, "  error bound from residual and boundary, relative to max |u|: %.2e\n", (double)bound));
+    if (agreement >= 0) PetscCall(PetscPrintf(comm, "  difference of the two best length scales:                    %.2e\n", (double)agreement));
+    if (exact) PetscCall(PetscPrintf(comm, "  error against the exact solution (the solver never saw it):  %.2e\n", (double)error));
+  }
+  PetscFunctionReturn(0);
+}
+
+/* On a grid of its own, finer than the eye needs; the first process draws */
+static PetscErrorCode Plot(SkeanGPPDE pde, const char title[], const char file[])
+{
+  PetscInt            dim, n[3] = {1, 1, 1};
+  PetscReal           lo[3], hi[3];
+  std::vector<double> x[3], values;
+  const PetscReal    *px[3];
+  Vec                 u;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGPPDEGetDomain(pde, &dim, lo, hi));
+  for (PetscInt k = 0; k < dim; k++) {
+    n[k] = dim == 1 ? 2000 : (k == 2 ? 1 : 400);
+    for (PetscInt i = 0; i < n[k]; i++) x[k].push_back(n[k] == 1 ? 0.5 * (lo[k] + hi[k]) : lo[k] + (hi[k] - lo[k]) * (PetscReal)i / (PetscReal)(n[k] - 1));
+    px[k] = x[k].data();
+  }
+  PetscCall(SkeanGPPDEEvaluate(pde, n, px, &u));
+  PetscCall(skean::PlotGather(u, &values));
+  skean::PlotFigure fig;
+  if (dim == 1)
+    fig.Add(skean::PlotPanel::Lines(title).Labels("x", "u").Add("", x[0], values));
+  else if (!values.empty()) {
+    /* the map wants the first coordinate to run along its rows */
+    std::vector<double> map(values.size());
+    for (PetscInt i = 0; i < n[0]; i++)
+      for (PetscInt j = 0; j < n[1]; j++) map[(size_t)j * (size_t)n[0] + (size_t)i] = values[(size_t)i * (size_t)n[1] + (size_t)j];
+    fig.Add(skean::PlotPanel::Heat(title, (int)n[0], (int)n[1], map).Extent(lo[0], hi[0], lo[1], hi[1]).Labels("x", "y").Diverging().Bar("u"));
+  }
+  PetscCall(skean::PlotWrite(PetscObjectComm((PetscObject)pde), fig, file));
+  PetscCall(VecDestroy(&u));
+  PetscFunctionReturn(0);
+}
+
+int main(int argc, char **argv)
+{
+  char               problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN], out[PETSC_MAX_PATH_LEN], plot[PETSC_MAX_PATH_LEN];
+  PetscBool          hasplugin, write, draw;
+  SkeanGPPDE         pde;
+  PetscInt           n;
+  const char *const *names;
+
+  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
+  PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-problem", problem, sizeof(problem), NULL));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-plugin", plugin, sizeof(plugin), &hasplugin));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-o", out, sizeof(out), &write));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-plot", plot, sizeof(plot), &draw));
+  if (!hasplugin && !strcmp(problem, "all")) {
+    PetscCall(SkeanGPPDEGetProblems(&n, &names));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%-10s %-7s %-12s %-12s %10s %10s %10s %10s  %s\n", "problem", "type", "grid", "functions", "bound", "agreement",
+                          "error", "time", "reason"));
+    for (PetscInt i = 0; i < n; i++) {
+      PetscCall(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
+      PetscCall(SkeanGPPDESetProblem(pde, names[i]));
+      PetscCall(SkeanGPPDESetFromOptions(pde));
+      PetscCall(Report(pde, names[i], PETSC_TRUE, PETSC_TRUE));
+      PetscCall(SkeanGPPDEDestroy(&pde));
+    }
+  } else {
+    PetscCall(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
+    if (hasplugin) {
+      void *lib = dlopen(plugin, RTLD_NOW | RTLD_LOCAL);
+      PetscCheck(lib, PETSC_COMM_WORLD, PETSC_ERR_FILE_OPEN, "Cannot load %s: %s", plugin, dlerror());
+      PetscErrorCode (*define)(SkeanGPPDE);
+      *reinterpret_cast<void **>(&define) = dlsym(lib, "SkeanGPPDEPlugin");
+      PetscCheck(define, PETSC_COMM_WORLD, PETSC_ERR_FILE_UNEXPECTED, "%s has no function SkeanGPPDEPlugin", plugin);
+      PetscCall(define(pde));
+    } else
+      PetscCall(SkeanGPPDESetProblem(pde, problem));
+    PetscCall(SkeanGPPDESetFromOptions(pde));
+    PetscCall(Report(pde, hasplugin ? plugin : problem, PETSC_FALSE, hasplugin ? PETSC_FALSE : PETSC_TRUE));
+    if (write) {
+      Vec         u;
+      PetscViewer viewer;
+      PetscCall(SkeanGPPDEGetSolution(pde, &u));
+      PetscCall(PetscViewerBinaryOpen(PETSC_COMM_WORLD, out, FILE_MODE_WRITE, &viewer));
+      PetscCall(VecView(u, viewer));
+      PetscCall(PetscViewerDestroy(&viewer));
+      PetscCall(VecDestroy(&u));
+    }
+    if (draw) PetscCall(Plot(pde, hasplugin ? "solution" : problem, plot));
+    PetscCall(SkeanGPPDEDestroy(&pde));
+  }
+  PetscCall(SkeanFinalize());
+  return 0;
+}

@@ -1,0 +1,511 @@
+/* The collocation solver: Kronecker sums against dense algebra, named problems, equal answers for any number of processes, verdicts */
+#include "harness/skeantest.hpp"
+#include "src/gp/pde/kronsum.hpp"
+#include "src/gp/pde/state.hpp"
+#include <skean/private/reduce.hpp>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <random>
+
+using namespace skean;
+using namespace skean::gp;
+
+namespace {
+PetscErrorCode Make(MPI_Comm comm, const char *problem, PetscInt n, SkeanGPPDE *pde)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanGPPDECreate(comm, pde));
+  PetscCall(SkeanGPPDESetProblem(*pde, problem));
+  if (n) {
+    const PetscInt nn[3] = {n, n, n};
+    PetscCall(SkeanGPPDESetGrid(*pde, SKEAN_GPPDE_GRID_UNIFORM, nn));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+/* A vector collected on every process */
+std::vector<double> All(Vec v)
+{
+  VecScatter    sc;
+  Vec           seq;
+  const double *a;
+  PetscInt      n;
+  VecScatterCreateToAll(v, &sc, &seq);
+  VecScatterBegin(sc, v, seq, INSERT_VALUES, SCATTER_FORWARD);
+  VecScatterEnd(sc, v, seq, INSERT_VALUES, SCATTER_FORWARD);
+  VecGetLocalSize(seq, &n);
+  VecGetArrayRead(seq, &a);
+  std::vector<double> r(a, a + n);
+  VecRestoreArrayRead(seq, &a);
+  VecScatterDestroy(&sc);
+  VecDestroy(&seq);
+  return r;
+}
+double Distance(const std::vector<double> &a, const std::vector<double> &b)
+{
+  double d = 0, s = 0;
+  if (a.size() != b.size()) return 1;
+  for (size_t i = 0; i < a.size(); i++) d += (a[i] - b[i]) * (a[i] - b[i]), s += b[i] * b[i];
+  return std::sqrt(d / s);
+}
+} // namespace
+
+TEST(GPPDE, KroneckerSum)
+{
+  for (int d = 1; d <= 3; d++) {
+    const PetscInt64 n[3] = {7, 5, 4}, m[3] = {6, 5, 3};
+    TensorGrid       grid;
+    ASSERT_PETSC(grid.Create(PETSC_COMM_WORLD, d, n));
+    std::mt19937_64                  gen(11);
+    std::normal_distribution<double> nd;
+    Dense                            A[3];
+    TensorSizes                      mm{};
+    size_t                           total = 1;
+    for (int k = 0; k < d; k++) {
+      A[k]  = Dense(size_t(m[k]), size_t(m[k]));
+      mm[k] = m[k];
+      total *= size_t(m[k]);
+      for (double &a : A[k].a) a = nd(gen);
+      for (size_t i = 0; i < A[k].m; i++) A[k](i, i) += 6;
+    }
+    std::vector<double> full(total), y, x;
+    for (double &v : full) v = nd(gen);
+    KroneckerSum ks;
+    bool         ok;
+    ASSERT_PETSC(ks.Setup(&grid, A, 0.3, &ok));
+    EXPECT_TRUE(ok);
+    const TensorBox     box  = grid.Box(0, mm);
+    const size_t        rest = total / size_t(m[0]), off = box.Volume() ? size_t(box.lo[0]) * rest : 0;
+    std::vector<double> mine(full.begin() + long(off), full.begin() + long(off) + box.Volume());
+    /* explicit: y_i = sum over the modes */
+    std::vector<double> ref(total, 0.0);
+    for (size_t t = 0; t < total; t++) {
+      size_t stride = 1;
+      ref[t] += 0.3 * full[t];
+      for (int k = d - 1; k >= 0; k--) {
+        const size_t len = size_t(m[k]), i = (t / stride) % len;
+        for (size_t j = 0; j < len; j++) ref[t] += A[k](i, j) * full[t + stride * j - stride * i];
+        stride *= len;
+      }
+    }
+    ASSERT_PETSC(ks.Apply(mine.data(), 0.3, y));
+    for (size_t i = 0; i < y.size(); i++) EXPECT_NEAR(y[i], ref[off + i], 1e-13 * 50);
+    double rel;
+    ASSERT_PETSC(ks.SolveRefined(y.data(), x, &rel, &ok));
+    EXPECT_TRUE(ok);
+    EXPECT_LT(rel, 1e-14);
+    for (size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], mine[i], 1e-12);
+    ASSERT_PETSC(ks.SetShift(-1.5, &ok));
+    ASSERT_PETSC(ks.Apply(mine.data(), -1.5, y));
+    ASSERT_PETSC(ks.SolveRefined(y.data(), x, &rel, &ok));
+    for (size_t i = 0; i < x.size(); i++) EXPECT_NEAR(x[i], mine[i], 1e-11);
+  }
+}
+
+TEST(GPPDE, BasisDerivatives)
+{
+  /* every basis reproduces a function of its span and its derivatives, on and between the grid points */
+  BasisSpec s;
+  for (int i = 0; i < 60; i++) s.x.push_back(0.5 + i / 59.0);
+  s.freq          = {0, 5};
+  s.ell           = 0.25;
+  const double om = 2 * std::acos(-1.0) * 5;
+  auto         f  = [&](double x, int m) {
+    return m == 0 ? x * std::cos(om * x) : m == 1 ? std::cos(om * x) - om * x * std::sin(om * x) : -2 * om * std::sin(om * x) - om * om * x * std::cos(om * x);
+  };
+  Basis1D b;
+  ASSERT_PETSC(b.Build(s));
+  EXPECT_TRUE(b.ok);
+  EXPECT_LT(b.Rank(), 60u);
+  Dense v(60, 1);
+  for (size_t i = 0; i < 60; i++) v(i, 0) = f(s.x[i], 0);
+  const Dense         c = Multiply(b.W, v, true);
+  std::vector<double> z = {0.5, 0.7123, 1.1, 1.5};
+  Dense               E[3];
+  Dense *const        EE[3] = {&E[0], &E[1], &E[2]};
+  ASSERT_PETSC(b.Evaluate(s, z.size(), z.data(), EE));
+  for (int m = 0; m < 3; m++) {
+    const Dense g = Multiply(E[m], c);
+    for (size_t i = 0; i < z.size(); i++) EXPECT_NEAR(g(i, 0), f(z[i], m), 1e-7 * std::pow(om, m)) << "derivative " << m << " at " << z[i];
+  }
+  /* boundary functionals: rho lift = 1, rho Z = 0 */
+  b.Constrain(SKEAN_GPPDE_BC_NEUMANN, SKEAN_GPPDE_BC_DIRICHLET, false);
+  const Dense one = Multiply(b.rho, b.lift), zero = Multiply(b.rho, b.Z);
+  for (size_t i = 0; i < 2; i++)
+    for (size_t j = 0; j < 2; j++) EXPECT_NEAR(one(i, j), i == j, 1e-10);
+  for (double t : zero.a) EXPECT_NEAR(t, 0, 1e-10);
+  /* a frequency far from any grid frequency is found to a small part of the resolution */
+  std::vector<double> wave(200);
+  for (int i = 0; i < 200; i++)
+    wave[size_t(i)] = 3 * std::sin(2 * std::acos(-1.0) * 17.37 * i / 199.0) + 0.1 * std::cos(2 * std::acos(-1.0) * 60.2 * i / 199.0);
+  const auto p = PeriodogramPeaks(200, 1, wave.data(), 1.0, 1e-3, 10);
+  ASSERT_GE(p.size(), 2u);
+  EXPECT_NEAR(p[0], 17.37, 0.02);
+  EXPECT_NEAR(p[1], 60.2, 0.02);
+}
+
+TEST(GPPDE, NamedProblems)
+{
+  const struct {
+    const char *name;
+    PetscInt    n;
+    double      tol;
+  } cases[] = {{"p1a", 0, 1e-9},  {"p1b", 0, 1e-10},      {"p1c", 0, 1e-9},        {"p1d", 0, 1e-8},       {"p1e", 0, 1e-9},
+               {"ac1b", 0, 1e-9}, {"p2b", 150, 1e-9},     {"ac2", 120, 1e-8},      {"adv", 160, 1e-8},     {"p3", 64, 1e-7},
+               {"ac3", 56, 1e-6}, {"neumann2", 80, 1e-7}, {"periodic2", 80, 1e-7}, {"burgers1", 100, 1e-8}};
+  for (const auto &c : cases) {
+    /* on several processes a few of each kind: SameAnswerOnAnyNumberOfProcesses carries the rest over */
+    if (skeantest::Size() > 1 && !std::strchr("dev", c.name[std::strlen(c.name) - 1])) continue;
+    SkeanGPPDE           pde;
+    SkeanConvergedReason reason;
+    PetscReal            error, bound;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, c.name, c.n, &pde));
+    ASSERT_PETSC(SkeanGPPDESetTolerances(pde, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    ASSERT_PETSC(SkeanGPPDEGetConvergedReason(pde, &reason));
+    ASSERT_PETSC(SkeanGPPDEComputeError(pde, c.name[std::strlen(c.name) - 1] == '3' ? 40 : 0, &error));
+    ASSERT_PETSC(SkeanGPPDEGetErrorEstimate(pde, &bound, NULL));
+    EXPECT_EQ(reason, SKEAN_CONVERGED_RTOL) << c.name;
+    EXPECT_LT(error, c.tol) << c.name;
+    EXPECT_LT(error, bound * 3) << c.name << ": the bound (of the largest error relative to max |u|) holds";
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+}
+
+TEST(GPPDE, SameAnswerOnAnyNumberOfProcesses)
+{
+  for (const char *name : {"p1c", "p2b", "ac2", "adv", "p3"}) {
+    const PetscInt n = !std::strcmp(name, "p1c") ? 400 : (!std::strcmp(name, "p3") ? 40 : (!std::strcmp(name, "p2b") ? 120 : 130));
+    SkeanGPPDE     a, b;
+    Vec            u, v;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, name, n, &a));
+    ASSERT_PETSC(Make(PETSC_COMM_SELF, name, n, &b));
+    for (SkeanGPPDE p : {a, b}) ASSERT_PETSC(SkeanGPPDESetLength(p, 0.125));
+    ASSERT_PETSC(SkeanGPPDESolve(a));
+    ASSERT_PETSC(SkeanGPPDESolve(b));
+    ASSERT_PETSC(SkeanGPPDEGetSolution(a, &u));
+    ASSERT_PETSC(SkeanGPPDEGetSolution(b, &v));
+    EXPECT_LT(Distance(All(u), All(v)), 1e-9) << name;
+    ASSERT_PETSC(VecDestroy(&u));
+    ASSERT_PETSC(VecDestroy(&v));
+    ASSERT_PETSC(SkeanGPPDEDestroy(&a));
+    ASSERT_PETSC(SkeanGPPDEDestroy(&b));
+  }
+}
+
+TEST(GPPDE, ExactSolutionIsNotLookedAt)
+{
+  for (const char *name : {"p1d", "adv"}) {
+    std::vector<double> u[2];
+    for (int with = 0; with < 2; with++) {
+      SkeanGPPDE pde;
+      Vec        x;
+      ASSERT_PETSC(Make(PETSC_COMM_WORLD, name, !std::strcmp(name, "p1d") ? 0 : 120, &pde));
+      if (!with) {
+        ASSERT_PETSC(SkeanGPPDESetExact(pde, NULL, NULL));
+        PetscReal e;
+        EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDEComputeError(pde, 0, &e); }), PETSC_ERR_ARG_WRONGSTATE);
+      }
+      ASSERT_PETSC(SkeanGPPDESolve(pde));
+      ASSERT_PETSC(SkeanGPPDEGetSolution(pde, &x));
+      u[with] = All(x);
+      ASSERT_PETSC(VecDestroy(&x));
+      ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+    }
+    EXPECT_EQ(u[0], u[1]) << name;
+  }
+}
+
+TEST(GPPDE, NoFalseVerdict)
+{
+  /* grids too coarse for the frequencies: wrong answers must not be called converged */
+  const struct {
+    const char *name;
+    PetscInt    n;
+  } cases[] = {{"p1a", 150}, {"p2c", 24}, {"adv", 40}, {"p1c", 120}, {"p2a", 60}, {"p3", 12}, {"ac2", 20}};
+  int done  = 0;
+  for (const auto &c : cases) {
+    if (skeantest::Size() > 1 && done++ == 3) break;
+    SkeanGPPDE           pde;
+    SkeanConvergedReason reason;
+    PetscReal            error;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, c.name, c.n, &pde));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    ASSERT_PETSC(SkeanGPPDEGetConvergedReason(pde, &reason));
+    if (reason != SKEAN_DIVERGED_LINEAR_SOLVE) {
+      ASSERT_PETSC(SkeanGPPDEComputeError(pde, 50, &error));
+      EXPECT_GT(error, 1e-6) << c.name << ": the case is meant to be out of reach";
+    }
+    EXPECT_LT(reason, 0) << c.name;
+    ASSERT_PETSC(SkeanGPPDESetErrorIfNotConverged(pde, PETSC_TRUE));
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_NOT_CONVERGED);
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+}
+
+TEST(GPPDE, OtherBases)
+{
+  /* convergence orders of the finite differences, spectral accuracy of Chebyshev, a Matern kernel through its covariance matrix */
+  double e[2][2];
+  for (int o = 0; o < 2; o++)
+    for (int i = 0; i < 2; i++) {
+      SkeanGPPDE pde;
+      ASSERT_PETSC(Make(PETSC_COMM_WORLD, "burgers1", i ? 401 : 201, &pde));
+      ASSERT_PETSC(SkeanGPPDESetBasis(pde, o ? SKEAN_GPPDE_BASIS_FD4 : SKEAN_GPPDE_BASIS_FD2));
+      ASSERT_PETSC(SkeanGPPDESolve(pde));
+      ASSERT_PETSC(SkeanGPPDEComputeError(pde, i ? 401 : 201, &e[o][i]));
+      ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+    }
+  EXPECT_NEAR(std::log2(e[0][0] / e[0][1]), 2, 0.3);
+  EXPECT_NEAR(std::log2(e[1][0] / e[1][1]), 4, 0.5);
+  for (int i = 0; i < 2; i++) {
+    SkeanGPPDE           pde;
+    PetscReal            error;
+    SkeanConvergedReason reason;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, i ? "neumann2" : "p2b", 100, &pde));
+    ASSERT_PETSC(SkeanGPPDESetBasis(pde, SKEAN_GPPDE_BASIS_CHEBYSHEV));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    ASSERT_PETSC(SkeanGPPDEComputeError(pde, 100, &error));
+    ASSERT_PETSC(SkeanGPPDEGetConvergedReason(pde, &reason));
+    EXPECT_EQ(error < 1e-6, i == 1) << "80 half waves on 100 points are too many for p2b, not for the other: " << error;
+    EXPECT_EQ(reason > 0, i == 1);
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+  SkeanGPPDE pde;
+  PetscReal  error;
+  ASSERT_PETSC(Make(PETSC_COMM_WORLD, "burgers1", 200, &pde));
+  ASSERT_PETSC(SkeanGPPDESetBasis(pde, SKEAN_GPPDE_BASIS_COVARIANCE));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_ARG_WRONGSTATE) << "no kernel";
+  ASSERT_PETSC(SkeanGPPDESetKernel(pde, "smt72:2(0.5,0.5,0,0.5,0.5,6.366)"));
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
+  EXPECT_LT(error, 1e-4);
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+}
+
+/* An equation of the user's own: 2 u_xx + u_yy + 0.5 u_x - 3 u = f with u = exp(x) sin 3y, failing on demand on the last process */
+static PetscErrorCode OwnExact(PetscInt n, PetscInt, const PetscReal x[], PetscInt, PetscReal f[], void *)
+{
+  for (PetscInt i = 0; i < n; i++) f[i] = std::exp(x[2 * i]) * std::sin(3 * x[2 * i + 1]);
+  return PETSC_SUCCESS;
+}
+static PetscErrorCode OwnSource(PetscInt n, PetscInt d, const PetscReal x[], PetscInt side, PetscReal f[], void *ctx)
+{
+  if (ctx && *static_cast<int *>(ctx) && skeantest::Rank() == skeantest::Size() - 1) return PETSC_ERR_USER;
+  OwnExact(n, d, x, side, f, NULL);
+  for (PetscInt i = 0; i < n; i++) f[i] *= 2 - 9 + 0.5 - 3;
+  return PETSC_SUCCESS;
+}
+
+TEST(GPPDE, OwnEquationAndErrors)
+{
+  const PetscReal lo[2] = {-1, 0}, hi[2] = {1, 2}, a[2] = {2, 1}, b[2] = {0.5, 0};
+  const PetscInt  n[2] = {30, 34};
+  int             fail = 0;
+  SkeanGPPDE      pde;
+  PetscReal       error;
+  Vec             u;
+  ASSERT_PETSC(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_ARG_WRONGSTATE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetType(pde, "magic"); }), PETSC_ERR_ARG_UNKNOWN_TYPE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetProblem(pde, "p9"); }), PETSC_ERR_ARG_UNKNOWN_TYPE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetDomain(pde, 4, lo, hi); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetDomain(pde, 2, hi, lo); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(SkeanGPPDESetDomain(pde, 2, lo, hi));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_ARG_WRONGSTATE) << "no grid";
+  ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, n));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_ARG_WRONGSTATE) << "no operator";
+  ASSERT_PETSC(SkeanGPPDESetOperator(pde, a, b, 0));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_SUP) << "determined up to a constant only";
+  ASSERT_PETSC(SkeanGPPDESetOperator(pde, a, b, -3));
+  ASSERT_PETSC(SkeanGPPDESetSource(pde, OwnSource, &fail));
+  for (PetscInt s = 0; s < 4; s++) ASSERT_PETSC(SkeanGPPDESetBoundary(pde, s, SKEAN_GPPDE_BC_DIRICHLET, OwnExact, NULL));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetBoundary(pde, 4, SKEAN_GPPDE_BC_DIRICHLET, OwnExact, NULL); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDEGetSolution(pde, &u); }), PETSC_ERR_ARG_WRONGSTATE);
+  ASSERT_PETSC(SkeanGPPDESetExact(pde, OwnExact, NULL));
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
+  EXPECT_LT(error, 1e-6);
+  /* again with a failure on one process: an error on all, then fine again */
+  fail = 1;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_USER);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDEGetSolution(pde, &u); }), PETSC_ERR_ARG_WRONGSTATE) << "no stale answer";
+  fail = 0;
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  /* changed data give another answer: Chebyshev grid, own frequencies */
+  ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_CHEBYSHEV, NULL));
+  const PetscReal zero = 0;
+  for (PetscInt k = 0; k < 2; k++) ASSERT_PETSC(SkeanGPPDESetFrequencies(pde, k, 1, &zero));
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
+  EXPECT_LT(error, 1e-8);
+  ASSERT_PETSC(SkeanGPPDESetBoundary(pde, 0, SKEAN_GPPDE_BC_PERIODIC, NULL, NULL));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_SUP) << "periodic on one side only";
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+}
+
+TEST(GPPDE, OptionsAndView)
+{
+  const std::string out = skeantest::ScratchDir() + "/gppde.txt";
+  SkeanGPPDE        pde;
+  PetscInt          n[3];
+  ASSERT_PETSC(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
+  ASSERT_PETSC(SkeanGPPDESetOptionsPrefix(pde, "x_"));
+  const std::string view      = ":" + out;
+  const char *const opts[][2] = {{"-x_gppde_problem", "p2b"}, {"-x_gppde_n", "70,80"},   {"-x_gppde_length", "0.2"},
+                                 {"-x_gppde_floor", "1e-12"}, {"-x_gppde_rtol", "1e-2"}, {"-x_gppde_view", view.c_str()}};
+  for (auto &o : opts) ASSERT_PETSC(PetscOptionsSetValue(NULL, o[0], o[1]));
+  ASSERT_PETSC(SkeanGPPDESetFromOptions(pde));
+  ASSERT_PETSC(SkeanGPPDEGetGrid(pde, NULL, n));
+  EXPECT_EQ(n[1], 80);
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  PetscReal length;
+  ASSERT_PETSC(SkeanGPPDEGetLength(pde, &length));
+  EXPECT_NEAR(length, 0.2, 1e-15);
+  PetscInt         nf;
+  const PetscReal *f;
+  ASSERT_PETSC(SkeanGPPDEGetFrequencies(pde, 1, &nf, &f));
+  EXPECT_GE(nf, 3);
+  EXPECT_EQ(f[0], 0);
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  if (!skeantest::Rank()) {
+    std::ifstream in(out);
+    std::string   text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    EXPECT_NE(text.find("70 points"), std::string::npos) << text;
+    EXPECT_NE(text.find("error bound"), std::string::npos);
+  }
+  for (auto &o : opts) ASSERT_PETSC(PetscOptionsClearValue(NULL, o[0]));
+}
+
+TEST(GPPDE, CompatObjective)
+{
+  /* gradients against central differences; in 2-D the value against explicit Kronecker products */
+  for (const char *name : {"burgers1", "p1b", "ac1b", "p2b", "ac2", "adv"}) {
+    if (!std::strcmp(name, "burgers1")) {
+      SkeanGPPDE pde;
+      ASSERT_PETSC(Make(PETSC_COMM_WORLD, name, 20, &pde));
+      ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDECOMPAT));
+      EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetUp(pde); }), PETSC_ERR_SUP) << "a general residual is not supported";
+      ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+      continue;
+    }
+    SkeanGPPDE pde;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, name, 9, &pde));
+    const bool two = pde->dim == 2;
+    if (two) {
+      const PetscInt n[2] = {7, 6};
+      ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, n));
+    }
+    ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDECOMPAT));
+    ASSERT_PETSC(SkeanGPPDESetKernel(pde, "smt:2(0.4,0.5,0.3,0.6,0.3,1.1)"));
+    ASSERT_PETSC(SkeanGPPDESetUp(pde));
+    SkeanGPPDEState_Private *st = pde->state;
+    std::vector<double>      theta, U, gU, gt, dummy, dummy2;
+    for (int k = 0; k < pde->dim; k++)
+      for (double t : st->kernel[k].Params()) theta.push_back(t);
+    const TensorBox box = st->grid.Box(0, st->grid.Sizes());
+    const size_t    off = box.Volume() ? size_t(box.lo[0]) * (two ? 6 : 1) : 0;
+    for (size_t i = 0; i < size_t(box.Volume()); i++) U.push_back(std::sin(1.7 * double(off + i) + 0.3));
+    double extra[2] = {0.7, -6.0}, F, Fp, Fm, ge[2], gd[2];
+    ASSERT_PETSC(CompatObjective(pde, theta, extra, U, &F, &gU, &gt, ge));
+    EXPECT_TRUE(std::isfinite(F));
+    const double h = 1e-5, scale = 1 + std::fabs(F);
+    for (size_t p = 0; p < theta.size(); p++) {
+      auto t = theta;
+      t[p] += h;
+      ASSERT_PETSC(CompatObjective(pde, t, extra, U, &Fp, &dummy, &dummy2, gd));
+      t[p] -= 2 * h;
+      ASSERT_PETSC(CompatObjective(pde, t, extra, U, &Fm, &dummy, &dummy2, gd));
+      EXPECT_NEAR(gt[p], (Fp - Fm) / (2 * h), 1e-5 * (scale + std::fabs(gt[p]))) << name << " hyper-parameter " << p;
+    }
+    for (int e = 0; e < 2; e++) {
+      double x[2] = {extra[0], extra[1]};
+      x[e] += h;
+      ASSERT_PETSC(CompatObjective(pde, theta, x, U, &Fp, &dummy, &dummy2, gd));
+      x[e] -= 2 * h;
+      ASSERT_PETSC(CompatObjective(pde, theta, x, U, &Fm, &dummy, &dummy2, gd));
+      EXPECT_NEAR(ge[e], (Fp - Fm) / (2 * h), 1e-6 * scale) << name;
+    }
+    /* along a direction in U */
+    double slope[1] = {0};
+    auto   Up = U, Um = U;
+    for (size_t i = 0; i < U.size(); i++) {
+      const double d = std::cos(0.9 * double(off + i));
+      slope[0] += d * gU[i];
+      Up[i] += h * d;
+      Um[i] -= h * d;
+    }
+    ASSERT_PETSC(AllreduceSum(PETSC_COMM_WORLD, slope, 1));
+    ASSERT_PETSC(CompatObjective(pde, theta, extra, Up, &Fp, &dummy, &dummy2, gd));
+    ASSERT_PETSC(CompatObjective(pde, theta, extra, Um, &Fm, &dummy, &dummy2, gd));
+    EXPECT_NEAR(slope[0], (Fp - Fm) / (2 * h), 1e-6 * (scale + std::fabs(slope[0]))) << name;
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+}
+
+TEST(GPPDE, CompatAndVarproRun)
+{
+  for (const char *type : {SKEANGPPDECOMPAT, SKEANGPPDEVARPRO}) {
+    SkeanGPPDE           pde;
+    SkeanConvergedReason reason;
+    PetscReal            error;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p1a", 0, &pde));
+    const PetscReal lo = 0, hi = 0.5;
+    const PetscInt  n = 60;
+    ASSERT_PETSC(SkeanGPPDESetDomain(pde, 1, &lo, &hi));
+    ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, &n));
+    ASSERT_PETSC(SkeanGPPDESetType(pde, type));
+    ASSERT_PETSC(SkeanGPPDESetKernel(pde, "smt:2(0.5,0.5,0,0.5,0.5,15.9)"));
+    ASSERT_PETSC(SkeanGPPDESetTolerances(pde, PETSC_DEFAULT, PETSC_DEFAULT, 3));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    ASSERT_PETSC(SkeanGPPDEGetConvergedReason(pde, &reason));
+    EXPECT_LT(reason, 0) << "three steps do not converge, and it says so";
+    ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
+    EXPECT_LT(error, 5e-2) << type;
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+  SkeanGPPDE pde;
+  ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p2b", 40, &pde));
+  ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDEVARPRO));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetUp(pde); }), PETSC_ERR_SUP) << "one dimension only";
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+}
+
+TEST(GPPDE, Deviation)
+{
+  double typical[2] = {0, 0};
+  for (int fine = 0; fine < 2; fine++) {
+    SkeanGPPDE             pde;
+    Vec                    u;
+    const PetscInt         n = 51;
+    std::vector<PetscReal> x, dev(n), exact(n);
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p1c", fine ? 320 : 260, &pde));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    PetscReal hi[3];
+    ASSERT_PETSC(SkeanGPPDEGetDomain(pde, NULL, NULL, hi));
+    for (PetscInt i = 0; i < n; i++) x.push_back(hi[0] * i / (n - 1.0));
+    const PetscReal *px = x.data();
+    ASSERT_PETSC(SkeanGPPDEGetDeviation(pde, n, x.data(), dev.data()));
+    ASSERT_PETSC(SkeanGPPDEEvaluate(pde, &n, &px, &u));
+    const std::vector<double> v       = All(u);
+    int                       outside = 0;
+    for (PetscInt i = 0; i < n; i++) {
+      EXPECT_GE(dev[i], 0);
+      typical[fine] = std::max(typical[fine], double(dev[i]));
+      outside += std::fabs(v[i] - std::sin(6 * x[i]) * std::cos(100 * x[i])) > 5 * dev[i] + 1e-10;
+    }
+    EXPECT_LE(outside, 2) << "errors beyond five deviations";
+    EXPECT_LT(dev[0], 1e-3 * typical[fine]) << "the value at the end is given";
+    EXPECT_LT(dev[n - 1], 1e-3 * typical[fine]);
+    ASSERT_PETSC(VecDestroy(&u));
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+  EXPECT_LT(typical[1], typical[0]) << "a finer grid knows more";
+  EXPECT_GT(typical[1], 0);
+  SkeanGPPDE pde;
+  PetscReal  x = 0.5, d;
+  ASSERT_PETSC(Make(PETSC_COMM_WORLD, "burgers1", 60, &pde));
+  ASSERT_PETSC(SkeanGPPDESolve(pde));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDEGetDeviation(pde, 1, &x, &d); }), PETSC_ERR_SUP);
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+}
