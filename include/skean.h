@@ -8,3 +8,4 @@
 #include <skeankron.h>
 #include <skeangpkernel.h>
 #include <skeangp.h>
+#include <skeangppde.h>

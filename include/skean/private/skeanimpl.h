@@ -30,7 +30,8 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
   X(KSP) \
   X(PC) \
   X(Kron) \
-  X(GP)
+  X(GP) \
+  X(GPPDE)
 // clang-format on
 
 #define SKEAN_PACKAGE_DECLARE(part) SKEAN_INTERN PetscErrorCode Skean##part##InitializePackage_Private(void);
