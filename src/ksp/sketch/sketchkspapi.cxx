@@ -562,7 +562,7 @@ PetscErrorCode KSPSketchGetColumnReasons(KSP ksp, PetscInt *n, const KSPConverge
 .  ksp - the Krylov context, of type `KSPSKETCH`
 
    Output Parameter:
-.  error - estimate of the backward error of the last solve relative to |A|_F, the largest of all columns; -1 if none was computed (sketch-and-solve)
+.  error - estimate of the backward error of the last solve with columns of unit norm, relative to |A|_F, the largest of all columns; -1 if none was computed (sketch-and-solve)
 
    Level: intermediate
 
