@@ -5,3 +5,4 @@
 #include <skeansketch.h>
 #include <skeanksp.h>
 #include <skeanio.h>
+#include <skeantransport.h>

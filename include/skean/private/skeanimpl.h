@@ -28,7 +28,8 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
   X(IO) \
   X(Sketch) \
   X(KSP) \
-  X(PC)
+  X(PC) \
+  X(Transport)
 // clang-format on
 
 #define SKEAN_PACKAGE_DECLARE(part) SKEAN_INTERN PetscErrorCode Skean##part##InitializePackage_Private(void);
