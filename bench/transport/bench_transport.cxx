@@ -67,9 +67,12 @@ int main(int argc, char **argv)
   const std::string         kind = what;
   PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
   if (kind == "lap") {
-    PetscCall(FillVec(n, [&](PetscInt) { return 1.0 / n; }, &r));
-    PetscCall(FillVec(n, [&](PetscInt) { return 1.0 / n; }, &c));
-    PetscCall(FillMat(n, n, [&](PetscInt i, PetscInt j) { return rs.Uniform(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(j)); }, &A));
+    PetscCall(FillVec(
+      n, [&](PetscInt) { return 1.0 / n; }, &r));
+    PetscCall(FillVec(
+      n, [&](PetscInt) { return 1.0 / n; }, &c));
+    PetscCall(FillMat(
+      n, n, [&](PetscInt i, PetscInt j) { return rs.Uniform(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(j)); }, &A));
     PetscCall(SkeanTransportSetCost(t, A));
   } else if (kind == "gauss") {
     auto g = [&](double m, double s) {
@@ -85,13 +88,18 @@ int main(int argc, char **argv)
     PetscCall(VecSum(c, &sc));
     PetscCall(VecScale(r, 1 / sr));
     PetscCall(VecScale(c, 1 / sc));
-    PetscCall(FillMat(n, 1, [&](PetscInt i, PetscInt) { return -5 + 10.0 * i / (n - 1); }, &A));
+    PetscCall(FillMat(
+      n, 1, [&](PetscInt i, PetscInt) { return -5 + 10.0 * i / (n - 1); }, &A));
     PetscCall(SkeanTransportSetPoints(t, A, A));
   } else if (kind == "cloud") {
-    PetscCall(FillVec(n, [&](PetscInt) { return 1.0 / n; }, &r));
-    PetscCall(FillVec(n, [&](PetscInt) { return 1.0 / n; }, &c));
-    PetscCall(FillMat(n, d, [&](PetscInt i, PetscInt k) { return rs.Normal(i, k); }, &A));
-    PetscCall(FillMat(n, d, [&](PetscInt i, PetscInt k) { return 0.5 + 0.7 * rs.Normal(n + i, k); }, &B));
+    PetscCall(FillVec(
+      n, [&](PetscInt) { return 1.0 / n; }, &r));
+    PetscCall(FillVec(
+      n, [&](PetscInt) { return 1.0 / n; }, &c));
+    PetscCall(FillMat(
+      n, d, [&](PetscInt i, PetscInt k) { return rs.Normal(i, k); }, &A));
+    PetscCall(FillMat(
+      n, d, [&](PetscInt i, PetscInt k) { return 0.5 + 0.7 * rs.Normal(n + i, k); }, &B));
     PetscCall(SkeanTransportSetPoints(t, A, B));
   } else if (kind == "grid") { /* two sums of bumps on an n x n grid, bump positions from the seed */
     const PetscInt  nn[2] = {n, n};
@@ -149,7 +157,8 @@ int main(int argc, char **argv)
     PetscCall(FillVec(n, image(jj), &c));
     PetscCall(MatDenseRestoreArrayRead(all, &a));
     PetscCall(MatDestroy(&all));
-    PetscCall(FillMat(n, 2, [&](PetscInt i, PetscInt k) { return static_cast<double>(k ? i % 28 : i / 28); }, &A));
+    PetscCall(FillMat(
+      n, 2, [&](PetscInt i, PetscInt k) { return static_cast<double>(k ? i % 28 : i / 28); }, &A));
     PetscCall(SkeanTransportSetPoints(t, A, A));
   }
   if (std::string(norm) == "l1") PetscCall(SkeanTransportSetCostType(t, SKEAN_TRANSPORT_COST_L1));
@@ -187,8 +196,8 @@ int main(int argc, char **argv)
                           "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
                           "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"rss_mb\":%.0f}\n",
                           what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err,
-                          (int)its, (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper),
-                          times.front(), times[times.size() / 2], times.back(), ru.ru_maxrss / 1024.0));
+                          (int)its, (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper,
+                          (double)((upper - lower) / upper), times.front(), times[times.size() / 2], times.back(), ru.ru_maxrss / 1024.0));
   }
   PetscCall(SkeanTransportDestroy(&t));
   PetscCall(VecDestroy(&r));

@@ -64,6 +64,12 @@ public:
   /* Whether kept entries and per-entry questions are answered */
   virtual bool HasEntries() const { return true; }
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
+  /* Whether a set of sources, found from the potentials v, has more mass than all the targets it may use together: a proof that no plan exists */
+  virtual PetscErrorCode ProvesInfeasible(const double *, bool *proof)
+  {
+    *proof = false;
+    return PETSC_SUCCESS;
+  }
 };
 
 /* Everything of a solve that is not a PETSc object */

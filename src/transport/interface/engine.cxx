@@ -735,6 +735,35 @@ PetscErrorCode CsrEngine::Entries(double inv, const double *u, const double *v, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where no plan exists the potentials of too small a set of targets fall without bound (Hall's condition, and the dual's ray). So the sets tried
+   are J = {v < t} for levels t across the range of v, and I = the sources that may use J alone. */
+PetscErrorCode CsrEngine::ProvesInfeasible(const double *v, bool *proof)
+{
+  constexpr int levels = 64;
+  double        lo = PETSC_MAX_REAL, hi = -PETSC_MAX_REAL, mass[2 * levels] = {0};
+
+  PetscFunctionBegin;
+  PetscCall(Gather(v, full));
+  for (double x : full) {
+    lo = PetscMin(lo, x);
+    hi = PetscMax(hi, x);
+  }
+  std::vector<double> top(PetscMax(n, 1), -PETSC_MAX_REAL); /* largest v a source may use */
+  for (PetscInt i = 0; i < n; ++i)
+    for (PetscInt k = ia[i]; k < ia[i + 1]; ++k) top[i] = PetscMax(top[i], full[ja[k]]);
+  for (int l = 0; l < levels; ++l) {
+    const double t = lo + (hi - lo) * (l + 0.5) / levels;
+    for (PetscInt i = 0; i < n; ++i)
+      if (top[i] < t) mass[2 * l] += std::exp(logr[i]);
+    for (PetscInt j = 0; j < mloc; ++j)
+      if (v[j] < t) mass[2 * l + 1] += std::exp(logc[j]);
+  }
+  PetscCall(AllreduceSum(comm, mass, 2 * levels));
+  *proof = false;
+  for (int l = 0; l < levels; ++l) *proof = *proof || mass[2 * l] > mass[2 * l + 1] + 1e-9;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode CsrEngine::Scale(double *cmax, double *cmedian)
 {
   double mx = 0;

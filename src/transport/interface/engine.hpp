@@ -79,6 +79,7 @@ public:
   PetscErrorCode        Bilinear(const double *x, const double *y, double *value) override;
   PetscErrorCode        Entries(double inv, const double *u, const double *v, Keep *keep) override;
   PetscErrorCode        Scale(double *cmax, double *cmedian) override;
+  PetscErrorCode        ProvesInfeasible(const double *v, bool *proof) override;
   bool                  Forbids() const override { return true; }
 
 private:

@@ -222,6 +222,11 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
   const double tol = PetscMax(t->solver.rtol, t->solver.atol / M);
   if (bad) t->solver.reason = SKEAN_DIVERGED_NANORINF;
   if (t->solver.reason > 0 && t->errmarginal > tol) t->solver.reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
+  if (t->solver.reason < 0 && e->Forbids() && balr && balc) {
+    bool proof = false;
+    PetscCall(e->ProvesInfeasible(w->v.data(), &proof));
+    if (proof) t->solver.reason = SKEAN_DIVERGED_INFEASIBLE;
+  }
   t->lower = PETSC_NINFINITY;
   t->upper = PETSC_INFINITY;
   if (t->certify && balr && balc && !bad) PetscCall(Certify(t));

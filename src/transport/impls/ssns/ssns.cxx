@@ -56,6 +56,31 @@ struct Saved {
 };
 } // namespace
 
+/* Raises the threshold by factors of two until no more than fill entries remain in all; over: even thrmax leaves too many */
+static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double thrmax, bool *over)
+{
+  PetscFunctionBegin;
+  for (double thr = keep->thr;; thr *= 2) {
+    PetscInt64 count[2] = {0, keep->overflow ? 1 : 0};
+    for (double p : keep->p) count[0] += p > thr;
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, count, 2, MPIU_INT64, MPI_SUM, e->comm));
+    *over = count[1] > 0 || count[0] > fill;
+    if (!*over && thr > keep->thr) {
+      size_t q = 0;
+      for (size_t k = 0; k < keep->p.size(); ++k)
+        if (keep->p[k] > thr) {
+          keep->i[q]   = keep->i[k];
+          keep->j[q]   = keep->j[k];
+          keep->p[q++] = keep->p[k];
+        }
+      keep->i.resize(q);
+      keep->j.resize(q);
+      keep->p.resize(q);
+    }
+    if (!*over || count[1] > 0 || 2 * thr > thrmax) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+}
+
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
 {
   SSNS               *ctx     = static_cast<SSNS *>(t->data);
@@ -76,7 +101,9 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
              "SkeanTransport type ssns does not support marginal penalties; use type sinkhorn");
   PetscCallCXX(g.resize(w->v.size()));
   PetscCallCXX(dv.resize(w->v.size()));
-  keep.cap = static_cast<size_t>(ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000);
+  /* the decision is made on the total, so that it is the same for any number of processes; the local limit only protects the memory */
+  const PetscInt64 fill = static_cast<PetscInt64>(ctx->fill * (static_cast<double>(e->nglobal) + e->m) + 1000);
+  keep.cap              = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
   for (size_t lev = 0; lev < w->levels.size() && !s->reason; ++lev) {
     const bool   last   = lev + 1 == w->levels.size();
     const double target = last ? tol : PetscMax(ctx->level, tol);
@@ -144,8 +171,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
           PetscCall(SkeanTransportPass_Private(t, &keep));
           kept = thr;
         }
-        int over = keep.overflow ? 1 : 0;
-        PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_INT, MPI_MAX, e->comm));
+        bool over;
+        PetscCall(Thin(e, &keep, fill, 16 * thr, &over));
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
         if (!over) {
           double sh = shift;
@@ -259,7 +286,7 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Options Database Keys:
 +  -transport_ssns_delta <0.01> - mass that may be dropped in a row or column, relative to the l2 norm of the gradient
 .  -transport_ssns_shift <1>    - first weight of the shift
-.  -transport_ssns_fill <60>    - entries kept per unknown; above, the exact Hessian is applied without a matrix
+.  -transport_ssns_fill <150>   - entries kept per unknown; above, more mass is dropped, at most 16 times delta; then the exact Hessian is applied without a matrix
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
 -  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
 
