@@ -18,11 +18,11 @@ using skean::transport::Work;
 
 namespace {
 struct SSNS {
-  PetscReal    delta  = 0.01; /* mass dropped in a row or column, relative to |g|_2 */
-  PetscReal    mu0    = 1.0;  /* first weight of the shift mu |g|_2 */
-  PetscReal    fill   = 60.0; /* entries kept per unknown; above: no sparse system */
-  PetscInt     warmup = 8;    /* Sinkhorn sweeps on the first level */
-  PetscReal    level  = 1e-2; /* marginal error at which a level that is not the last ends */
+  PetscReal    delta  = 0.01;  /* mass dropped in a row or column, relative to |g|_2 */
+  PetscReal    mu0    = 1.0;   /* first weight of the shift mu |g|_2 */
+  PetscReal    fill   = 150.0; /* entries kept per unknown; above: no sparse system */
+  PetscInt     warmup = 8;     /* Sinkhorn sweeps on the first level */
+  PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
   NewtonSystem system;
 };
 
