@@ -159,7 +159,9 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         continue;
       }
       /* the system */
-      const double thr   = ctx->delta * w->g2 / big;
+      /* no tighter than the target needs */
+      const double need  = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1)));
+      const double thr   = ctx->delta * PetscMax(w->g2, need) / big;
       const double shift = PetscMin(w->epsnow / w->cmax, 1.0) * mu * w->g2;
       const double krtol = PetscMax(1e-10, PetscMin(0.1, 0.1 * std::sqrt(w->err)));
       PetscInt     kits  = 0;
