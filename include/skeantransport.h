@@ -158,6 +158,7 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportGetNewtonStatistics(SkeanTransport tra
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginalError(SkeanTransport transport, PetscReal *err);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, PetscReal *cost, PetscReal *entropy, PetscReal *total);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetCertificate(SkeanTransport transport, PetscReal *lower, PetscReal *upper);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetDivergence(SkeanTransport transport, PetscReal *divergence);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec w, Vec Pw);
 SKEAN_EXTERN PetscErrorCode SkeanTransportApplyTranspose(SkeanTransport transport, Vec z, Vec Ptz);

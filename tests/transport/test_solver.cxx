@@ -603,3 +603,22 @@ TEST(Transport, TruncationIsExactToItsTolerance)
       EXPECT_LE(lower[0], upper[1]);
     }
 }
+
+/* zero for equal measures, |v|^2 for a translated one, the same in both conventions */
+TEST(Transport, SinkhornDivergence)
+{
+  auto shifted = [](double v) { return [=](PetscInt i, PetscInt k) { return X(i, k) + (k ? -v : 2 * v); }; };
+  for (double v : {0.0, 0.4})
+    for (SkeanTransportEntropy ent : {SKEAN_TRANSPORT_ENTROPY_KL, SKEAN_TRANSPORT_ENTROPY_PLAIN}) {
+      Problem   p;
+      PetscReal value;
+      ASSERT_PETSC(p.Points(N, N, 2, R, R, X, shifted(v), 0.05, SKEANTRANSPORTSSNS));
+      ASSERT_PETSC(SkeanTransportSetEntropy(p.t, ent));
+      ASSERT_PETSC(SkeanTransportSetTolerances(p.t, 1e-12, PETSC_DEFAULT, PETSC_DEFAULT));
+      EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanTransportGetDivergence(p.t, &value); }), PETSC_ERR_ORDER);
+      ASSERT_PETSC(SkeanTransportSolve(p.t));
+      ASSERT_PETSC(SkeanTransportGetDivergence(p.t, &value));
+      EXPECT_NEAR(value, 3 * 5 * v * v, 1e-10) << "mass 3, entropy " << ent; /* |x - y - v|^2 = |x - y|^2 - 2 v.(x - y) + |v|^2 */
+      ASSERT_PETSC(p.Destroy());
+    }
+}
