@@ -160,7 +160,7 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, Pet
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetCertificate(SkeanTransport transport, PetscReal *lower, PetscReal *upper);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetDivergence(SkeanTransport transport, PetscReal *divergence);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec g);
-SKEAN_EXTERN PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec w, Vec Pw);
+SKEAN_EXTERN PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec x, Vec Px);
 SKEAN_EXTERN PetscErrorCode SkeanTransportApplyTranspose(SkeanTransport transport, Vec z, Vec Ptz);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetPlan(SkeanTransport transport, PetscReal threshold, Mat *P);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMap(SkeanTransport transport, Mat *T);

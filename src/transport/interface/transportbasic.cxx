@@ -747,7 +747,8 @@ PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscR
    Notes:
    For distances in at most eight dimensions. Points are sorted along a Morton curve; tiles of 64 x 64 pairs are skipped when the largest
    potentials and the distance of the bounding boxes prove that every entry of the plan is below tol r_i c_j. The marginal error that
-   decides on convergence is always computed from every pair.
+   decides on convergence is always computed from every pair. The bounds hold the potentials constant in a tile: little is skipped where the mass
+   moves further than tiles are wide.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless 0 <= tol < 1e-3.
 

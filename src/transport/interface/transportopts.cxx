@@ -45,6 +45,10 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
 .  -transport_certificate <true>           - compute the bounds
 .  -transport_max_it, -transport_rtol, -transport_atol - limits
+.  -transport_seed <20260101>              - not used: no type draws random numbers
+.  -transport_checkpoint <file>            - an error at the solve: not supported; keep the potentials instead
+.  -transport_checkpoint_interval <0>      - as -transport_checkpoint
+.  -transport_restart <file>               - as -transport_checkpoint; start from potentials with SkeanTransportSetInitialPotentials()
 -  -transport_monitor, -transport_monitor_cancel, -transport_converged_reason, -transport_view, -transport_error_if_not_converged - reporting
 
    Level: beginner

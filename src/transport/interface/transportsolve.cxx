@@ -274,6 +274,8 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   PetscFunctionBegin;
   PetscCall(SkeanTransportSetUp(t));
   w = static_cast<Work *>(t->work);
+  PetscCheck(!t->solver.checkpointfile && !t->solver.restartfile, PetscObjectComm((PetscObject)t), PETSC_ERR_SUP,
+             "SkeanTransport writes no checkpoints; keep the potentials and start from them with SkeanTransportSetInitialPotentials()");
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Solve, t, 0, 0, 0));
   PetscCall(SkeanSolverBegin_Private((PetscObject)t, &t->solver));
   PetscCall(Start(t));

@@ -369,14 +369,10 @@ PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp)
    Output Parameter:
 .  ksp - `KSPCG` with BoomerAMG where PETSc has hypre, `PCGAMG` otherwise; not to be destroyed
 
-   Options Database Keys:
-+  -transport_ksp_type <cg>   - the method
--  -transport_pc_type <hypre> - the preconditioner
-
    Level: advanced
 
    Notes:
-   Its relative tolerance is set anew at every Newton step. Where the plan has too many entries to keep, another `KSP` (prefix transport_mf_, CG and
+   Its options have the prefix transport_ (ksp_type, pc_type and so on follow it). Its relative tolerance is set anew at every Newton step. Where the plan has too many entries to keep, another `KSP` (prefix transport_mf_, CG and
    Jacobi) applies the exact Hessian without a matrix.
 
 .seealso: `SkeanTransportSolve()`
