@@ -9,3 +9,4 @@
 #include <skeangpkernel.h>
 #include <skeangp.h>
 #include <skeangppde.h>
+#include <skeantransport.h>

@@ -31,7 +31,8 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
   X(PC) \
   X(Kron) \
   X(GP) \
-  X(GPPDE)
+  X(GPPDE) \
+  X(Transport)
 // clang-format on
 
 #define SKEAN_PACKAGE_DECLARE(part) SKEAN_INTERN PetscErrorCode Skean##part##InitializePackage_Private(void);

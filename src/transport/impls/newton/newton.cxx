@@ -1,0 +1,385 @@
+#include "newton.hpp"
+#include <skean/private/reduce.hpp>
+
+namespace skean {
+namespace transport {
+
+PetscErrorCode NewtonSystem::Reset()
+{
+  PetscFunctionBegin;
+  PetscCall(KSPDestroy(&mf));
+  PetscCall(MatDestroy(&shell));
+  for_ = nullptr;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode NewtonSystem::Numbering(const Engine *e)
+{
+  PetscMPIInt           size;
+  PetscInt              mine[3] = {e->n, e->mloc, e->rlo + e->mlo};
+  std::vector<PetscInt> all;
+
+  PetscFunctionBegin;
+  if (for_ == e) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Comm_size(e->comm, &size));
+  PetscCallCXX(all.resize(3 * static_cast<size_t>(size)));
+  PetscCallMPI(MPI_Allgather(mine, 3, MPIU_INT, all.data(), 3, MPIU_INT, e->comm));
+  PetscCallCXX(colrow.resize(PetscMax(e->m, 1)));
+  PetscCallCXX(owner.resize(PetscMax(e->m, 1)));
+  PetscInt j = 0;
+  for (int r = 0; r < size; ++r)
+    for (PetscInt k = 0; k < all[3 * r + 1]; ++k) {
+      owner[j]    = r;
+      colrow[j++] = all[3 * r + 2] + all[3 * r] + k;
+    }
+  start = e->rlo + e->mlo;
+  for_  = e;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+namespace {
+struct Entry {
+  PetscInt row, col;
+  double   p;
+};
+} // namespace
+
+/* Rows of the system in CSR form: the entries sorted by two counting sorts, the transpose sent to the owners of the columns. Faster by a factor of
+   several than MatSetPreallocationCOO(), which sorts by comparison and keeps its maps. */
+PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A)
+{
+  Work                 *w    = static_cast<Work *>(t->work);
+  const Engine         *e    = w->eng.get();
+  const size_t          nnz  = keep.i.size();
+  const PetscInt        nloc = e->n + e->mloc;
+  std::vector<size_t>   at;
+  std::vector<Entry>    sorted, send, recv;
+  std::vector<PetscInt> byc;
+  PetscMPIInt           size;
+
+  PetscFunctionBegin;
+  /* by column, then stably by row */
+  PetscCallCXX(byc.resize(nnz));
+  PetscCallCXX(at.assign(static_cast<size_t>(e->m) + 1, 0));
+  for (PetscInt j : keep.j) ++at[j + 1];
+  for (PetscInt j = 0; j < e->m; ++j) at[j + 1] += at[j];
+  for (size_t k = 0; k < nnz; ++k) byc[at[keep.j[k]]++] = static_cast<PetscInt>(k);
+  PetscCallCXX(sorted.resize(nnz));
+  PetscCallCXX(at.assign(static_cast<size_t>(e->n) + 1, 0));
+  for (PetscInt i : keep.i) ++at[i + 1];
+  for (PetscInt i = 0; i < e->n; ++i) at[i + 1] += at[i];
+  std::vector<size_t> rowptr;
+  PetscCallCXX(rowptr = at);
+  for (size_t q = 0; q < nnz; ++q) {
+    const size_t k          = static_cast<size_t>(byc[q]);
+    sorted[at[keep.i[k]]++] = {start + keep.i[k], keep.j[k], keep.p[k]};
+  }
+  /* the transpose: in the order of rows to each owner, so that what arrives, taken by process, is in the order of rows too */
+  PetscCallMPI(MPI_Comm_size(e->comm, &size));
+  std::vector<int>    scount, rcount, sdispl, rdispl;
+  std::vector<size_t> put;
+  bool                toobig = nnz > static_cast<size_t>(PETSC_MPI_INT_MAX) / sizeof(Entry);
+  PetscCall(AgreeAny(e->comm, toobig, &toobig));
+  PetscCheck(!toobig || size == 1, e->comm, PETSC_ERR_SUP,
+             "Too many entries in a Newton system for MPI's counts; use more processes or a smaller -transport_ssns_fill");
+  if (size == 1)
+    PetscCallCXX(recv = sorted);
+  else {
+    PetscCallCXX(scount.assign(size, 0));
+    PetscCallCXX(rcount.assign(size, 0));
+    PetscCallCXX(sdispl.assign(size + 1, 0));
+    PetscCallCXX(rdispl.assign(size + 1, 0));
+    for (const Entry &x : sorted) scount[owner[x.col]] += static_cast<int>(sizeof(Entry));
+    PetscCallMPI(MPI_Alltoall(scount.data(), 1, MPI_INT, rcount.data(), 1, MPI_INT, e->comm));
+    PetscInt64 incoming = 0;
+    for (int r = 0; r < size; ++r) incoming += rcount[r];
+    toobig = incoming > PETSC_MPI_INT_MAX;
+    PetscCall(AgreeAny(e->comm, toobig, &toobig));
+    PetscCheck(!toobig, e->comm, PETSC_ERR_SUP, "Too many entries in a Newton system for MPI's counts; use more processes or a smaller -transport_ssns_fill");
+    for (int r = 0; r < size; ++r) {
+      sdispl[r + 1] = sdispl[r] + scount[r];
+      rdispl[r + 1] = rdispl[r] + rcount[r];
+    }
+    PetscCallCXX(put.resize(size));
+    for (int r = 0; r < size; ++r) put[r] = static_cast<size_t>(sdispl[r]) / sizeof(Entry);
+    PetscCallCXX(send.resize(PetscMax(nnz, size_t(1))));
+    PetscCallCXX(recv.resize(static_cast<size_t>(rdispl[size]) / sizeof(Entry)));
+    for (const Entry &x : sorted) send[put[owner[x.col]]++] = x;
+    PetscCallMPI(MPI_Alltoallv(send.data(), scount.data(), sdispl.data(), MPI_BYTE, recv.data(), rcount.data(), rdispl.data(), MPI_BYTE, e->comm));
+  }
+  std::vector<size_t> colptr;
+  PetscCallCXX(colptr.assign(static_cast<size_t>(e->mloc) + 1, 0));
+  for (const Entry &x : recv) ++colptr[x.col - e->mlo + 1];
+  for (PetscInt j = 0; j < e->mloc; ++j) colptr[j + 1] += colptr[j];
+  PetscCallCXX(at = colptr);
+  PetscCallCXX(send.resize(PetscMax(recv.size(), size_t(1))));
+  for (const Entry &x : recv) send[at[x.col - e->mlo]++] = x;
+  /* rows: what lies below the diagonal's column, the diagonal, the rest */
+  std::vector<PetscInt> ia, ja;
+  std::vector<double>   va;
+  const size_t          total = nnz + recv.size() + static_cast<size_t>(nloc);
+  bool                  over  = total > static_cast<size_t>(PETSC_MAX_INT);
+  PetscCall(AgreeAny(e->comm, over, &over));
+  PetscCheck(!over, e->comm, PETSC_ERR_SUP, "Too many entries in a Newton system for PETSc's index size; use more processes or a smaller -transport_ssns_fill");
+  PetscCallCXX(ia.resize(static_cast<size_t>(nloc) + 1));
+  PetscCallCXX(ja.resize(total));
+  PetscCallCXX(va.resize(total));
+  size_t q = 0;
+  ia[0]    = 0;
+  for (PetscInt r = 0; r < nloc; ++r) {
+    const bool   isrow = r < e->n;
+    const size_t lo = isrow ? rowptr[r] : colptr[r - e->n], hi = isrow ? rowptr[r + 1] : colptr[r - e->n + 1];
+    const Entry *x    = isrow ? sorted.data() : send.data();
+    const double d    = (isrow ? w->a[r] : w->b[r - e->n]) + shift;
+    bool         done = false;
+    for (size_t k = lo; k < hi; ++k) {
+      const PetscInt col = isrow ? colrow[x[k].col] : x[k].row;
+      if (!done && col > start + r) {
+        ja[q]   = start + r;
+        va[q++] = d;
+        done    = true;
+      }
+      ja[q]   = col;
+      va[q++] = -x[k].p;
+    }
+    if (!done) {
+      ja[q]   = start + r;
+      va[q++] = d;
+    }
+    ia[r + 1] = static_cast<PetscInt>(q);
+  }
+  PetscCall(MatCreate(e->comm, A));
+  PetscCall(MatSetSizes(*A, nloc, nloc, PETSC_DETERMINE, PETSC_DETERMINE));
+  PetscCall(MatSetType(*A, MATAIJ));
+  PetscCall(MatSeqAIJSetPreallocationCSR(*A, ia.data(), ja.data(), va.data()));
+  PetscCall(MatMPIAIJSetPreallocationCSR(*A, ia.data(), ja.data(), va.data()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, double rtol, const double *gu, const double *gv, double *du, double *dv,
+                                   PetscInt *its, bool *ok)
+{
+  Work              *w   = static_cast<Work *>(t->work);
+  const Engine      *e   = w->eng.get();
+  const size_t       nnz = keep.i.size(), nloc = static_cast<size_t>(e->n) + e->mloc;
+  Mat                A;
+  Vec                x, rhs;
+  PetscScalar       *a;
+  KSPConvergedReason reason;
+  PetscInt64         total = static_cast<PetscInt64>(nnz);
+
+  PetscFunctionBegin;
+  PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
+  PetscCall(Numbering(e));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, e->comm));
+  t->nnzkept = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
+  PetscCall(Assemble(t, keep, shift, &A));
+  PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
+  PetscCall(MatCreateVecs(A, &x, &rhs));
+  PetscCall(VecGetArray(rhs, &a));
+  for (PetscInt i = 0; i < e->n; ++i) a[i] = gu ? gu[i] : 0.0;
+  for (PetscInt j = 0; j < e->mloc; ++j) a[e->n + j] = -gv[j];
+  PetscCall(VecRestoreArray(rhs, &a));
+  KSP ksp;
+  PetscCall(SkeanTransportGetKSP_Private(t, &ksp));
+  PetscCall(KSPSetOperators(ksp, A, A));
+  PetscReal krtol;
+  PetscInt  kmax;
+  PetscCall(KSPGetTolerances(ksp, &krtol, NULL, NULL, &kmax));
+  PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, kmax));
+  PetscCall(KSPSolve(ksp, rhs, x));
+  PetscCall(KSPGetConvergedReason(ksp, &reason));
+  PetscCall(KSPGetIterationNumber(ksp, its));
+  *ok = reason > 0;
+  PetscCall(VecGetArray(x, &a));
+  bool bad = false;
+  for (size_t k = 0; k < nloc; ++k) bad = bad || !std::isfinite(a[k]);
+  if (du)
+    for (PetscInt i = 0; i < e->n; ++i) du[i] = a[i];
+  for (PetscInt j = 0; j < e->mloc; ++j) dv[j] = -a[e->n + j];
+  PetscCall(VecRestoreArray(x, &a));
+  PetscCall(AgreeAny(e->comm, bad, &bad));
+  *ok = *ok && !bad;
+  PetscCall(VecDestroy(&x));
+  PetscCall(VecDestroy(&rhs));
+  PetscCall(MatDestroy(&A));
+  PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+struct ShellCtx {
+  Work  *w;
+  double shift;
+};
+
+static PetscErrorCode ShellMult(Mat A, Vec x, Vec y)
+{
+  ShellCtx          *c;
+  const PetscScalar *xa;
+  PetscScalar       *ya;
+
+  PetscFunctionBegin;
+  PetscCall(MatShellGetContext(A, &c));
+  Work *w = c->w;
+  PetscCall(VecGetArrayRead(x, &xa));
+  PetscCall(VecGetArray(y, &ya));
+  PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), xa, w->a.data(), NULL, NULL, ya));
+  for (PetscInt j = 0; j < w->eng->mloc; ++j) ya[j] = (w->b[j] + c->shift) * xa[j] - ya[j];
+  PetscCall(VecRestoreArray(y, &ya));
+  PetscCall(VecRestoreArrayRead(x, &xa));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ShellDiagonal(Mat A, Vec d)
+{
+  ShellCtx    *c;
+  PetscScalar *a;
+
+  PetscFunctionBegin;
+  PetscCall(MatShellGetContext(A, &c));
+  PetscCall(VecGetArray(d, &a));
+  for (PetscInt j = 0; j < c->w->eng->mloc; ++j) a[j] = c->w->b[j] + c->shift;
+  PetscCall(VecRestoreArray(d, &a));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, double rtol, PetscInt maxit, const double *gv, double *dv, PetscInt *its, bool *ok)
+{
+  Work              *w   = static_cast<Work *>(t->work);
+  const Engine      *e   = w->eng.get();
+  ShellCtx           ctx = {w, shift};
+  Vec                x, rhs;
+  PetscScalar       *a;
+  KSPConvergedReason reason;
+
+  PetscFunctionBegin;
+  PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
+  PetscCall(Reset());
+  PetscCall(MatCreateShell(e->comm, e->mloc, e->mloc, e->m, e->m, &ctx, &shell));
+  PetscCall(MatShellSetOperation(shell, MATOP_MULT, (void (*)(void))ShellMult));
+  PetscCall(MatShellSetOperation(shell, MATOP_GET_DIAGONAL, (void (*)(void))ShellDiagonal));
+  PetscCall(KSPCreate(e->comm, &mf));
+  PC pc;
+  PetscCall(KSPGetPC(mf, &pc));
+  PetscCall(KSPSetType(mf, KSPCG));
+  PetscCall(PCSetType(pc, PCJACOBI));
+  PetscCall(KSPSetOptionsPrefix(mf, ((PetscObject)t)->prefix));
+  PetscCall(KSPAppendOptionsPrefix(mf, "transport_mf_"));
+  PetscCall(KSPSetTolerances(mf, rtol, PETSC_DEFAULT, PETSC_DEFAULT, maxit));
+  PetscCall(KSPSetFromOptions(mf));
+  PetscCall(KSPSetOperators(mf, shell, shell));
+  PetscCall(MatCreateVecs(shell, &x, &rhs));
+  PetscCall(VecGetArray(rhs, &a));
+  for (PetscInt j = 0; j < e->mloc; ++j) a[j] = gv[j];
+  PetscCall(VecRestoreArray(rhs, &a));
+  PetscCall(KSPSolve(mf, rhs, x));
+  PetscCall(KSPGetConvergedReason(mf, &reason));
+  PetscCall(KSPGetIterationNumber(mf, its));
+  /* CG's iterates all increase the quadratic model: a solve that ran out of iterations is still an ascent direction */
+  *ok = reason > 0 || reason == KSP_DIVERGED_ITS;
+  PetscCall(VecGetArray(x, &a));
+  bool bad = false;
+  for (PetscInt j = 0; j < e->mloc; ++j) {
+    bad   = bad || !std::isfinite(a[j]);
+    dv[j] = a[j];
+  }
+  PetscCall(VecRestoreArray(x, &a));
+  PetscCall(AgreeAny(e->comm, bad, &bad));
+  *ok = *ok && !bad;
+  PetscCall(VecDestroy(&x));
+  PetscCall(VecDestroy(&rhs));
+  PetscCall(Reset());
+  PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace transport
+} // namespace skean
+
+/* BoomerAMG takes its parameters from the options database alone: enter those that the user has not set, with the KSP's prefix, for the duration of
+   KSPSetFromOptions(). Against PETSc's defaults these halve to third the set-up on the irregular graphs of transport, at one more iteration. */
+static PetscErrorCode SetFromOptionsWithDefaults(KSP ksp)
+{
+  static const char *const defaults[][2] = {{"-pc_hypre_boomeramg_coarsen_type", "PMIS"},
+                                            {"-pc_hypre_boomeramg_interp_type", "ext+i"},
+                                            {"-pc_hypre_boomeramg_P_max", "4"},
+                                            {"-pc_hypre_boomeramg_strong_threshold", "0.5"}};
+  const char              *prefix;
+  PetscBool                mine[4];
+  char                     name[4][256];
+
+  PetscFunctionBegin;
+  PetscCall(KSPGetOptionsPrefix(ksp, &prefix));
+  for (int k = 0; k < 4; ++k) {
+    PetscBool has;
+    PetscCall(PetscSNPrintf(name[k], sizeof(name[k]), "-%s%s", prefix ? prefix : "", defaults[k][0] + 1));
+    PetscCall(PetscOptionsHasName(NULL, NULL, name[k], &has));
+    mine[k] = has ? PETSC_FALSE : PETSC_TRUE;
+    if (mine[k]) PetscCall(PetscOptionsSetValue(NULL, name[k], defaults[k][1]));
+  }
+  PetscCall(KSPSetFromOptions(ksp));
+  PC pc;
+  PetscCall(KSPGetPC(ksp, &pc));
+  PetscCall(PCSetFromOptions(pc));
+  for (int k = 0; k < 4; ++k)
+    if (mine[k]) PetscCall(PetscOptionsClearValue(NULL, name[k]));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp)
+{
+  PetscFunctionBegin;
+  if (!t->ksp) {
+    PC pc;
+
+    PetscCall(KSPCreate(PetscObjectComm((PetscObject)t), &t->ksp));
+    PetscCall(PetscObjectIncrementTabLevel((PetscObject)t->ksp, (PetscObject)t, 1));
+    PetscCall(KSPSetOptionsPrefix(t->ksp, ((PetscObject)t)->prefix));
+    PetscCall(KSPAppendOptionsPrefix(t->ksp, "transport_"));
+    PetscCall(KSPSetType(t->ksp, KSPCG));
+    PetscCall(KSPSetTolerances(t->ksp, 1e-8, PETSC_DEFAULT, PETSC_DEFAULT, 300));
+    PetscCall(KSPGetPC(t->ksp, &pc));
+    PetscBool sns;
+    PetscCall(PetscObjectTypeCompare((PetscObject)t, SKEANTRANSPORTSNS, &sns));
+    if (sns) { /* as published: plain CG; a diagonal costs nothing */
+      PetscCall(PCSetType(pc, PCJACOBI));
+      PetscCall(KSPSetTolerances(t->ksp, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 5000));
+    } else {
+#if defined(PETSC_HAVE_HYPRE)
+      PetscCall(PCSetType(pc, PCHYPRE));
+      PetscCall(PCHYPRESetType(pc, "boomeramg"));
+#else
+      PetscCall(PCSetType(pc, PCGAMG));
+#endif
+    }
+    PetscCall(SetFromOptionsWithDefaults(t->ksp));
+  }
+  *ksp = t->ksp;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetKSP - The linear solver of the Newton systems
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  ksp - `KSPCG` with BoomerAMG where PETSc has hypre, `PCGAMG` otherwise; not to be destroyed
+
+   Level: advanced
+
+   Notes:
+   Its options have the prefix transport_ (ksp_type, pc_type and so on follow it). Its relative tolerance is set anew at every Newton step. Where the plan has too many entries to keep, another `KSP` (prefix transport_mf_, CG and
+   Jacobi) applies the exact Hessian without a matrix.
+
+.seealso: `SkeanTransportSolve()`
+@*/
+PetscErrorCode SkeanTransportGetKSP(SkeanTransport transport, KSP *ksp)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportGetKSP_Private(transport, ksp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

@@ -1,0 +1,322 @@
+/*
+   Safeguarded sparse Newton on the semi-dual, with epsilon reached in steps.
+
+   The unknown is v alone: the fused pass gives u(v), the row potentials that make the rows of the plan exact, so the function minimised is
+   F(v) = -(r.u(v) + c.v) (in units of epsilon, with the constant mass left out), convex, finite everywhere, with gradient b - c and Hessian
+   diag(b) - P'diag(1/r)P. The Newton step is taken from the full system with the bipartite Laplacian, whose Schur complement that Hessian is, with P
+   replaced by its entries above a threshold that falls with the gradient (Tang and Qiu, NeurIPS 2024: the mass rule), diagonals exact, and a shift.
+
+   Per Newton step: one pass for the trial point, one for the Sinkhorn sweep after it, which also collects the entries for the next system.
+*/
+#include "../newton/newton.hpp"
+#include <algorithm>
+
+using skean::transport::Engine;
+using skean::transport::Keep;
+using skean::transport::NewtonSystem;
+using skean::transport::Work;
+
+namespace {
+struct SSNS {
+  PetscReal    delta  = 0.01;  /* mass dropped in a row or column, relative to |g|_2 */
+  PetscReal    mu0    = 1.0;   /* first weight of the shift mu |g|_2 */
+  PetscReal    fill   = 150.0; /* entries kept per unknown; above: no sparse system */
+  PetscInt     warmup = 8;     /* Sinkhorn sweeps on the first level */
+  PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
+  NewtonSystem system;
+};
+
+/* what a rejected trial point must give back */
+struct Saved {
+  std::vector<double> u, v, a, b, lb;
+  double              err, g2, dual;
+  void                Save(const Work *w)
+  {
+    u    = w->u;
+    v    = w->v;
+    a    = w->a;
+    b    = w->b;
+    lb   = w->lb;
+    err  = w->err;
+    g2   = w->g2;
+    dual = w->dual;
+  }
+  void Restore(Work *w) const
+  {
+    w->u    = u;
+    w->v    = v;
+    w->a    = a;
+    w->b    = b;
+    w->lb   = lb;
+    w->err  = err;
+    w->g2   = g2;
+    w->dual = dual;
+    w->bad  = false;
+  }
+};
+} // namespace
+
+/* Raises the threshold by factors of two until no more than fill entries remain in all; over: even thrmax leaves too many */
+static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double thrmax, bool *over)
+{
+  PetscFunctionBegin;
+  for (double thr = keep->thr;; thr *= 2) {
+    PetscInt64 count[2] = {0, keep->overflow ? 1 : 0};
+    for (double p : keep->p) count[0] += p > thr;
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, count, 2, MPIU_INT64, MPI_SUM, e->comm));
+    *over = count[1] > 0 || count[0] > fill;
+    if (!*over && thr > keep->thr) {
+      size_t q = 0;
+      for (size_t k = 0; k < keep->p.size(); ++k)
+        if (keep->p[k] > thr) {
+          keep->i[q]   = keep->i[k];
+          keep->j[q]   = keep->j[k];
+          keep->p[q++] = keep->p[k];
+        }
+      keep->i.resize(q);
+      keep->j.resize(q);
+      keep->p.resize(q);
+    }
+    if (!*over || count[1] > 0 || 2 * thr > thrmax) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+}
+
+static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
+{
+  SSNS               *ctx     = static_cast<SSNS *>(t->data);
+  Work               *w       = static_cast<Work *>(t->work);
+  Engine             *e       = w->eng.get();
+  SkeanSolverBase    *s       = &t->solver;
+  const double        tol     = 0.98 * PetscMax(s->rtol, s->atol / w->massr);
+  const double        big     = PetscMax(1.0, static_cast<double>(PetscMax(e->nglobal, e->m)));
+  const bool          entries = e->HasEntries();
+  PetscInt            it      = 0;
+  Keep                keep;
+  Saved               old;
+  std::vector<double> g, dv;
+  double              mu = ctx->mu0;
+
+  PetscFunctionBegin;
+  PetscCheck(t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY, PetscObjectComm((PetscObject)t), PETSC_ERR_SUP,
+             "SkeanTransport type ssns does not support marginal penalties; use type sinkhorn");
+  PetscCallCXX(g.resize(w->v.size()));
+  PetscCallCXX(dv.resize(w->v.size()));
+  /* the decision is made on the total, so that it is the same for any number of processes; the local limit only protects the memory */
+  const PetscInt64 fill = static_cast<PetscInt64>(ctx->fill * (static_cast<double>(e->nglobal) + e->m) + 1000);
+  keep.cap              = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
+  for (size_t lev = 0; lev < w->levels.size() && !s->reason; ++lev) {
+    const bool   last   = lev + 1 == w->levels.size();
+    const double target = last ? tol : PetscMax(ctx->level, tol);
+    double       best = PETSC_MAX_REAL, before = 0;
+    PetscInt     sincebest = 0, sweeps = lev ? 1 : ctx->warmup, sinkhorn = 0;
+    bool         have = false; /* keep holds the entries at w->v */
+    double       kept = 0;     /* with this threshold */
+
+    PetscCall(SkeanTransportSetLevel_Private(t, w->levels[lev]));
+    PetscCall(SkeanTransportPass_Private(t, NULL));
+    mu = PetscMin(mu, ctx->mu0);
+    for (;;) {
+      PetscCall(SkeanSolverMonitor_Private((PetscObject)t, s, it, w->err));
+      if (w->bad) {
+        s->reason = SKEAN_DIVERGED_NANORINF;
+        break;
+      }
+      if (w->err <= target) {
+        if (last) s->reason = s->rtol >= s->atol / w->massr ? SKEAN_CONVERGED_RTOL : SKEAN_CONVERGED_ATOL;
+        break;
+      }
+      if (w->err < 0.95 * best) {
+        best      = w->err;
+        sincebest = 0;
+      } else
+        ++sincebest;
+      const double floor = SkeanTransportFloor_Private(t);
+      if (last && sincebest >= 12 && w->err < 20 * floor) {
+        s->reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
+        break;
+      }
+      if (last && sincebest >= 400) {
+        s->reason = SKEAN_DIVERGED_STAGNATION;
+        break;
+      }
+      if (it >= s->max_it) {
+        s->reason = SKEAN_DIVERGED_ITS;
+        break;
+      }
+      ++it;
+      /* Sinkhorn sweeps: at the start of a level, and as long as their rate promises the target soon */
+      if (sweeps > 0 || sinkhorn > 0) {
+        before = w->err;
+        PetscCall(SkeanTransportUpdateV_Private(t));
+        PetscCall(SkeanTransportPass_Private(t, NULL));
+        have = false;
+        --sweeps;
+        --sinkhorn;
+        if (sweeps <= 0 && sinkhorn <= 0 && w->err > target && w->err < before) {
+          const double left = std::log(target / w->err) / std::log(w->err / before);
+          if (left < 12) sinkhorn = static_cast<PetscInt>(std::ceil(left));
+        }
+        continue;
+      }
+      /* the system */
+      /* no tighter than the target needs */
+      const double need  = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1)));
+      const double thr   = ctx->delta * PetscMax(w->g2, need) / big;
+      const double shift = PetscMin(w->epsnow / w->cmax, 1.0) * mu * w->g2;
+      const double krtol = PetscMax(1e-10, PetscMin(0.1, 0.1 * std::sqrt(w->err)));
+      PetscInt     kits  = 0;
+      bool         ok    = false;
+      if (entries) {
+        if (!have || kept > 4 * thr) {
+          keep.Clear();
+          keep.thr = thr;
+          PetscCall(SkeanTransportPass_Private(t, &keep));
+          kept = thr;
+        }
+        bool over;
+        PetscCall(Thin(e, &keep, fill, 16 * thr, &over));
+        for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
+        if (!over) {
+          double sh = shift;
+          for (int attempt = 0; attempt < 3 && !ok; ++attempt, sh = PetscMax(100 * sh, 1e-14)) {
+            PetscCall(ctx->system.Solve(t, keep, sh, krtol, NULL, g.data(), NULL, dv.data(), &kits, &ok));
+            t->maxksp = PetscMax(t->maxksp, kits);
+          }
+        }
+      }
+      if (!ok) {
+        for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
+        PetscCall(ctx->system.SolveMatrixFree(t, shift, PetscMax(1e-4, krtol), 60, g.data(), dv.data(), &kits, &ok));
+      }
+      have = false;
+      if (!ok) { /* no direction: sweeps, and a larger shift */
+        mu *= 4;
+        sweeps = 4;
+        continue;
+      }
+      /* the step */
+      double gd[1] = {0};
+      for (PetscInt j = 0; j < e->mloc; ++j) gd[0] += g[j] * dv[j];
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, gd, 1, MPI_DOUBLE, MPI_SUM, e->comm));
+      old.Save(w);
+      static const double steps[]  = {1.0, 0.5, 0.25, 0.1};
+      bool                accepted = false;
+      double              ratio    = 0;
+      for (double step : steps) {
+        for (PetscInt j = 0; j < e->mloc; ++j) w->v[j] = old.v[j] + step * dv[j];
+        PetscCall(SkeanTransportPass_Private(t, NULL));
+        const double pred = gd[0] * (step - 0.5 * step * step), gain = w->dual - old.dual;
+        /* the dual's own rounding error: below it, only the gradient can tell */
+        const bool noise = pred < 1e-13 * PetscMax(1.0, PetscAbsReal(old.dual) + w->umax);
+        if (!w->bad && (noise ? w->err < old.err : gain > 0)) {
+          accepted = true;
+          ratio    = noise ? 1.0 : gain / pred;
+          break;
+        }
+        if (noise) break;
+      }
+      if (!accepted) {
+        old.Restore(w);
+        mu *= 4;
+        sweeps = 1;
+        continue;
+      }
+      if (ratio < 0.25)
+        mu *= 4;
+      else if (ratio > 0.75)
+        mu = PetscMax(mu / 2, 1e-3);
+      if (w->err <= target) continue;
+      /* the sweep after the step; it collects the entries of the next system */
+      keep.Clear();
+      keep.thr = kept = ctx->delta * w->g2 / big;
+      PetscCall(SkeanTransportUpdateV_Private(t));
+      PetscCall(SkeanTransportPass_Private(t, entries ? &keep : NULL));
+      have = entries;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SkeanTransportReset_SSNS(SkeanTransport t)
+{
+  PetscFunctionBegin;
+  PetscCall(static_cast<SSNS *>(t->data)->system.Reset());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SkeanTransportDestroy_SSNS(SkeanTransport t)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportReset_SSNS(t));
+  delete static_cast<SSNS *>(t->data);
+  t->data = NULL;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SkeanTransportSetFromOptions_SSNS(SkeanTransport t, SkeanOptionItems PetscOptionsObject)
+{
+  SSNS *ctx = static_cast<SSNS *>(t->data);
+
+  PetscFunctionBegin;
+  PetscOptionsHeadBegin(PetscOptionsObject, "SkeanTransport ssns options");
+  PetscCall(PetscOptionsReal("-transport_ssns_delta", "Mass dropped in a row or column, relative to the gradient", "", ctx->delta, &ctx->delta, NULL));
+  PetscCall(PetscOptionsReal("-transport_ssns_shift", "First weight of the shift", "", ctx->mu0, &ctx->mu0, NULL));
+  PetscCall(PetscOptionsReal("-transport_ssns_fill", "Entries kept per unknown", "", ctx->fill, &ctx->fill, NULL));
+  PetscCall(PetscOptionsReal("-transport_ssns_level", "Marginal error that ends a level before the last", "", ctx->level, &ctx->level, NULL));
+  PetscCall(PetscOptionsInt("-transport_ssns_warmup", "Sinkhorn sweeps on the first level", "", ctx->warmup, &ctx->warmup, NULL));
+  PetscCheck(ctx->delta > 0 && ctx->mu0 > 0 && ctx->fill > 0 && ctx->level > 0 && ctx->warmup >= 0, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_OUTOFRANGE,
+             "The parameters of type ssns must be positive");
+  PetscOptionsHeadEnd();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer viewer)
+{
+  const SSNS *ctx = static_cast<SSNS *>(t->data);
+
+  PetscFunctionBegin;
+  PetscCall(PetscViewerASCIIPrintf(viewer, "  mass rule %g, first shift %g, at most %g entries per unknown, %" PetscInt_FMT " warm-up sweeps\n",
+                                   (double)ctx->delta, (double)ctx->mu0, (double)ctx->fill, ctx->warmup));
+  if (t->solver.state == SKEAN_STATE_SOLVED)
+    PetscCall(PetscViewerASCIIPrintf(viewer, "  most entries kept %" PetscInt_FMT ", most inner iterations %" PetscInt_FMT "\n", t->nnzkept, t->maxksp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*MC
+   SKEANTRANSPORTSSNS - Safeguarded sparse Newton (the default)
+
+   Options Database Keys:
++  -transport_ssns_delta <0.01> - mass that may be dropped in a row or column, relative to the l2 norm of the gradient
+.  -transport_ssns_shift <1>    - first weight of the shift
+.  -transport_ssns_fill <150>   - entries kept per unknown; above, more mass is dropped, at most 16 times delta; then the exact Hessian is applied without a matrix
+.  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
+-  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
+
+   Level: beginner
+
+   Notes:
+   Method, on each level of epsilon:
+   1. Sinkhorn sweeps (a few; more while their rate promises the tolerance within a dozen)
+   2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C)
+   3. CG with algebraic multigrid to a tolerance that falls with the gradient; with too many entries, CG on the exact Hessian, one pass per product
+   4. the first of the steps 1, 1/2, 1/4, 1/10 that increases the dual; where the increase is below rounding, one that reduces the marginal error
+   5. mu by the ratio of actual and predicted increase; one Sinkhorn sweep
+   Marginal penalties are not supported.
+
+   References: Tang and Qiu, Safe and sparse Newton method for entropic-regularized optimal transport, NeurIPS 2024; Tang, Shavlovsky, Rahmanian,
+   Tardini, Thekumparampil, Xiao and Ying, arXiv:2401.12253.
+
+.seealso: `SkeanTransportSetType()`, `SKEANTRANSPORTSNS`, `SkeanTransportGetKSP()`
+M*/
+SKEAN_INTERN PetscErrorCode SkeanTransportCreate_SSNS(SkeanTransport t);
+PetscErrorCode              SkeanTransportCreate_SSNS(SkeanTransport t)
+{
+  PetscFunctionBegin;
+  PetscCallCXX(t->data = new SSNS());
+  t->ops->solve          = SkeanTransportSolve_SSNS;
+  t->ops->setfromoptions = SkeanTransportSetFromOptions_SSNS;
+  t->ops->view           = SkeanTransportView_SSNS;
+  t->ops->reset          = SkeanTransportReset_SSNS;
+  t->ops->destroy        = SkeanTransportDestroy_SSNS;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

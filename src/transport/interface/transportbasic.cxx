@@ -1,0 +1,842 @@
+/* Creation, destruction and the setters of the problem */
+#include <skean/private/transportimpl.h>
+#include <skean/private/reduce.hpp>
+
+using skean::AgreeAny;
+using skean::transport::Work;
+
+extern PetscFunctionList SkeanTransportList;
+
+const char *const SkeanTransportCostTypes[] = {"sqeuclidean",           "euclidean", "l1", "lp", "cosine", "user", "SkeanTransportCostType",
+                                               "SKEAN_TRANSPORT_COST_", NULL};
+const char *const SkeanTransportEntropies[] = {"kl", "plain", "SkeanTransportEntropy", "SKEAN_TRANSPORT_ENTROPY_", NULL};
+const char *const SkeanTransportEpsModes[]  = {"absolute", "max", "median", "SkeanTransportEpsMode", "SKEAN_TRANSPORT_EPS_", NULL};
+
+#define CheckTransport(t) \
+  PetscCheck((t) && ((PetscObject)(t))->classid == SKEAN_TRANSPORT_CLASSID, PETSC_COMM_SELF, PETSC_ERR_ARG_CORRUPT, "Not a SkeanTransport")
+
+/*@
+   SkeanTransportCreate - Creates an optimal transport solver
+
+   Collective
+
+   Input Parameter:
+.  comm - the communicator of all vectors and matrices given to it
+
+   Output Parameter:
+.  transport - the solver, of type `SKEANTRANSPORTSSNS` until another is set
+
+   Level: beginner
+
+   Notes:
+   Marginals, then a cost (`SkeanTransportSetCost()`, `SkeanTransportSetPoints()` or `SkeanTransportSetGrid()`), then epsilon; then
+   `SkeanTransportSolve()`.
+
+.seealso: `SkeanTransportDestroy()`, `SkeanTransportSetMarginals()`, `SkeanTransportSolve()`
+@*/
+PetscErrorCode SkeanTransportCreate(MPI_Comm comm, SkeanTransport *transport)
+{
+  SkeanTransport t;
+
+  PetscFunctionBegin;
+  PetscCheck(transport, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: transport");
+  *transport = NULL;
+  PetscCall(SkeanInitializePackage());
+  PetscCall(
+    PetscHeaderCreate(t, SKEAN_TRANSPORT_CLASSID, "SkeanTransport", "Optimal transport", "SkeanTransport", comm, SkeanTransportDestroy, SkeanTransportView));
+  PetscCall(SkeanSolverInit_Private(&t->solver, "transport", 10000, 1e-9, 0.0));
+  t->costtype     = SKEAN_TRANSPORT_COST_SQEUCLIDEAN;
+  t->costexponent = 1.5;
+  t->eps          = 1e-2;
+  t->epsmode      = SKEAN_TRANSPORT_EPS_MAX;
+  t->entropy      = SKEAN_TRANSPORT_ENTROPY_KL;
+  t->scaling      = PETSC_TRUE;
+  t->scalefactor  = 4.0;
+  t->rhor = t->rhoc = PETSC_INFINITY;
+  t->certify        = PETSC_TRUE;
+  PetscCallCXX(t->work = new Work());
+  *transport = t;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportReset - Forgets the problem and the answer; keeps type and options
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Level: advanced
+
+.seealso: `SkeanTransportDestroy()`
+@*/
+PetscErrorCode SkeanTransportReset(SkeanTransport transport)
+{
+  PetscFunctionBegin;
+  if (!transport) PetscFunctionReturn(PETSC_SUCCESS);
+  CheckTransport(transport);
+  PetscTryTypeMethod(transport, reset);
+  PetscCall(VecDestroy(&transport->r));
+  PetscCall(VecDestroy(&transport->c));
+  PetscCall(MatDestroy(&transport->C));
+  PetscCall(MatDestroy(&transport->X));
+  PetscCall(MatDestroy(&transport->Y));
+  PetscCall(VecDestroy(&transport->f0));
+  PetscCall(VecDestroy(&transport->g0));
+  transport->griddim = 0;
+  PetscCallCXX(*static_cast<Work *>(transport->work) = Work());
+  transport->solver.state  = SKEAN_STATE_INITIAL;
+  transport->solver.reason = SKEAN_CONVERGED_ITERATING;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportDestroy - Destroys an optimal transport solver
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver; set to NULL
+
+   Level: beginner
+
+.seealso: `SkeanTransportCreate()`
+@*/
+PetscErrorCode SkeanTransportDestroy(SkeanTransport *transport)
+{
+  PetscFunctionBegin;
+  if (!transport || !*transport) PetscFunctionReturn(PETSC_SUCCESS);
+  CheckTransport(*transport);
+  if (--((PetscObject)*transport)->refct > 0) {
+    *transport = NULL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(SkeanTransportReset(*transport));
+  PetscTryTypeMethod(*transport, destroy);
+  PetscCall(KSPDestroy(&(*transport)->ksp));
+  delete static_cast<Work *>((*transport)->work);
+  PetscCall(SkeanSolverDestroy_Private(&(*transport)->solver));
+  PetscCall(PetscHeaderDestroy(transport));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanTransportSetType - Chooses the method
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  type      - `SKEANTRANSPORTSSNS`, `SKEANTRANSPORTSNS` or `SKEANTRANSPORTSINKHORN`
+
+   Options Database Key:
+.  -transport_type <ssns> - the method
+
+   Level: beginner
+
+   Errors: `PETSC_ERR_ARG_UNKNOWN_TYPE` for a name that is not registered.
+
+.seealso: `SkeanTransportGetType()`, `SkeanTransportType`
+@*/
+PetscErrorCode SkeanTransportSetType(SkeanTransport transport, SkeanTransportType type)
+{
+  PetscErrorCode (*create)(SkeanTransport);
+  PetscBool same;
+
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCall(PetscObjectTypeCompare((PetscObject)transport, type, &same));
+  if (same) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(PetscFunctionListFind(SkeanTransportList, type, &create));
+  PetscCheck(create, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown SkeanTransport type %s", type);
+  PetscTryTypeMethod(transport, destroy);
+  PetscCall(PetscMemzero(transport->ops, sizeof(struct _SkeanTransportOps)));
+  transport->data = NULL;
+  PetscCall(KSPDestroy(&transport->ksp)); /* its defaults depend on the type */
+  PetscCall(PetscObjectChangeTypeName((PetscObject)transport, type));
+  PetscCall((*create)(transport));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanTransportGetType - The method in use
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  type - name of the type, NULL if none was set; not to be freed
+
+   Level: beginner
+
+.seealso: `SkeanTransportSetType()`
+@*/
+PetscErrorCode SkeanTransportGetType(SkeanTransport transport, SkeanTransportType *type)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *type = ((PetscObject)transport)->type_name;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* what the engine was built from has changed */
+static void Changed(SkeanTransport t)
+{
+  t->solver.state = SKEAN_STATE_INITIAL;
+}
+
+/*@
+   SkeanTransportSetMarginals - Sets the masses of sources and targets
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+.  r         - n masses of the sources, on any layout
+-  c         - m masses of the targets, on any layout
+
+   Level: beginner
+
+   Notes:
+   References are kept; the values are read at the next solve. Masses may be zero. Unless a marginal penalty is set both sums must agree to
+   1e-8 of the total; r and c are then scaled to one common total, that of r.
+
+   Errors: `PETSC_ERR_ARG_NOTSAMECOMM` for other communicators; at set-up `PETSC_ERR_ARG_OUTOFRANGE` for negative or non-finite masses,
+   `PETSC_ERR_ARG_INCOMP` for unequal totals.
+
+.seealso: `SkeanTransportSetMarginalPenalty()`, `SkeanTransportSetCost()`, `SkeanTransportSetPoints()`
+@*/
+PetscErrorCode SkeanTransportSetMarginals(SkeanTransport transport, Vec r, Vec c)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheckSameComm(transport, 1, r, 2);
+  PetscCheckSameComm(transport, 1, c, 3);
+  PetscCheck(r && c, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_NULL, "Both marginals must be given");
+  PetscCall(PetscObjectReference((PetscObject)r));
+  PetscCall(PetscObjectReference((PetscObject)c));
+  PetscCall(VecDestroy(&transport->r));
+  PetscCall(VecDestroy(&transport->c));
+  transport->r = r;
+  transport->c = c;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetMarginals - The masses that were set
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  r - masses of the sources, or NULL; not to be destroyed
+-  c - masses of the targets, or NULL; not to be destroyed
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetMarginals()`
+@*/
+PetscErrorCode SkeanTransportGetMarginals(SkeanTransport transport, Vec *r, Vec *c)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (r) *r = transport->r;
+  if (c) *c = transport->c;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetCost - Sets a stored cost matrix
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+-  C         - n x m; `MATDENSE`: a cost for every pair; any sparse type: pairs that are not stored are forbidden
+
+   Level: beginner
+
+   Notes:
+   Rows must be distributed as the vector of sources. A reference is kept and the values are read at set-up into rows of the targets with
+   mass: another 8 n m bytes over the processes for a dense matrix, 12 bytes per entry for a sparse one.
+
+   Errors: at set-up `PETSC_ERR_ARG_SIZ` for sizes that differ from the marginals', `PETSC_ERR_ARG_INCOMP` if a source with mass has no
+   allowed target or a target with mass no source, `PETSC_ERR_FP` for NaN or infinite costs.
+
+.seealso: `SkeanTransportSetPoints()`, `SkeanTransportSetGrid()`
+@*/
+PetscErrorCode SkeanTransportSetCost(SkeanTransport transport, Mat C)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(C, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_NULL, "Null cost matrix");
+  PetscCall(PetscObjectReference((PetscObject)C));
+  PetscCall(MatDestroy(&transport->C));
+  PetscCall(MatDestroy(&transport->X));
+  PetscCall(MatDestroy(&transport->Y));
+  transport->C       = C;
+  transport->griddim = 0;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetPoints - Sets the cost by the coordinates of sources and targets; no matrix is stored
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+.  X         - n x d dense matrix of the sources, rows distributed as their masses
+-  Y         - m x d dense matrix of the targets, rows distributed as their masses
+
+   Level: beginner
+
+   Notes:
+   The targets are replicated: memory per process is O(n d/P + m d). Costs are evaluated anew in every pass, 1.5 ns per entry for d = 3 on
+   the machine this was written on. Coordinates are centred. For d >= 16 squared distances come from inner products by GEMM, with the
+   cancellation that this brings (absolute error about 1e-16 times the largest squared distance); below, from differences.
+
+   Errors: at set-up `PETSC_ERR_ARG_SIZ` for sizes that do not fit, `PETSC_ERR_FP` for NaN or infinite coordinates.
+
+.seealso: `SkeanTransportSetCostType()`, `SkeanTransportSetTruncation()`, `SkeanTransportSetCost()`
+@*/
+PetscErrorCode SkeanTransportSetPoints(SkeanTransport transport, Mat X, Mat Y)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(X && Y, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_NULL, "Both clouds of points must be given");
+  PetscCall(PetscObjectReference((PetscObject)X));
+  PetscCall(PetscObjectReference((PetscObject)Y));
+  PetscCall(MatDestroy(&transport->C));
+  PetscCall(MatDestroy(&transport->X));
+  PetscCall(MatDestroy(&transport->Y));
+  transport->X       = X;
+  transport->Y       = Y;
+  transport->griddim = 0;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetGrid - Sources and targets are the points of one d-dimensional grid; passes go axis by axis
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  dim       - number of dimensions, 1 to 8
+.  n         - points along each
+.  lower     - coordinate of the first point along each
+-  upper     - coordinate of the last point along each
+
+   Level: beginner
+
+   Notes:
+   Point (i_0,...,i_{d-1}) has the number ((i_0 n_1 + i_1) n_2 + i_2)...: the last dimension is the fastest. Only costs that are sums over the
+   dimensions are possible: squared Euclidean, L1 and Lp. A pass costs N sum_k n_k operations instead of N^2. The sparse Newton types work
+   with the exact Hessian applied axis by axis (no entries of the plan are formed).
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a dimension or size out of range; at set-up `PETSC_ERR_SUP` for other costs,
+   `PETSC_ERR_ARG_SIZ` if the marginals have another number of points.
+
+.seealso: `SkeanTransportSetCostType()`, `SkeanTransportSetPoints()`
+@*/
+PetscErrorCode SkeanTransportSetGrid(SkeanTransport transport, PetscInt dim, const PetscInt n[], const PetscReal lower[], const PetscReal upper[])
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(dim >= 1 && dim <= SKEAN_TRANSPORT_MAXDIM, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE,
+             "Grid of %" PetscInt_FMT " dimensions; 1 to %d are possible", dim, SKEAN_TRANSPORT_MAXDIM);
+  for (PetscInt k = 0; k < dim; k++) {
+    PetscCheck(n[k] >= 1, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Grid has %" PetscInt_FMT " points along dimension %" PetscInt_FMT,
+               n[k], k);
+    PetscCheck(std::isfinite(lower[k]) && std::isfinite(upper[k]), PetscObjectComm((PetscObject)transport), PETSC_ERR_FP,
+               "Coordinates of dimension %" PetscInt_FMT " are not finite", k);
+    transport->gridn[k]  = n[k];
+    transport->gridlo[k] = lower[k];
+    transport->gridhi[k] = upper[k];
+  }
+  PetscCall(MatDestroy(&transport->C));
+  PetscCall(MatDestroy(&transport->X));
+  PetscCall(MatDestroy(&transport->Y));
+  transport->griddim = dim;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetCostType - Sets the cost between points
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  type      - the cost
+
+   Options Database Key:
+.  -transport_cost_type <sqeuclidean> - sqeuclidean, euclidean, l1, lp, cosine or user
+
+   Level: beginner
+
+.seealso: `SkeanTransportCostType`, `SkeanTransportSetPoints()`, `SkeanTransportSetCostExponent()`
+@*/
+PetscErrorCode SkeanTransportSetCostType(SkeanTransport transport, SkeanTransportCostType type)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  transport->costtype = type;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetCostType - The cost between points
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  type - the cost
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetCostType()`
+@*/
+PetscErrorCode SkeanTransportGetCostType(SkeanTransport transport, SkeanTransportCostType *type)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *type = transport->costtype;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetCostExponent - Sets p of `SKEAN_TRANSPORT_COST_LP`, sum_k |x_k - y_k|^p
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  p         - the exponent, positive
+
+   Options Database Key:
+.  -transport_cost_exponent <1.5> - the exponent
+
+   Level: intermediate
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless p > 0.
+
+.seealso: `SkeanTransportSetCostType()`
+@*/
+PetscErrorCode SkeanTransportSetCostExponent(SkeanTransport transport, PetscReal p)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(p > 0 && std::isfinite(p), PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Exponent %g of the cost must be positive",
+             (double)p);
+  transport->costexponent = p;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetCostExponent - The exponent of `SKEAN_TRANSPORT_COST_LP`
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  p - the exponent
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetCostExponent()`
+@*/
+PetscErrorCode SkeanTransportGetCostExponent(SkeanTransport transport, PetscReal *p)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *p = transport->costexponent;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@C
+   SkeanTransportSetCostFunction - Sets a function for the cost between points and chooses `SKEAN_TRANSPORT_COST_USER`
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  fn        - fn(d, x, ny, y, c, ctx) writes the costs from the source x (d numbers) to ny targets (target j at y + j d) to c
+-  ctx       - passed on to fn
+
+   Level: intermediate
+
+   Notes:
+   Called on each process for its own sources; must not communicate. An error it returns on one process ends the solve on all with
+   `PETSC_ERR_USER`.
+
+.seealso: `SkeanTransportSetPoints()`, `SkeanTransportSetCostType()`
+@*/
+PetscErrorCode SkeanTransportSetCostFunction(SkeanTransport transport, SkeanTransportCostFn fn, void *ctx)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  transport->costfn   = fn;
+  transport->costctx  = ctx;
+  transport->costtype = SKEAN_TRANSPORT_COST_USER;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetEpsilon - Sets the weight of the entropy
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  eps       - the weight, positive
+-  mode      - absolute, or relative to the largest or the median cost
+
+   Options Database Keys:
++  -transport_epsilon <0.01> - the weight
+-  -transport_epsilon_mode <max> - absolute, max or median
+
+   Level: beginner
+
+   Notes:
+   The median is that of a sample of rows chosen by their global numbers. Rounding limits the marginal error that can be reached to about
+   1e-16 max(C)/eps; below 1e-13 of the largest cost an epsilon is refused at set-up.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless eps is positive, finite and large enough.
+
+.seealso: `SkeanTransportGetEpsilon()`, `SkeanTransportSetScaling()`
+@*/
+PetscErrorCode SkeanTransportSetEpsilon(SkeanTransport transport, PetscReal eps, SkeanTransportEpsMode mode)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(eps > 0 && std::isfinite(eps), PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Epsilon %g must be positive and finite",
+             (double)eps);
+  transport->eps     = eps;
+  transport->epsmode = mode;
+  if (transport->solver.state == SKEAN_STATE_SOLVED) transport->solver.state = SKEAN_STATE_SETUP;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetEpsilon - The weight of the entropy in the units of the cost
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  eps - the weight used by the last solve; before one, as it was set
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetEpsilon()`
+@*/
+PetscErrorCode SkeanTransportGetEpsilon(SkeanTransport transport, PetscReal *eps)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *eps = transport->solver.state == SKEAN_STATE_SOLVED ? transport->epsabs : transport->eps;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetEntropy - Sets the entropy, and with it the convention of potentials and values
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  entropy   - `SKEAN_TRANSPORT_ENTROPY_KL` (default) or `SKEAN_TRANSPORT_ENTROPY_PLAIN`
+
+   Options Database Key:
+.  -transport_entropy <kl> - kl or plain
+
+   Level: intermediate
+
+   Notes:
+   The plan is the same. With KL the potentials satisfy P_ij = r_i c_j exp((f_i + g_j - C_ij)/eps) and are finite where a mass is tiny; with
+   plain, P_ij = exp((f_i + g_j - C_ij)/eps). With marginal penalties only KL has a meaning that does not depend on units.
+
+.seealso: `SkeanTransportGetCosts()`, `SkeanTransportGetPotentials()`
+@*/
+PetscErrorCode SkeanTransportSetEntropy(SkeanTransport transport, SkeanTransportEntropy entropy)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  transport->entropy = entropy;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetEntropy - The entropy in use
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  entropy - the entropy
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetEntropy()`
+@*/
+PetscErrorCode SkeanTransportGetEntropy(SkeanTransport transport, SkeanTransportEntropy *entropy)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *entropy = transport->entropy;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetScaling - Whether epsilon is reached in steps from a large value
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  scaling   - `PETSC_TRUE` (default): start at a fifth of the largest cost and divide by factor
+-  factor    - above 1; `PETSC_DEFAULT` keeps it (4)
+
+   Options Database Keys:
++  -transport_scaling <true>    - use the steps
+-  -transport_scaling_factor <4> - ratio of two levels
+
+   Level: intermediate
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless factor > 1.
+
+.seealso: `SkeanTransportSetEpsilon()`, `SkeanTransportSetInitialPotentials()`
+@*/
+PetscErrorCode SkeanTransportSetScaling(SkeanTransport transport, PetscBool scaling, PetscReal factor)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (factor != PETSC_DEFAULT) {
+    PetscCheck(factor > 1 && std::isfinite(factor), PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Scaling factor %g must be above 1",
+               (double)factor);
+    transport->scalefactor = factor;
+  }
+  transport->scaling = scaling;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetScaling - Whether and how epsilon is reached in steps
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  scaling - whether steps are used, or NULL
+-  factor  - ratio of two levels, or NULL
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetScaling()`
+@*/
+PetscErrorCode SkeanTransportGetScaling(SkeanTransport transport, PetscBool *scaling, PetscReal *factor)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (scaling) *scaling = transport->scaling;
+  if (factor) *factor = transport->scalefactor;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetMarginalPenalty - Replaces the marginal constraints by penalties (unbalanced transport)
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  rhor      - weight of KL(P1 | r), positive; `PETSC_INFINITY` (default): P1 = r
+-  rhoc      - weight of KL(P'1 | c), positive; `PETSC_INFINITY` (default): P'1 = c
+
+   Options Database Keys:
++  -transport_penalty_source <inf> - rhor
+-  -transport_penalty_target <inf> - rhoc
+
+   Level: intermediate
+
+   Notes:
+   Minimises <C,P> + eps KL(P | r c'/M) + rhor KL(P1|r) + rhoc KL(P'1|c) with KL(a|b) = sum a log(a/b) - a + b; M is the total of r. Only type
+   sinkhorn supports it. The convergence test is the optimality of the marginals, P'1 = c exp(-g/rhoc), in l1. No certificate is computed.
+   Source: Chizat, Peyre, Schmitzer and Vialard, Math. Comp. 87 (2018).
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless both are positive.
+
+.seealso: `SkeanTransportSetMarginals()`
+@*/
+PetscErrorCode SkeanTransportSetMarginalPenalty(SkeanTransport transport, PetscReal rhor, PetscReal rhoc)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(rhor > 0 && rhoc > 0, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Marginal penalties %g and %g must be positive",
+             (double)rhor, (double)rhoc);
+  transport->rhor = rhor;
+  transport->rhoc = rhoc;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetMarginalPenalty - The weights of the marginal penalties
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  rhor - weight for the sources, or NULL
+-  rhoc - weight for the targets, or NULL
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetMarginalPenalty()`
+@*/
+PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscReal *rhor, PetscReal *rhoc)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (rhor) *rhor = transport->rhor;
+  if (rhoc) *rhoc = transport->rhoc;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetTruncation - Lets passes over point clouds skip tiles of pairs that carry no mass
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  tol       - in each row and column at most this fraction of the mass is skipped; 0 (default): nothing is
+
+   Options Database Key:
+.  -transport_truncation <0> - the fraction
+
+   Level: intermediate
+
+   Notes:
+   For distances in at most eight dimensions. Points are sorted along a Morton curve; tiles of 64 x 64 pairs are skipped when the largest
+   potentials and the distance of the bounding boxes prove that every entry of the plan is below tol r_i c_j. The marginal error that
+   decides on convergence is always computed from every pair. The bounds hold the potentials constant in a tile: little is skipped where the mass
+   moves further than tiles are wide.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless 0 <= tol < 1e-3.
+
+.seealso: `SkeanTransportSetPoints()`
+@*/
+PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal tol)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(tol >= 0 && tol < 1e-3, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Truncation %g must be in [0,1e-3)", (double)tol);
+  transport->truncation = tol;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetTruncation - The fraction of the mass that passes may skip
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  tol - the fraction
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetTruncation()`
+@*/
+PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *tol = transport->truncation;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetInitialPotentials - Starts the next solve from given potentials
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+.  f         - potentials of the sources in the convention of `SkeanTransportSetEntropy()`, or NULL (they follow from g)
+-  g         - potentials of the targets, or NULL: start from zero again
+
+   Level: intermediate
+
+   Notes:
+   With potentials given the solve begins at the target epsilon, without steps from a large one. References are kept.
+
+.seealso: `SkeanTransportGetPotentials()`, `SkeanTransportSetScaling()`
+@*/
+PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (f) PetscCall(PetscObjectReference((PetscObject)f));
+  if (g) PetscCall(PetscObjectReference((PetscObject)g));
+  PetscCall(VecDestroy(&transport->f0));
+  PetscCall(VecDestroy(&transport->g0));
+  transport->f0 = f;
+  transport->g0 = g;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetCertificate - Whether the bounds of the unregularised cost are computed after a solve
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  certify   - `PETSC_TRUE` (default) costs five more passes
+
+   Options Database Key:
+.  -transport_certificate <true> - compute them
+
+   Level: intermediate
+
+.seealso: `SkeanTransportGetCertificate()`
+@*/
+PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  transport->certify = certify;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

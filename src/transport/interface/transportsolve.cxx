@@ -1,0 +1,766 @@
+/* The driver of a solve, the fused pass, and the certificate */
+#include <skean/private/transportimpl.h>
+#include <skean/private/reduce.hpp>
+#include <algorithm>
+
+using namespace skean;
+using namespace skean::transport;
+
+/* sums of values over the processes and, in the same call, whether one of them is not finite */
+static PetscErrorCode SumAll(MPI_Comm comm, double *x, size_t n, bool *bad)
+{
+  PetscFunctionBegin;
+  PetscCall(AllreduceSum(comm, x, n));
+  *bad = false;
+  for (size_t i = 0; i < n; ++i) *bad = *bad || !std::isfinite(x[i]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
+{
+  Work        *w    = static_cast<Work *>(t->work);
+  Engine      *e    = w->eng.get();
+  const double inv  = 1.0 / w->epsnow;
+  double       s[5] = {0, 0, 0, 0, 0}, big = 0;
+  const bool   relaxed = t->rhoc != PETSC_INFINITY;
+
+  PetscFunctionBegin;
+  PetscCall(PetscLogEventBegin(SKEAN_Transport_Pass, t, 0, 0, 0));
+  w->lamr = t->rhor == PETSC_INFINITY ? 1.0 : t->rhor / (t->rhor + w->epsnow);
+  w->lamc = t->rhoc == PETSC_INFINITY ? 1.0 : t->rhoc / (t->rhoc + w->epsnow);
+  PetscCall(e->Fused(inv, w->lamr, w->v.data(), w->u.data(), w->a.data(), w->lb.data(), keep));
+  for (PetscInt j = 0; j < e->mloc; ++j) {
+    w->b[j]             = std::exp(w->lb[j]);
+    const double target = relaxed ? w->c[j] * std::exp(-(w->epsnow / t->rhoc) * (w->v[j] - w->logc[j])) : w->c[j];
+    const double d      = w->b[j] - target;
+    s[0] += std::fabs(d);
+    s[1] += d * d;
+    s[2] += w->c[j] * w->v[j];
+    big = PetscMax(big, std::fabs(w->v[j]));
+  }
+  for (PetscInt i = 0; i < e->n; ++i) {
+    if (t->rhor == PETSC_INFINITY) s[3] += std::fabs(w->a[i] - w->r[i]);
+    s[2] += w->r[i] * w->u[i];
+    big = PetscMax(big, std::fabs(w->u[i]));
+  }
+  PetscCall(SumAll(e->comm, s, 4, &w->bad));
+  PetscCallMPI(MPI_Allreduce(&big, &w->umax, 1, MPI_DOUBLE, MPI_MAX, e->comm));
+  w->err  = s[0] + s[3];
+  w->g2   = std::sqrt(s[1]);
+  w->dual = s[2];
+  PetscCall(PetscLogEventEnd(SKEAN_Transport_Pass, t, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode SkeanTransportUpdateV_Private(SkeanTransport t)
+{
+  Work *w = static_cast<Work *>(t->work);
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < w->eng->mloc; ++j) w->v[j] = w->logc[j] + w->lamc * (w->v[j] - w->lb[j]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* potentials in the units of the cost stay as they are, in the KL convention (in which they converge as epsilon falls) */
+PetscErrorCode SkeanTransportSetLevel_Private(SkeanTransport t, PetscReal eps)
+{
+  Work        *w = static_cast<Work *>(t->work);
+  const double q = w->epsnow / eps;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < w->eng->mloc; ++j) w->v[j] = w->logc[j] + q * (w->v[j] - w->logc[j]);
+  for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i] + q * (w->u[i] - w->logr[i]);
+  w->epsnow = eps;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* u + v - c/eps is a difference of numbers as large as u and v: it, and with it the logarithm of every entry, has the error eps_mach max|u|,|v|.
+   The errors of the entries in a row or column are independent, hence the factor below one. */
+PetscReal SkeanTransportFloor_Private(SkeanTransport t)
+{
+  const Work *w = static_cast<Work *>(t->work);
+  return 0.5 * PETSC_MACHINE_EPSILON * PetscMax(1.0, w->umax + w->cmax / w->epsnow);
+}
+
+static PetscErrorCode Start(SkeanTransport t)
+{
+  Work *w = static_cast<Work *>(t->work);
+
+  PetscFunctionBegin;
+  w->levels.clear();
+  const bool kl = t->entropy == SKEAN_TRANSPORT_ENTROPY_KL;
+  if (t->g0) {
+    const PetscScalar *g, *f = NULL;
+    PetscInt           ml, nl, gl, fl = 0;
+    bool               wrong;
+    PetscCall(VecGetLocalSize(t->c, &ml));
+    PetscCall(VecGetLocalSize(t->r, &nl));
+    PetscCall(VecGetLocalSize(t->g0, &gl));
+    if (t->f0) PetscCall(VecGetLocalSize(t->f0, &fl));
+    PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), ml != gl || (t->f0 && fl != nl), &wrong));
+    PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_INCOMP, "Initial potentials and masses are distributed differently");
+    bool notfinite = false;
+    PetscCall(VecGetArrayRead(t->g0, &g));
+    if (t->f0) PetscCall(VecGetArrayRead(t->f0, &f));
+    for (PetscInt j = 0; j < w->eng->mloc; ++j) {
+      w->v[j]   = g[w->colidx[j]] / w->eps + (kl ? w->logc[j] : 0.0);
+      notfinite = notfinite || !std::isfinite(w->v[j]);
+    }
+    for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = f ? f[w->rowidx[i]] / w->eps + (kl ? w->logr[i] : 0.0) : w->logr[i];
+    if (t->f0) PetscCall(VecRestoreArrayRead(t->f0, &f));
+    PetscCall(VecRestoreArrayRead(t->g0, &g));
+    PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), notfinite, &wrong));
+    PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_FP, "An initial potential of a target with mass is not finite");
+    for (PetscInt i = 0; i < w->eng->n; ++i)
+      if (!std::isfinite(w->u[i])) w->u[i] = w->logr[i];
+    w->epsnow = w->eps;
+    PetscCallCXX(w->levels.push_back(w->eps));
+  } else {
+    for (PetscInt j = 0; j < w->eng->mloc; ++j) w->v[j] = w->logc[j];
+    for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i];
+    PetscCallCXX(w->levels.push_back(w->eps));
+    if (t->scaling)
+      while (w->levels.back() * t->scalefactor < 0.3 * w->cmax) PetscCallCXX(w->levels.push_back(w->levels.back() * t->scalefactor));
+    std::reverse(w->levels.begin(), w->levels.end());
+    w->epsnow = w->levels[0];
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Upper bound: the plan rounded to the marginals (Altschuler, Weed and Rigollet, NeurIPS 2017, Algorithm 2): rows scaled by min(1, r/a), columns
+   by min(1, c/b), and the missing mass added as a rank-one plan, which is never formed.
+   Lower bound: y_j = min_i (c_ij - f_i), x_i = min_j (c_ij - y_j) satisfy x_i + y_j <= c_ij, so r.x + c.y is a value of the dual of the
+   unregularised problem.
+*/
+static PetscErrorCode Certify(SkeanTransport t)
+{
+  Work               *w   = static_cast<Work *>(t->work);
+  Engine             *e   = w->eng.get();
+  const double        inv = 1.0 / w->epsnow;
+  std::vector<double> u2, v2, a2, b2, er, ec;
+  double              cost, rank1 = 0, s[2] = {0, 0};
+  bool                bad = false;
+
+  PetscFunctionBegin;
+  PetscCall(PetscLogEventBegin(SKEAN_Transport_Certificate, t, 0, 0, 0));
+  PetscCallCXX(u2 = w->u);
+  PetscCallCXX(v2 = w->v);
+  PetscCallCXX(a2.resize(w->u.size()));
+  PetscCallCXX(b2.resize(w->v.size()));
+  PetscCallCXX(er.resize(w->u.size()));
+  PetscCallCXX(ec.resize(w->v.size()));
+  for (PetscInt i = 0; i < e->n; ++i) u2[i] += std::log(PetscMin(1.0, w->r[i] / w->a[i]));
+  PetscCall(e->Marginals(inv, u2.data(), v2.data(), NULL, b2.data(), NULL));
+  for (PetscInt j = 0; j < e->mloc; ++j) v2[j] += std::log(PetscMin(1.0, w->c[j] / b2[j]));
+  PetscCall(e->Marginals(inv, u2.data(), v2.data(), a2.data(), b2.data(), &cost));
+  for (PetscInt i = 0; i < e->n; ++i) s[0] += er[i] = PetscMax(0.0, w->r[i] - a2[i]);
+  for (PetscInt j = 0; j < e->mloc; ++j) s[1] += ec[j] = PetscMax(0.0, w->c[j] - b2[j]);
+  PetscCall(SumAll(e->comm, s, 2, &bad));
+  const double missing = PetscMax(s[0], s[1]); /* equal but for rounding */
+  /* a forbidden pair makes the rank-one part impossible; missing mass at the level of rounding is no obstacle */
+  if (missing > (e->Forbids() ? 1e-14 : 0.0)) {
+    PetscCall(e->Bilinear(er.data(), ec.data(), &rank1));
+    rank1 /= missing;
+  }
+  t->upper = w->massr * (cost + rank1);
+  for (PetscInt i = 0; i < e->n; ++i) u2[i] = w->epsnow * (w->u[i] - w->logr[i]);
+  PetscCall(e->MinCols(u2.data(), v2.data()));
+  PetscCall(e->MinRows(v2.data(), u2.data()));
+  s[0] = s[1] = 0;
+  for (PetscInt i = 0; i < e->n; ++i) s[0] += w->r[i] * u2[i];
+  for (PetscInt j = 0; j < e->mloc; ++j) s[0] += w->c[j] * v2[j];
+  PetscCall(SumAll(e->comm, s, 1, &bad));
+  t->lower = w->massr * s[0];
+  PetscCall(PetscLogEventEnd(SKEAN_Transport_Certificate, t, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Everything reported is computed from the potentials returned, from every pair of points */
+PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
+{
+  Work        *w    = static_cast<Work *>(t->work);
+  Engine      *e    = w->eng.get();
+  const double M    = w->massr;
+  const bool   balr = t->rhor == PETSC_INFINITY, balc = t->rhoc == PETSC_INFINITY;
+  double       s[6] = {0, 0, 0, 0, 0, 0}, cost;
+  bool         bad  = false;
+
+  PetscFunctionBegin;
+  t->passes = e->passes;
+  PetscCall(e->Marginals(1.0 / w->epsnow, w->u.data(), w->v.data(), w->a.data(), w->b.data(), &cost));
+  for (PetscInt i = 0; i < e->n; ++i) {
+    const double target = balr ? w->r[i] : w->r[i] * std::exp(-(w->epsnow / t->rhor) * (w->u[i] - w->logr[i]));
+    s[0] += std::fabs(w->a[i] - target);
+    s[1] += w->a[i] * w->u[i];
+    s[2] += w->a[i] * w->logr[i];
+    s[4] += w->a[i];
+    s[5] += w->r[i];
+    if (!balr) s[3] += t->rhor * (w->a[i] * std::log(w->a[i] / w->r[i]) - w->a[i] + w->r[i]);
+  }
+  double sc = 0;
+  for (PetscInt j = 0; j < e->mloc; ++j) {
+    const double target = balc ? w->c[j] : w->c[j] * std::exp(-(w->epsnow / t->rhoc) * (w->v[j] - w->logc[j]));
+    s[0] += std::fabs(w->b[j] - target);
+    s[1] += w->b[j] * w->v[j];
+    s[2] += w->b[j] * w->logc[j];
+    sc += w->c[j];
+    if (!balc) s[3] += t->rhoc * (w->b[j] * std::log(w->b[j] / w->c[j]) - w->b[j] + w->c[j]);
+  }
+  PetscCall(SumAll(e->comm, s, 6, &bad));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sc, 1, MPI_DOUBLE, MPI_SUM, e->comm));
+  t->epsabs          = w->epsnow;
+  t->errmarginal     = s[0];
+  t->costvalue       = M * cost;
+  const double plogp = s[1] - cost / w->epsnow;
+  /* KL with the masses' terms, which cancel when the plan has the mass of the marginals */
+  if (t->entropy == SKEAN_TRANSPORT_ENTROPY_KL)
+    t->entropyvalue = M * (plogp - s[2] - s[4] + s[5] * sc);
+  else
+    t->entropyvalue = M * (plogp + s[4] * std::log(M));
+  t->totalvalue    = t->costvalue + w->epsnow * t->entropyvalue + M * s[3];
+  const double tol = PetscMax(t->solver.rtol, t->solver.atol / M);
+  if (bad) t->solver.reason = SKEAN_DIVERGED_NANORINF;
+  if (t->solver.reason > 0 && t->errmarginal > tol) t->solver.reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
+  if (t->solver.reason < 0 && e->Forbids() && balr && balc) {
+    bool proof = false;
+    PetscCall(e->ProvesInfeasible(w->v.data(), &proof));
+    if (proof) t->solver.reason = SKEAN_DIVERGED_INFEASIBLE;
+  }
+  t->lower = PETSC_NINFINITY;
+  t->upper = PETSC_INFINITY;
+  if (t->certify && balr && balc && !bad) PetscCall(Certify(t));
+  t->certpasses = e->passes - t->passes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSolve - Solves the transport problem
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Options Database Keys:
++  -transport_type <ssns>        - the method
+.  -transport_epsilon <0.01>     - weight of the entropy
+.  -transport_rtol <1e-9>        - tolerance of the l1 marginal error, relative to the total mass
+.  -transport_atol <0>           - the same in the units of the mass; the larger of both counts
+.  -transport_max_it <10000>     - maximum number of iterations
+.  -transport_monitor            - print marginal error, epsilon and kept entries
+.  -transport_converged_reason   - print why the solve ended
+-  -transport_view               - print the solver and its certificate
+
+   Level: beginner
+
+   Notes:
+   Converged means that |P1 - r| + |P'1 - c| (l1), computed from every pair at the potentials returned, is below the tolerance. Otherwise the
+   reason is `SKEAN_DIVERGED_ROUNDING_FLOOR` (rounding forbids the tolerance at this epsilon), `SKEAN_DIVERGED_STAGNATION`,
+   `SKEAN_DIVERGED_INFEASIBLE` (a sparse cost admits no plan), `SKEAN_DIVERGED_ITS` or `SKEAN_DIVERGED_NANORINF`; the potentials and bounds are
+   valid all the same. Results agree to 1e-10 relative for any number of processes.
+
+   A fused pass does one Allgather and one Reduce_scatter of m numbers and one small Allreduce.
+
+   Errors: those of `SkeanTransportSetUp()`; `PETSC_ERR_SUP` for features that the type does not have; `PETSC_ERR_NOT_CONVERGED` if asked for.
+
+.seealso: `SkeanTransportSetUp()`, `SkeanTransportGetConvergedReason()`, `SkeanTransportGetPotentials()`, `SkeanTransportGetCertificate()`
+@*/
+PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
+{
+  SkeanTransport t = transport;
+  Work          *w;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportSetUp(t));
+  w = static_cast<Work *>(t->work);
+  PetscCheck(!t->solver.checkpointfile && !t->solver.restartfile, PetscObjectComm((PetscObject)t), PETSC_ERR_SUP,
+             "SkeanTransport writes no checkpoints; keep the potentials and start from them with SkeanTransportSetInitialPotentials()");
+  PetscCall(PetscLogEventBegin(SKEAN_Transport_Solve, t, 0, 0, 0));
+  PetscCall(SkeanSolverBegin_Private((PetscObject)t, &t->solver));
+  PetscCall(Start(t));
+  w->eng->passes = 0;
+  t->nnzkept = t->maxksp = 0;
+  PetscUseTypeMethod(t, solve);
+  PetscCall(SkeanTransportFinish_Private(t));
+  PetscCall(PetscLogEventEnd(SKEAN_Transport_Solve, t, 0, 0, 0));
+  PetscCall(SkeanSolverEnd_Private((PetscObject)t, &t->solver));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode SkeanTransportCheckSolved_Private(SkeanTransport t, const char what[])
+{
+  PetscFunctionBegin;
+  PetscCheck(t->solver.state == SKEAN_STATE_SOLVED, PetscObjectComm((PetscObject)t), PETSC_ERR_ORDER, "%s needs SkeanTransportSolve() first", what);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetConvergedReason - Why the last solve ended
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  reason - positive: converged
+
+   Level: beginner
+
+.seealso: `SkeanTransportSolve()`, `SkeanConvergedReason`
+@*/
+PetscErrorCode SkeanTransportGetConvergedReason(SkeanTransport transport, SkeanConvergedReason *reason)
+{
+  PetscFunctionBegin;
+  *reason = transport->solver.reason;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetIterationNumber - Iterations of the last solve
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  its - Sinkhorn sweeps plus Newton steps
+
+   Level: intermediate
+
+.seealso: `SkeanTransportGetPasses()`
+@*/
+PetscErrorCode SkeanTransportGetIterationNumber(SkeanTransport transport, PetscInt *its)
+{
+  PetscFunctionBegin;
+  *its = transport->solver.its;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetPasses - Traversals of the whole n x m cost that the last solve made, without the certificate's
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  passes - the number; for a separable grid, the number of times all axes were swept
+
+   Level: intermediate
+
+.seealso: `SkeanTransportGetIterationNumber()`
+@*/
+PetscErrorCode SkeanTransportGetPasses(SkeanTransport transport, PetscInt *passes)
+{
+  PetscFunctionBegin;
+  *passes = transport->passes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetNewtonStatistics - What the inner solves of the last solve cost
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  maxkspits - most iterations of one inner solve, or NULL
+-  nonzeros  - most entries of the plan kept in one Newton system, over all processes, or NULL
+
+   Level: advanced
+
+.seealso: `SkeanTransportGetKSP()`
+@*/
+PetscErrorCode SkeanTransportGetNewtonStatistics(SkeanTransport transport, PetscInt *maxkspits, PetscInt *nonzeros)
+{
+  PetscFunctionBegin;
+  if (maxkspits) *maxkspits = transport->maxksp;
+  if (nonzeros) *nonzeros = transport->nnzkept;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetMarginalError - The l1 error of both marginals of the plan returned, relative to the total mass
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  err - (|P1 - r| + |P'1 - c|)/sum(r), from every pair of points
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSolve()`
+@*/
+PetscErrorCode SkeanTransportGetMarginalError(SkeanTransport transport, PetscReal *err)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(transport, "SkeanTransportGetMarginalError()"));
+  *err = transport->errmarginal;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetCosts - Transport cost, entropy and total of the plan returned
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  cost    - <C,P>, or NULL
+.  entropy - KL(P | r c'/M) or sum P_ij log P_ij as chosen by `SkeanTransportSetEntropy()`; M is the total mass; or NULL
+-  total   - cost + eps entropy (and the penalties of the marginals, if any), or NULL
+
+   Level: beginner
+
+   Notes:
+   The entropy is not multiplied by eps. <C,P> exceeds the unregularised optimum; its bounds are given by `SkeanTransportGetCertificate()`.
+
+.seealso: `SkeanTransportSetEntropy()`, `SkeanTransportGetCertificate()`
+@*/
+PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, PetscReal *cost, PetscReal *entropy, PetscReal *total)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(transport, "SkeanTransportGetCosts()"));
+  if (cost) *cost = transport->costvalue;
+  if (entropy) *entropy = transport->entropyvalue;
+  if (total) *total = transport->totalvalue;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetCertificate - Bounds of the unregularised optimal cost
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  lower - value of a feasible point of the dual problem, or NULL
+-  upper - cost of the plan rounded to the marginals, or NULL
+
+   Level: beginner
+
+   Notes:
+   Valid whether the solve converged or not, to rounding. Infinite where not computed: marginal penalties, certificate switched off, or
+   (upper) a sparse cost whose forbidden pairs the rounding would need.
+   Sources: Altschuler, Weed and Rigollet, NeurIPS 2017, Algorithm 2 (upper); c-transforms of the potentials (lower).
+
+.seealso: `SkeanTransportSetCertificate()`, `SkeanTransportGetCosts()`
+@*/
+PetscErrorCode SkeanTransportGetCertificate(SkeanTransport transport, PetscReal *lower, PetscReal *upper)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(transport, "SkeanTransportGetCertificate()"));
+  if (lower) *lower = transport->lower;
+  if (upper) *upper = transport->upper;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetPotentials - The dual potentials
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  f - potentials of the sources, laid out as r, or NULL
+-  g - potentials of the targets, laid out as c, or NULL
+
+   Level: beginner
+
+   Notes:
+   In the units of the cost and the convention of `SkeanTransportSetEntropy()`. A constant may be moved from f to g; it is chosen so that
+   r.f = c.g for the KL potentials (not with marginal penalties, which fix it). Points without mass get minus infinity.
+
+   Errors: `PETSC_ERR_ARG_INCOMP` for vectors of another layout.
+
+.seealso: `SkeanTransportGetCosts()`, `SkeanTransportSetInitialPotentials()`
+@*/
+PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec g)
+{
+  SkeanTransport t    = transport;
+  Work          *w    = static_cast<Work *>(t->work);
+  double         s[2] = {0, 0};
+  PetscInt       nl, fl = 0, ml, gl = 0;
+  bool           wrong;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportGetPotentials()"));
+  PetscCall(VecGetLocalSize(t->r, &nl));
+  PetscCall(VecGetLocalSize(t->c, &ml));
+  if (f) PetscCall(VecGetLocalSize(f, &fl));
+  if (g) PetscCall(VecGetLocalSize(g, &gl));
+  PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), (f && fl != nl) || (g && gl != ml), &wrong));
+  PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_INCOMP, "Potentials must have the layout of the masses");
+  double shift = 0;
+  if (t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY) {
+    for (PetscInt i = 0; i < w->eng->n; ++i) s[0] += w->r[i] * (w->u[i] - w->logr[i]);
+    for (PetscInt j = 0; j < w->eng->mloc; ++j) s[1] += w->c[j] * (w->v[j] - w->logc[j]);
+    PetscCall(AllreduceSum(w->eng->comm, s, 2));
+    shift = 0.5 * (s[1] - s[0]);
+  }
+  const bool   plain = t->entropy == SKEAN_TRANSPORT_ENTROPY_PLAIN;
+  const double half  = plain ? 0.5 * std::log(w->massr) : 0.0; /* P = M p */
+  if (f) {
+    PetscScalar *a;
+    PetscCall(VecSet(f, PETSC_NINFINITY));
+    PetscCall(VecGetArray(f, &a));
+    for (PetscInt i = 0; i < w->eng->n; ++i) a[w->rowidx[i]] = w->epsnow * (w->u[i] + shift + half - (plain ? 0.0 : w->logr[i]));
+    PetscCall(VecRestoreArray(f, &a));
+  }
+  if (g) {
+    PetscScalar *a;
+    PetscCall(VecSet(g, PETSC_NINFINITY));
+    PetscCall(VecGetArray(g, &a));
+    for (PetscInt j = 0; j < w->eng->mloc; ++j) a[w->colidx[j]] = w->epsnow * (w->v[j] - shift + half - (plain ? 0.0 : w->logc[j]));
+    PetscCall(VecRestoreArray(g, &a));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportApply - Applies the plan to a vector over the targets
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+-  x         - m numbers, laid out as c
+
+   Output Parameter:
+.  Px - n numbers, laid out as r: Px_i = sum_j P_ij x_j
+
+   Level: intermediate
+
+   Notes:
+   One pass; the plan is not stored.
+
+.seealso: `SkeanTransportApplyTranspose()`, `SkeanTransportGetPlan()`, `SkeanTransportGetMap()`
+@*/
+PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec x, Vec Px)
+{
+  SkeanTransport      t = transport;
+  Work               *w = static_cast<Work *>(t->work);
+  const PetscScalar  *xa;
+  PetscScalar        *ya;
+  std::vector<double> in, out;
+  PetscInt            xl, yl, nl, ml;
+  bool                wrong;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportApply()"));
+  PetscCall(VecGetLocalSize(t->r, &nl));
+  PetscCall(VecGetLocalSize(t->c, &ml));
+  PetscCall(VecGetLocalSize(x, &xl));
+  PetscCall(VecGetLocalSize(Px, &yl));
+  PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), xl != ml || yl != nl, &wrong));
+  PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_INCOMP, "Vectors must have the layouts of the masses of targets and sources");
+  PetscCallCXX(in.resize(w->v.size()));
+  PetscCallCXX(out.resize(w->u.size()));
+  PetscCall(VecGetArrayRead(x, &xa));
+  for (PetscInt j = 0; j < w->eng->mloc; ++j) in[j] = xa[w->colidx[j]];
+  PetscCall(VecRestoreArrayRead(x, &xa));
+  PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
+  PetscCall(VecSet(Px, 0.0));
+  PetscCall(VecGetArray(Px, &ya));
+  for (PetscInt i = 0; i < w->eng->n; ++i) ya[w->rowidx[i]] = w->massr * out[i];
+  PetscCall(VecRestoreArray(Px, &ya));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportApplyTranspose - Applies the transpose of the plan to a vector over the sources
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+-  z         - n numbers, laid out as r
+
+   Output Parameter:
+.  Ptz - m numbers, laid out as c: Ptz_j = sum_i P_ij z_i
+
+   Level: intermediate
+
+   Notes:
+   One pass; the plan is not stored.
+
+.seealso: `SkeanTransportApply()`
+@*/
+PetscErrorCode SkeanTransportApplyTranspose(SkeanTransport transport, Vec z, Vec Ptz)
+{
+  SkeanTransport      t = transport;
+  Work               *w = static_cast<Work *>(t->work);
+  const PetscScalar  *xa;
+  PetscScalar        *ya;
+  std::vector<double> in, out;
+  PetscInt            xl, yl, nl, ml;
+  bool                wrong;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportApplyTranspose()"));
+  PetscCall(VecGetLocalSize(t->r, &nl));
+  PetscCall(VecGetLocalSize(t->c, &ml));
+  PetscCall(VecGetLocalSize(z, &xl));
+  PetscCall(VecGetLocalSize(Ptz, &yl));
+  PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), xl != nl || yl != ml, &wrong));
+  PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_INCOMP, "Vectors must have the layouts of the masses of sources and targets");
+  PetscCallCXX(in.resize(w->u.size()));
+  PetscCallCXX(out.resize(w->v.size()));
+  PetscCall(VecGetArrayRead(z, &xa));
+  for (PetscInt i = 0; i < w->eng->n; ++i) in[i] = xa[w->rowidx[i]];
+  PetscCall(VecRestoreArrayRead(z, &xa));
+  PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), NULL, NULL, in.data(), NULL, out.data()));
+  PetscCall(VecSet(Ptz, 0.0));
+  PetscCall(VecGetArray(Ptz, &ya));
+  for (PetscInt j = 0; j < w->eng->mloc; ++j) ya[w->colidx[j]] = w->massr * out[j];
+  PetscCall(VecRestoreArray(Ptz, &ya));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* global index in the user's numbering of every active column */
+static PetscErrorCode ColumnNumbers(SkeanTransport t, std::vector<PetscInt> &number)
+{
+  Work                 *w = static_cast<Work *>(t->work);
+  PetscInt              lo;
+  PetscMPIInt           size;
+  std::vector<PetscInt> mine;
+  std::vector<int>      cnt, dis;
+
+  PetscFunctionBegin;
+  PetscCall(VecGetOwnershipRange(t->c, &lo, NULL));
+  PetscCallMPI(MPI_Comm_size(w->eng->comm, &size));
+  PetscCallCXX(mine.assign(w->colidx.begin(), w->colidx.end()));
+  for (auto &j : mine) j += lo;
+  PetscCallCXX(cnt.resize(size));
+  PetscCallCXX(dis.assign(size, 0));
+  PetscCallCXX(number.resize(PetscMax(w->eng->m, 1)));
+  int k = static_cast<int>(mine.size());
+  PetscCallMPI(MPI_Allgather(&k, 1, MPI_INT, cnt.data(), 1, MPI_INT, w->eng->comm));
+  for (int r = 1; r < size; ++r) dis[r] = dis[r - 1] + cnt[r - 1];
+  PetscCallMPI(MPI_Allgatherv(mine.data(), k, MPIU_INT, number.data(), cnt.data(), dis.data(), MPIU_INT, w->eng->comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetPlan - The plan's entries above a threshold as a sparse matrix
+
+   Collective
+
+   Input Parameters:
++  transport - the solver
+-  threshold - entries above it are stored; in the units of the mass
+
+   Output Parameter:
+.  P - n x m matrix of type `MATAIJ`, to be destroyed by the caller
+
+   Level: beginner
+
+   Notes:
+   One pass. The mass left out is at most the threshold times the number of entries left out. Not for separable grids.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative threshold; `PETSC_ERR_SUP` for grids; `PETSC_ERR_MEM` for more than 2^30 entries on a process.
+
+.seealso: `SkeanTransportApply()`, `SkeanTransportGetMap()`
+@*/
+PetscErrorCode SkeanTransportGetPlan(SkeanTransport transport, PetscReal threshold, Mat *P)
+{
+  SkeanTransport        t    = transport;
+  Work                 *w    = static_cast<Work *>(t->work);
+  MPI_Comm              comm = PetscObjectComm((PetscObject)t);
+  Keep                  keep;
+  PetscInt              nl, ml, lo;
+  std::vector<PetscInt> number;
+  bool                  any;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportGetPlan()"));
+  PetscCheck(threshold >= 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "Threshold %g must be non-negative", (double)threshold);
+  PetscCheck(w->eng->HasEntries(), comm, PETSC_ERR_SUP, "The entries of the plan of a separable grid are not listed; use SkeanTransportApply()");
+  keep.thr = threshold / w->massr;
+  keep.cap = size_t(1) << 30;
+  PetscCall(w->eng->Entries(1.0 / w->epsnow, w->u.data(), w->v.data(), &keep));
+  PetscCall(AgreeAny(comm, keep.overflow, &any));
+  PetscCheck(!any, comm, PETSC_ERR_MEM, "The plan has more than 2^30 entries above %g on one process", (double)threshold);
+  PetscCall(ColumnNumbers(t, number));
+  PetscCall(VecGetLocalSize(t->r, &nl));
+  PetscCall(VecGetLocalSize(t->c, &ml));
+  PetscCall(VecGetOwnershipRange(t->r, &lo, NULL));
+  PetscCall(MatCreate(comm, P));
+  PetscCall(MatSetSizes(*P, nl, ml, PETSC_DETERMINE, PETSC_DETERMINE));
+  PetscCall(MatSetType(*P, MATAIJ));
+  for (size_t k = 0; k < keep.i.size(); ++k) {
+    keep.i[k] = lo + w->rowidx[keep.i[k]];
+    keep.j[k] = number[keep.j[k]];
+    keep.p[k] *= w->massr;
+  }
+  PetscCall(MatSetPreallocationCOO(*P, static_cast<PetscCount>(keep.i.size()), keep.i.data(), keep.j.data()));
+  PetscCall(MatSetValuesCOO(*P, keep.p.data(), INSERT_VALUES));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetMap - The barycentric projection: where the mass of each source goes on average
+
+   Collective
+
+   Input Parameter:
+.  transport - the solver, with points set
+
+   Output Parameter:
+.  T - n x d dense matrix, rows distributed as the sources: T_i = sum_j P_ij y_j / sum_j P_ij; to be destroyed by the caller
+
+   Level: beginner
+
+   Notes:
+   d passes. Sources without mass get NaN.
+
+   Errors: `PETSC_ERR_ORDER` if no points were set.
+
+.seealso: `SkeanTransportSetPoints()`, `SkeanTransportApply()`
+@*/
+PetscErrorCode SkeanTransportGetMap(SkeanTransport transport, Mat *T)
+{
+  SkeanTransport      t = transport;
+  Work               *w = static_cast<Work *>(t->work);
+  PetscInt            d, nl, lday, ldt;
+  std::vector<double> in, out;
+  const PetscScalar  *y;
+  PetscScalar        *ta;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportGetMap()"));
+  PetscCheck(t->Y, PetscObjectComm((PetscObject)t), PETSC_ERR_ORDER, "The transport map needs points: SkeanTransportSetPoints()");
+  PetscCall(MatGetSize(t->Y, NULL, &d));
+  PetscCall(VecGetLocalSize(t->r, &nl));
+  PetscCall(MatCreateDense(PetscObjectComm((PetscObject)t), nl, PETSC_DECIDE, PETSC_DETERMINE, d, NULL, T));
+  PetscCall(MatDenseGetLDA(*T, &ldt));
+  PetscCall(MatDenseGetLDA(t->Y, &lday));
+  PetscCall(MatDenseGetArrayRead(t->Y, &y));
+  PetscCall(MatDenseGetArrayWrite(*T, &ta));
+  PetscCallCXX(in.resize(w->v.size()));
+  PetscCallCXX(out.resize(w->u.size()));
+  for (PetscInt k = 0; k < d; ++k) {
+    for (PetscInt i = 0; i < nl; ++i) ta[i + static_cast<size_t>(k) * ldt] = std::nan("");
+    for (PetscInt j = 0; j < w->eng->mloc; ++j) in[j] = y[w->colidx[j] + static_cast<size_t>(k) * lday];
+    PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
+    for (PetscInt i = 0; i < w->eng->n; ++i) ta[w->rowidx[i] + static_cast<size_t>(k) * ldt] = out[i] / w->a[i];
+  }
+  PetscCall(MatDenseRestoreArrayWrite(*T, &ta));
+  PetscCall(MatDenseRestoreArrayRead(t->Y, &y));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}

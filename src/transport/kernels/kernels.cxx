@@ -1,0 +1,260 @@
+#include "transportkernels.hpp"
+#include "exp.hpp"
+#include <skean/private/skeanimpl.h>
+#include <petscblaslapack.h>
+#include <cmath>
+
+namespace skean {
+namespace transport {
+
+SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, double *K)
+{
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (PetscInt j = 0; j < n; ++j) {
+    const double e = FastExp((u + v[j]) - inv * K[j]);
+    K[j]           = e;
+    s += e;
+  }
+  return s;
+}
+
+SKEAN_MULTIVERSION double ExpSumCost(PetscInt n, double u, double inv, const double *v, double *K, double *cost)
+{
+  double s = 0, w = 0;
+#pragma omp simd reduction(+ : s, w)
+  for (PetscInt j = 0; j < n; ++j) {
+    const double c = K[j], e = FastExp((u + v[j]) - inv * c);
+    K[j] = e;
+    s += e;
+    w += e * c;
+  }
+  *cost += w;
+  return s;
+}
+
+SKEAN_MULTIVERSION double MaxOf(PetscInt n, double inv, const double *v, const double *c)
+{
+  double s = -PETSC_MAX_REAL;
+#pragma omp simd reduction(max : s)
+  for (PetscInt j = 0; j < n; ++j) {
+    const double t = v[j] - inv * c[j];
+    s              = t > s ? t : s;
+  }
+  return s;
+}
+
+SKEAN_MULTIVERSION double MinOf(PetscInt n, const double *v, const double *c)
+{
+  double s = PETSC_MAX_REAL;
+#pragma omp simd reduction(min : s)
+  for (PetscInt j = 0; j < n; ++j) {
+    const double t = c[j] - v[j];
+    s              = t < s ? t : s;
+  }
+  return s;
+}
+
+SKEAN_MULTIVERSION void MinInto(PetscInt n, double x, const double *c, double *y)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) {
+    const double t = c[j] - x;
+    y[j]           = t < y[j] ? t : y[j];
+  }
+}
+
+SKEAN_MULTIVERSION void MaxInto(PetscInt n, double x, double inv, const double *c, double *y)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) {
+    const double t = x - inv * c[j];
+    y[j]           = t > y[j] ? t : y[j];
+  }
+}
+
+SKEAN_MULTIVERSION void AddScaled(PetscInt n, double t, const double *K, double *b)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) b[j] += t * K[j];
+}
+
+SKEAN_MULTIVERSION double Dot(PetscInt n, const double *x, const double *y)
+{
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (PetscInt j = 0; j < n; ++j) s += x[j] * y[j];
+  return s;
+}
+
+SKEAN_MULTIVERSION double MaxValue(PetscInt n, const double *x)
+{
+  double s = -PETSC_MAX_REAL;
+#pragma omp simd reduction(max : s)
+  for (PetscInt j = 0; j < n; ++j) s = x[j] > s ? x[j] : s;
+  return s;
+}
+
+SKEAN_MULTIVERSION PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
+{
+  PetscInt k = 0, j = 0;
+  /* most blocks of 32 hold nothing: one vector comparison decides */
+  for (; j + 32 <= n; j += 32) {
+    int any = 0;
+#pragma omp simd reduction(| : any)
+    for (int l = 0; l < 32; ++l) any |= K[j + l] > thr;
+    if (any)
+      for (int l = 0; l < 32; ++l)
+        if (K[j + l] > thr) idx[k++] = j + l;
+  }
+  for (; j < n; ++j)
+    if (K[j] > thr) idx[k++] = j;
+  return k;
+}
+
+template <int D>
+__attribute__((always_inline)) static inline void SqRow(PetscInt nc, size_t m, const double *x, const double *Y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) {
+    double s = 0;
+    for (int k = 0; k < D; ++k) {
+      const double t = x[k] - Y[static_cast<size_t>(k) * m + j];
+      s += t * t;
+    }
+    out[j] = s;
+  }
+}
+SKEAN_MULTIVERSION static void SqRow1(PetscInt nc, size_t m, const double *x, const double *Y, double *out)
+{
+  SqRow<1>(nc, m, x, Y, out);
+}
+SKEAN_MULTIVERSION static void SqRow2(PetscInt nc, size_t m, const double *x, const double *Y, double *out)
+{
+  SqRow<2>(nc, m, x, Y, out);
+}
+SKEAN_MULTIVERSION static void SqRow3(PetscInt nc, size_t m, const double *x, const double *Y, double *out)
+{
+  SqRow<3>(nc, m, x, Y, out);
+}
+SKEAN_MULTIVERSION static void AddSq(PetscInt nc, double x, const double *y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) out[j] += (x - y[j]) * (x - y[j]);
+}
+SKEAN_MULTIVERSION static void AddAbs(PetscInt nc, double x, const double *y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) out[j] += std::fabs(x - y[j]);
+}
+static void AddPow(PetscInt nc, double x, double p, const double *y, double *out)
+{
+  if (p == 1.5) {
+    for (PetscInt j = 0; j < nc; ++j) {
+      const double t = std::fabs(x - y[j]);
+      out[j] += t * std::sqrt(t);
+    }
+  } else
+    for (PetscInt j = 0; j < nc; ++j) out[j] += std::pow(std::fabs(x - y[j]), p);
+}
+SKEAN_MULTIVERSION static void RootOf(PetscInt nc, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) out[j] = std::sqrt(out[j]);
+}
+/* out_j = x + y_j - 2 out_j, not below zero: rounding of the inner products may take it there */
+SKEAN_MULTIVERSION static void FromInner(PetscInt nc, double x, const double *y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) {
+    const double t = (x + y[j]) - 2.0 * out[j];
+    out[j]         = t > 0 ? t : 0;
+  }
+}
+
+PetscErrorCode FillCosts(const CostTiles &T, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld)
+{
+  const size_t m = static_cast<size_t>(T.m), d = static_cast<size_t>(T.d);
+
+  PetscFunctionBegin;
+  if (!nc || !nr) PetscFunctionReturn(PETSC_SUCCESS);
+  if (T.gemm) {
+    /* out' (nc x nr, column major) = Yrow_j0' X_i0: both stored with the coordinates of a point together */
+    const double        one = 1.0, zero = 0.0;
+    const PetscBLASInt  bm = static_cast<PetscBLASInt>(nc), bn = static_cast<PetscBLASInt>(nr), bk = static_cast<PetscBLASInt>(T.d);
+    const PetscBLASInt  bl = static_cast<PetscBLASInt>(ld);
+    const double *const y = T.Yrow.data() + static_cast<size_t>(j0) * d, *const x = T.X.data() + static_cast<size_t>(i0) * d;
+    BLASgemm_("T", "N", &bm, &bn, &bk, &one, y, &bk, x, &bk, &zero, out, &bl);
+    for (PetscInt r = 0; r < nr; ++r) {
+      double *o = out + static_cast<size_t>(r) * ld;
+      if (T.kind == CostKind::COSINE) {
+        for (PetscInt j = 0; j < nc; ++j) o[j] = 1.0 - o[j];
+      } else {
+        FromInner(nc, T.xn[i0 + r], T.yn.data() + j0, o);
+        if (T.kind == CostKind::EUCLIDEAN) RootOf(nc, o);
+      }
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  for (PetscInt r = 0; r < nr; ++r) {
+    double       *o = out + static_cast<size_t>(r) * ld;
+    const double *x = T.X.data() + static_cast<size_t>(i0 + r) * d, *Y = T.Y.data() + j0;
+    switch (T.kind) {
+    case CostKind::STORED:
+      std::memcpy(o, T.C.data() + static_cast<size_t>(i0 + r) * m + j0, sizeof(double) * static_cast<size_t>(nc));
+      break;
+    case CostKind::SQEUCLIDEAN:
+    case CostKind::EUCLIDEAN:
+      if (d == 1)
+        SqRow1(nc, m, x, Y, o);
+      else if (d == 2)
+        SqRow2(nc, m, x, Y, o);
+      else if (d == 3)
+        SqRow3(nc, m, x, Y, o);
+      else {
+        std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
+        for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], Y + k * m, o);
+      }
+      if (T.kind == CostKind::EUCLIDEAN) RootOf(nc, o);
+      break;
+    case CostKind::L1:
+      std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
+      for (size_t k = 0; k < d; ++k) AddAbs(nc, x[k], Y + k * m, o);
+      break;
+    case CostKind::LP:
+      std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
+      for (size_t k = 0; k < d; ++k) AddPow(nc, x[k], T.p, Y + k * m, o);
+      break;
+    case CostKind::COSINE: /* points are normalised: 1 - x.y = |x - y|^2 / 2, without cancellation */
+      std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
+      for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], Y + k * m, o);
+      for (PetscInt j = 0; j < nc; ++j) o[j] *= 0.5;
+      break;
+    case CostKind::CALLBACK:
+      PetscCall((*T.fn)(T.d, x, nc, T.Yrow.data() + static_cast<size_t>(j0) * d, o, T.ctx));
+      break;
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscInt64 MortonCode(PetscInt d, const double *x, const double *lo, const double *hi)
+{
+  const PetscInt dd   = PetscMin(d, 8);
+  const int      bits = static_cast<int>(62 / PetscMax(dd, 1));
+  PetscInt64     code = 0;
+  PetscInt64     q[8];
+
+  for (PetscInt k = 0; k < dd; ++k) {
+    const double w = hi[k] - lo[k], t = w > 0 ? (x[k] - lo[k]) / w : 0.0;
+    const double s = static_cast<double>(PetscInt64(1) << PetscMin(bits, 30));
+    q[k]           = PetscMin(static_cast<PetscInt64>(t * s), static_cast<PetscInt64>(s) - 1);
+    if (q[k] < 0) q[k] = 0;
+  }
+  for (int b = PetscMin(bits, 30) - 1; b >= 0; --b)
+    for (PetscInt k = 0; k < dd; ++k) code = (code << 1) | ((q[k] >> b) & 1);
+  return code;
+}
+
+} // namespace transport
+} // namespace skean
