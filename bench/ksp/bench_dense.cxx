@@ -10,15 +10,15 @@
 #include <petscblaslapack.h>
 
 #if defined(SKEAN_BENCH_SCALAPACK)
-extern "C"
-{
-  void Cblacs_get(int context, int what, int *value);
-  void Cblacs_gridinit(int *context, const char *order, int rows, int cols);
-  void Cblacs_gridinfo(int context, int *rows, int *cols, int *row, int *col);
-  int  numroc_(const int *n, const int *nb, const int *me, const int *src, const int *np);
-  void descinit_(int *desc, const int *m, const int *n, const int *mb, const int *nb, const int *rsrc, const int *csrc, const int *context, const int *lld, int *info);
-  void pdgels_(const char *trans, const int *m, const int *n, const int *nrhs, double *a, const int *ia, const int *ja, const int *desca, double *b, const int *ib, const int *jb, const int *descb,
-               double *work, const int *lwork, int *info);
+extern "C" {
+void Cblacs_get(int context, int what, int *value);
+void Cblacs_gridinit(int *context, const char *order, int rows, int cols);
+void Cblacs_gridinfo(int context, int *rows, int *cols, int *row, int *col);
+int  numroc_(const int *n, const int *nb, const int *me, const int *src, const int *np);
+void descinit_(int *desc, const int *m, const int *n, const int *mb, const int *nb, const int *rsrc, const int *csrc, const int *context, const int *lld,
+               int *info);
+void pdgels_(const char *trans, const int *m, const int *n, const int *nrhs, double *a, const int *ia, const int *ja, const int *desca, double *b,
+             const int *ib, const int *jb, const int *descb, double *work, const int *lwork, int *info);
 }
 #endif
 
@@ -43,7 +43,7 @@ int main(int argc, char **argv)
     const PetscInt d = ds[c];
     PetscInt       n = static_cast<PetscInt>(std::max(ratio * d, entries / d));
     if (static_cast<double>(n) * d > 2.2e8) n = static_cast<PetscInt>(2.2e8 / d);
-    n = n / (64 * size) * (64 * size); /* the same rows on each process, in whole blocks */
+    n                 = n / (64 * size) * (64 * size); /* the same rows on each process, in whole blocks */
     const PetscInt nl = n / size;
     Mat            A;
     Vec            b, x;
@@ -56,7 +56,8 @@ int main(int argc, char **argv)
       const PetscInt      nb = 512;
       std::vector<double> G(nb * d), T(static_cast<size_t>(d) * d);
       for (PetscInt k = 0; k < d; ++k)
-        for (PetscInt j = 0; j < d; ++j) T[k + static_cast<size_t>(j) * d] = std::pow(kappa, d > 1 ? -static_cast<double>(k) / (d - 1) : 0) * skeantest::Dct(d, j, k);
+        for (PetscInt j = 0; j < d; ++j)
+          T[k + static_cast<size_t>(j) * d] = std::pow(kappa, d > 1 ? -static_cast<double>(k) / (d - 1) : 0) * skeantest::Dct(d, j, k);
       for (PetscInt i = 0; i < nl; i += nb) {
         const PetscBLASInt rows = std::min(nb, nl - i), dd = d, lda = nl;
         const double       one = 1.0, zero = 0.0;
@@ -99,11 +100,11 @@ int main(int argc, char **argv)
       PetscCall(VecDestroy(&g));
       PetscFunctionReturn(PETSC_SUCCESS);
     };
-    double best = 1e300, autotime = 0, pdgels = 0;
+    double      best = 1e300, autotime = 0, pdgels = 0;
     const char *bestname = "", *autoname = "";
     for (const char *name : {"auto", "iterative", "cqrrt", "cholqr", "tsqr", "pdgels"}) {
       skeanbench::Times t;
-      double            be = -1;
+      double            be  = -1;
       PetscInt          its = 0;
       const std::string s(name);
       if (s == "pdgels") {
@@ -128,7 +129,9 @@ int main(int argc, char **argv)
         pdgels_("N", &m, &k, &one, aa.data(), &one, &one, desca, bb.data(), &one, &one, descb, work.data(), &lwork, &info);
         lwork = static_cast<int>(work[0]);
         work.resize(lwork);
-        t = skeanbench::Repeat(PETSC_COMM_WORLD, repeats, [&] { pdgels_("N", &m, &k, &one, aa.data(), &one, &one, desca, bb.data(), &one, &one, descb, work.data(), &lwork, &info); }, copy);
+        t = skeanbench::Repeat(
+          PETSC_COMM_WORLD, repeats,
+          [&] { pdgels_("N", &m, &k, &one, aa.data(), &one, &one, desca, bb.data(), &one, &one, descb, work.data(), &lwork, &info); }, copy);
         pdgels = t.median;
 #else
         continue;
@@ -140,12 +143,9 @@ int main(int argc, char **argv)
           if (s == KSPSketchMethods[i]) m = static_cast<KSPSketchMethod>(i);
         if (m == KSP_SKETCH_CHOLQR && kappa > 1e6) continue;
         KSPConvergedReason reason = KSP_CONVERGED_ITERATING;
-        t = skeanbench::Repeat(
-          PETSC_COMM_WORLD, repeats,
-          [&] {
-            (void)KSPSolve(ksp, b, x);
-          },
-          [&] {
+        t                         = skeanbench::Repeat(
+                                  PETSC_COMM_WORLD, repeats, [&] { (void)KSPSolve(ksp, b, x); },
+                                  [&] {
             (void)KSPDestroy(&ksp);
             (void)KSPCreate(PETSC_COMM_WORLD, &ksp);
             (void)KSPSetType(ksp, KSPSKETCH);
@@ -166,10 +166,16 @@ int main(int argc, char **argv)
       if (s == "pdgels" || s == "tsqr" || s == "cqrrt") {
         if (t.median < best) best = t.median, bestname = name;
       }
-      PetscCall(PetscPrintf(PETSC_COMM_WORLD, "{\"bench\": \"ksp_dense\", \"method\": \"%s\", \"n\": %" PetscInt_FMT ", \"d\": %" PetscInt_FMT ", \"kappa\": %.1e, \"ranks\": %d, \"min_s\": %.4f, \"median_s\": %.4f, \"max_s\": %.4f, \"passes\": %" PetscInt_FMT ", \"backward_bound\": %.2e, \"qr_flop_rate_of_gemm\": %.3f}\n",
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                            "{\"bench\": \"ksp_dense\", \"method\": \"%s\", \"n\": %" PetscInt_FMT ", \"d\": %" PetscInt_FMT
+                            ", \"kappa\": %.1e, \"ranks\": %d, \"min_s\": %.4f, \"median_s\": %.4f, \"max_s\": %.4f, \"passes\": %" PetscInt_FMT
+                            ", \"backward_bound\": %.2e, \"qr_flop_rate_of_gemm\": %.3f}\n",
                             name, n, d, (double)kappa, (int)size, t.min, t.median, t.max, its, be, 2.0 * n * d * d / t.median / gemm));
     }
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "{\"bench\": \"ksp_dense_summary\", \"n\": %" PetscInt_FMT ", \"d\": %" PetscInt_FMT ", \"kappa\": %.1e, \"ranks\": %d, \"auto_method\": \"%s\", \"auto_s\": %.4f, \"best_direct\": \"%s\", \"auto_over_best_direct\": %.3f, \"pdgels_over_auto\": %.2f, \"gemm_gflops\": %.1f, \"stream_gbs\": %.1f}\n",
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                          "{\"bench\": \"ksp_dense_summary\", \"n\": %" PetscInt_FMT ", \"d\": %" PetscInt_FMT
+                          ", \"kappa\": %.1e, \"ranks\": %d, \"auto_method\": \"%s\", \"auto_s\": %.4f, \"best_direct\": \"%s\", \"auto_over_best_direct\": "
+                          "%.3f, \"pdgels_over_auto\": %.2f, \"gemm_gflops\": %.1f, \"stream_gbs\": %.1f}\n",
                           n, d, (double)kappa, (int)size, autoname, autotime, bestname, autotime / best, pdgels / autotime, gemm / 1e9, stream / 1e9));
     PetscCall(MatDestroy(&A));
     PetscCall(VecDestroy(&b));

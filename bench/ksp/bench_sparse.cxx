@@ -94,7 +94,10 @@ int main(int argc, char **argv)
     KSPConvergedReason reason;
     PetscInt           its;
     const std::string  s(name);
-    const double       t0 = [] { MPI_Barrier(PETSC_COMM_WORLD); return MPI_Wtime(); }();
+    const double       t0 = [] {
+      MPI_Barrier(PETSC_COMM_WORLD);
+      return MPI_Wtime();
+    }();
     PetscCall(KSPCreate(PETSC_COMM_WORLD, &ksp));
     PetscCall(KSPSetType(ksp, s.find("sketch_") == 0 ? KSPSKETCH : KSPLSQR));
     PetscCall(KSPGetPC(ksp, &pc));
@@ -138,7 +141,8 @@ int main(int argc, char **argv)
                           "{\"bench\": \"ksp_sparse\", \"solver\": \"%s\", \"n\": %" PetscInt_FMT ", \"d\": %" PetscInt_FMT ", \"nnz_row\": %" PetscInt_FMT
                           ", \"decades\": %g, \"ranks\": %d, \"seconds\": %.3f, \"ratio_to_sketch_auto\": %.2f, \"iterations\": %" PetscInt_FMT
                           ", \"reason\": \"%s\", \"backward_bound\": %.2e, \"error_in_A_norm_rel_b\": %.2e, \"gemm_gflops\": %.1f, \"stream_gbs\": %.1f%s}\n",
-                          name, n, d, nnz, (double)decades, (int)size, time, time / ours, its, KSPConvergedReasons[reason], std::min(gn / rn, rn / xn) / fro, pn / bnorm, gemm / 1e9, stream / 1e9, method));
+                          name, n, d, nnz, (double)decades, (int)size, time, time / ours, its, KSPConvergedReasons[reason], std::min(gn / rn, rn / xn) / fro,
+                          pn / bnorm, gemm / 1e9, stream / 1e9, method));
     PetscCall(KSPDestroy(&ksp));
   }
   PetscCall(PCDestroy(&judge));

@@ -6,8 +6,7 @@
 #include <functional>
 #include <vector>
 
-namespace skeanbench
-{
+namespace skeanbench {
 struct Times {
   double min = 0, median = 0, max = 0;
 };

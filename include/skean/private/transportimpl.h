@@ -153,4 +153,4 @@ SKEAN_INTERN PetscReal      SkeanTransportFloor_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp);
 SKEAN_INTERN PetscErrorCode SkeanTransportCheckSolved_Private(SkeanTransport t, const char what[]);
 
-SKEAN_EXTERN PetscLogEvent SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate;
+SKEAN_INTERN PetscLogEvent SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate;

@@ -644,10 +644,11 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
 .  -gppde_f (F)                - first frequencies reach from 0 to F, cycles per unit length
 .  -gppde_init_data            - first frequencies from the periodogram of the data, length scales half the side, in place of Q and F
 .  -gppde_jitter (1e-6)        - added to the diagonal of each covariance matrix
-.  -gppde_lambda (200)         - weight of the boundary likelihood
--  -gppde_tao_*                - the optimiser (TAOBLMVM: precisions are bounded by 1e8)
+-  -gppde_lambda (200)         - weight of the boundary likelihood
 
    Notes:
+   The optimiser is TAOBLMVM (the precisions are bounded by 1e8); TAO's options apply to it with the prefix gppde_.
+
    1. the values start from a direct solve with the first kernels, the precisions from their optimum for these values
    2. quasi-Newton steps on all unknowns with analytic gradients
    3. the last iterate is the answer: no choice among iterates is made by the exact solution
@@ -680,7 +681,7 @@ PetscErrorCode SkeanGPPDECreate_Compat(SkeanGPPDE pde)
 .  -gppde_q (30)               - components
 .  -gppde_f (F)                - highest first frequency
 .  -gppde_jitter (1e-6)        - added to the diagonal of the covariance matrix
--  -gppde_tao_*                - the optimiser (TAOLMVM)
+-  -gppde_tao_max_it ...         - the options of TAO for the optimiser (TAOLMVM)
 
    Notes:
    1. for given hyper-parameters: values by a QR decomposition in whitened unknowns, precisions in closed form, to a fixed point

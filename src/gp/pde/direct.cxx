@@ -630,11 +630,11 @@ PetscErrorCode SkeanGPPDESolve_Direct(SkeanGPPDE pde)
 +  -gppde_basis (mixture|covariance|chebyshev|fd2|fd4) - what functions are made of; the last three for comparison
 .  -gppde_length (l)                                   - length scale of the envelope relative to the side of the box (default: chosen)
 .  -gppde_floor (s)                                    - smallest singular value of the features that is kept, relative (default 1e-13)
-.  -gppde_candidates (n)                               - compare at least so many length scales (default: 2 in one and two dimensions, 1 in three)
-.  -gppde_snes_*                                       - the Newton solver of nonlinear equations
--  -gppde_ksp_*                                        - its linear solver
+-  -gppde_candidates (n)                               - compare at least so many length scales (default: 2 in one and two dimensions, 1 in three)
 
    Notes:
+   The options of SNES and of its KSP apply to nonlinear equations with the prefix gppde_.
+
    1. frequencies of each dimension: peaks of the windowed, zero-padded periodogram of source and boundary data (never of the solution)
    2. features of the mixture on the grid, their singular value decomposition, truncated at the floor
    3. lifting of the boundary data, Kronecker-sum solve for the rest (Newton-GMRES if the equation is not linear)

@@ -246,7 +246,15 @@ PetscErrorCode SkeanGPPDESetOptionsPrefix(SkeanGPPDE pde, const char prefix[])
 .  -gppde_max_it (n)                   - length scales tried, or iterations of the optimiser
 .  -gppde_monitor                      - one line per step
 .  -gppde_converged_reason             - why it stopped
--  -gppde_view                         - the solver after the solve
+.  -gppde_view                         - the solver after the solve
+.  -gppde_monitor_cancel               - removes the monitors set so far
+.  -gppde_seed (seed)                  - of the random numbers; the class draws none
+.  -gppde_checkpoint (file)            - refused, see the notes
+.  -gppde_checkpoint_interval (n)      - refused, see the notes
+-  -gppde_restart (file)               - refused, see the notes
+
+   Note:
+   There are no checkpoints: the direct solve ends in seconds, and the optimiser's state is its hyper-parameters.
 
    Level: beginner
 
@@ -307,6 +315,8 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
   PetscTryTypeMethod(pde, setfromoptions, PetscOptionsObject);
   PetscCall(PetscObjectProcessOptionsHandlers((PetscObject)pde, PetscOptionsObject));
   PetscOptionsEnd();
+  PetscCheck(!pde->solver.checkpointfile && !pde->solver.restartfile, PetscObjectComm((PetscObject)pde), PETSC_ERR_SUP,
+             "SkeanGPPDE does not support checkpoints");
   Invalidate(pde);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

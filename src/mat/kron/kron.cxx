@@ -112,8 +112,10 @@ static PetscErrorCode MultiplyAdd(Mat A, bool trans, Vec x, Vec z, Vec y)
   PetscFunctionBegin;
   PetscCall(VecDuplicate(y, &w));
   PetscCall(Multiply(A, trans, x, w));
-  if (y == z) PetscCall(VecAXPY(y, 1.0, w));
-  else PetscCall(VecWAXPY(y, 1.0, w, z));
+  if (y == z)
+    PetscCall(VecAXPY(y, 1.0, w));
+  else
+    PetscCall(VecWAXPY(y, 1.0, w, z));
   PetscCall(VecDestroy(&w));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

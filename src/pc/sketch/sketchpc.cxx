@@ -16,7 +16,7 @@
 namespace {
 struct PC_Sketch {
   SkeanSketch      sketch = nullptr;
-  PetscReal        ridge = 0.0;
+  PetscReal        ridge  = 0.0;
   skean::LSPrecond N;
   Mat              A     = nullptr; /* the tall matrix, referenced */
   PetscObjectState state = -1;

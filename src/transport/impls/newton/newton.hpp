@@ -32,7 +32,7 @@ private:
   const Engine         *for_  = nullptr;
   KSP                   mf    = nullptr;
   Mat                   shell = nullptr;
-  std::vector<int>      owner;  /* process that owns it */
+  std::vector<int>      owner; /* process that owns it */
   PetscErrorCode        Numbering(const Engine *e);
   PetscErrorCode        Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);
 };
