@@ -680,8 +680,7 @@ PetscErrorCode SkeanGPPDECreate_Compat(SkeanGPPDE pde)
 +  -gppde_kernel (sm|smt|text) - as for `SKEANGPPDECOMPAT`
 .  -gppde_q (30)               - components
 .  -gppde_f (F)                - highest first frequency
-.  -gppde_jitter (1e-6)        - added to the diagonal of the covariance matrix
--  -gppde_tao_max_it ...         - the options of TAO for the optimiser (TAOLMVM)
+-  -gppde_jitter (1e-6)        - added to the diagonal of the covariance matrix
 
    Notes:
    1. for given hyper-parameters: values by a QR decomposition in whitened unknowns, precisions in closed form, to a fixed point
