@@ -72,6 +72,7 @@ private:
   PetscErrorCode  FindRank(bool *full);
   PetscErrorCode  NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool *isnull);
   KSPSketchMethod Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const;
+  PetscErrorCode  ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const;
 
   bool                ready = false, failed = false, exact = false, triangular = true;
   KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;

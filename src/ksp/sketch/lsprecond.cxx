@@ -374,24 +374,61 @@ PetscErrorCode LSPrecond::NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool 
 }
 
 /*
-   Seconds by a simple machine model (25 Gflop/s in BLAS 3, 8 Gbyte/s from memory, per process): only the ratios matter.
-   The passes of the iterative method follow from the distortion sqrt(d/m) per step.
+   Seconds by a simple machine model; only the ratios matter. 16 Gflop/s in BLAS 3 and 4 Gbyte/s from memory per process (a core that
+   shares its memory bus with others), the efficiencies at small d measured (bench_ksp_dense). The passes of the iterative method
+   follow from the distortion sqrt(d/m) per step.
 */
 KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const
 {
-  const double F3 = 25e9, BW = 8e9, nl = static_cast<double>(A.nglobal) / size, dd = d, q = o.nrhs;
-  const double entries = A.IsDense() ? nl * dd : std::max<double>(1.0, static_cast<double>(A.Entries()));
-  const double pass    = (A.IsDense() ? 8.0 : 16.0) * entries / BW + 4.0 * entries * (q - 1) / (A.IsDense() ? F3 : F3 / 6);
-  const double sketch = 4 * pass, qr12 = 2 * o.factor * dd * dd * dd / F3, qr4 = qr12 / 3;
-  const double steps  = 36.0 / std::log(std::max(1.5, std::sqrt(o.factor))) + 2;
-  const double gram   = A.IsDense() ? nl * dd * dd / F3 : entries * (entries / std::max(nl, 1.0)) / 4e8 + dd * dd * 8 / BW;
-  const double iter   = sketch + qr12 + steps * pass;
-  const double cqrrt  = sketch + qr4 + 2 * nl * dd * dd / F3 + dd * dd * dd / F3 + 4 * pass;
-  const double cholqr = gram + dd * dd * dd / F3 + 4 * pass;
-  const double tsqr   = 2 * nl * dd * dd / (F3 / (dd < 64 ? 6 : 2)) + 4 * pass;
-  *trycholesky        = cholqr < 0.5 * std::min(iter, std::min(cqrrt, tsqr));
+  const double F3 = 16e9, BW = 4e9, nl = static_cast<double>(A.nglobal) / size, dd = d, q = o.nrhs;
+  const bool   dense   = A.IsDense();
+  const double entries = dense ? nl * dd : std::max<double>(1.0, static_cast<double>(A.Entries()));
+  const double pass    = (dense ? 8.0 : 16.0) * entries / BW + 4.0 * entries * (q - 1) / (dense ? F3 : F3 / 6);
+  /* sparse signs, 8 to a row: hashes and scattered additions */
+  const double sketch = dense ? 8 * nl * (20e-9 + 0.4e-9 * dd) : 8 * entries * 4e-9;
+  const double qr1    = 2 * dd * dd * dd / (0.8 * F3); /* QR of d rows */
+  const auto   qr     = [&](double f) { return f * qr1 / std::max(1.0, std::min<double>(size, f / 2)); };
+  const double steps  = 32.0 / std::log(std::max(1.5, std::sqrt(o.factor))) + 1;
+  const double gram   = dense ? nl * dd * dd / (std::min(0.85, dd / 60) * F3) : 2.5e-9 * entries * entries / std::max(nl, 1.0) + dd * dd * 8 / BW;
+  const double iter   = sketch + qr(o.factor) + steps * pass;
+  const double cqrrt  = sketch + qr(4) + 2 * nl * dd * dd / (std::min(0.75, dd / 90) * F3) + qr1 + 3 * pass;
+  const double cholqr = gram + qr1 + 3 * pass;
+  const double tsqr   = 2 * nl * dd * dd / (std::min(0.85, 0.08 + dd / 240) * F3) + 3 * pass;
+  *trycholesky        = cholqr < 0.9 * std::min(iter, std::min(cqrrt, tsqr));
   if (iter <= cqrrt && iter <= tsqr) return KSP_SKETCH_ITERATIVE;
   return cqrrt <= tsqr ? KSP_SKETCH_CQRRT : KSP_SKETCH_TSQR;
+}
+
+/*
+   Is it worth forming A'A? The condition number of 2 d of this process's rows, spread over its block: if they are far beyond what
+   Cholesky can do on every process, so is A most likely. Only time depends on the answer. Dense matrices; one reduction.
+*/
+PetscErrorCode LSPrecond::ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const
+{
+  const PetscInt      rows  = 2 * d;
+  double              rcond = 1.0, best;
+  std::vector<double> sample, work, tau;
+
+  PetscFunctionBegin;
+  if (A.nrows >= rows && d > 0) {
+    PetscBLASInt m = rows, n_ = d, lwork = 64 * d, info;
+    PetscCallCXX(sample.resize(static_cast<size_t>(rows) * d));
+    PetscCallCXX(tau.resize(d));
+    PetscCallCXX(work.resize(lwork));
+    for (PetscInt j = 0; j < d; ++j)
+      for (PetscInt i = 0; i < rows; ++i)
+        sample[i + static_cast<size_t>(j) * rows] = scale[j] * A.dense[static_cast<size_t>(i) * (A.nrows / rows) + static_cast<size_t>(j) * A.lda];
+    LAPACKgeqrf_(&m, &n_, sample.data(), &m, tau.data(), work.data(), &lwork, &info);
+    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
+    std::vector<double> top;
+    PetscCallCXX(top.resize(static_cast<size_t>(d) * d));
+    for (PetscInt j = 0; j < d; ++j)
+      std::copy(sample.begin() + static_cast<size_t>(j) * rows, sample.begin() + static_cast<size_t>(j) * rows + d, top.begin() + static_cast<size_t>(j) * d);
+    PetscCall(TriangleCondition(d, top.data(), &rcond));
+  }
+  PetscCallMPI(MPI_Allreduce(&rcond, &best, 1, MPI_DOUBLE, MPI_MAX, comm));
+  *hopeless = best * 10 * CholeskyConditionLimit < 1.0;
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &o, PetscInt nconstraints, const double *C)
@@ -449,6 +486,11 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
     trycholesky = votes[1] != 0.0;
     if (method == KSP_SKETCH_CQRRT && (!z.empty() || msketch > 0)) method = KSP_SKETCH_ITERATIVE;
     if (method == KSP_SKETCH_CQRRT) m = 4 * d;
+    if (trycholesky && A.IsDense()) {
+      bool hopeless;
+      PetscCall(ProbeCondition(comm, A, &hopeless));
+      trycholesky = !hopeless;
+    }
   }
   if (method == KSP_SKETCH_CHOLQR || trycholesky) {
     PetscCall(DirectFactor(comm, A, KSP_SKETCH_CHOLQR, &ok));
