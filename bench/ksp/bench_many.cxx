@@ -119,7 +119,7 @@ PetscErrorCode WorstBound(Mat A, PetscReal fro, Mat B, Vec b, Mat X, const std::
 int main(int argc, char **argv)
 {
   PetscInt    repeats = 3, nrhs = 100, nlambda = 50, singles = 10, size_n = 0, size_d = 0;
-  PetscReal   delta = 1e-3;
+  PetscReal   delta     = 1e-3;
   char        cases[64] = "dense,sparse";
   PetscMPIInt size;
 
@@ -211,14 +211,14 @@ int main(int argc, char **argv)
     PetscCall(KSPSketchGetMethodUsed(ksp, &pathmethod));
     PetscCall(KSPSketchGetTimes(ksp, &setup, &solve));
     PetscCall(WorstBound(A, fro, NULL, b, Xpath, lambda, &pathbound));
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                          "{\"bench\": \"ksp_path\", \"matrix\": \"%s\", \"n\": %d, \"d\": %d, \"lambdas\": %d, \"ranks\": %d, \"path_s\": %.4f, \"path_min_s\": %.4f, "
-                          "\"path_setup_s\": %.4f, \"path_solve_s\": %.4f, \"path_method\": \"%s\", \"path_passes\": %d, \"path_backward_bound\": %.2e, "
-                          "\"one_s\": %.4f, \"one_min_s\": %.4f, \"one_method\": \"%s\", \"one_passes\": %d, \"one_backward_bound\": %.2e, "
-                          "\"path_over_one\": %.2f, \"min_path_over_min_one\": %.2f}\n",
-                          dense ? "dense" : "sparse", (int)n, (int)d, (int)nlambda, (int)size, path.median, path.min, setup, solve, KSPSketchMethods[pathmethod],
-                          (int)pathpasses, pathbound, one.median, one.min, KSPSketchMethods[onemethod], (int)onepasses, onebound, path.median / one.median,
-                          path.min / one.min));
+    PetscCall(PetscPrintf(
+      PETSC_COMM_WORLD,
+      "{\"bench\": \"ksp_path\", \"matrix\": \"%s\", \"n\": %d, \"d\": %d, \"lambdas\": %d, \"ranks\": %d, \"path_s\": %.4f, \"path_min_s\": %.4f, "
+      "\"path_setup_s\": %.4f, \"path_solve_s\": %.4f, \"path_method\": \"%s\", \"path_passes\": %d, \"path_backward_bound\": %.2e, "
+      "\"one_s\": %.4f, \"one_min_s\": %.4f, \"one_method\": \"%s\", \"one_passes\": %d, \"one_backward_bound\": %.2e, "
+      "\"path_over_one\": %.2f, \"min_path_over_min_one\": %.2f}\n",
+      dense ? "dense" : "sparse", (int)n, (int)d, (int)nlambda, (int)size, path.median, path.min, setup, solve, KSPSketchMethods[pathmethod], (int)pathpasses,
+      pathbound, one.median, one.min, KSPSketchMethods[onemethod], (int)onepasses, onebound, path.median / one.median, path.min / one.min));
     /* many right-hand sides */
     const skeanbench::Times many = skeanbench::Repeat(
       PETSC_COMM_WORLD, repeats, [&] { ierr = KSPMatSolve(ksp, B, X); }, fresh);
@@ -256,12 +256,13 @@ int main(int argc, char **argv)
                            .median *
                          nrhs / singles;
     PetscCall(ierr);
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                          "{\"bench\": \"ksp_many\", \"matrix\": \"%s\", \"n\": %d, \"d\": %d, \"nrhs\": %d, \"ranks\": %d, \"matsolve_s\": %.4f, \"matsolve_min_s\": %.4f, "
-                          "\"setup_s\": %.4f, \"solve_s\": %.4f, \"method\": \"%s\", \"passes\": %d, \"backward_bound\": %.2e, \"single_solves_made\": %d, "
-                          "\"reused_s\": %.3f, \"fresh_s\": %.3f, \"reused_over_matsolve\": %.2f, \"fresh_over_matsolve\": %.2f}\n",
-                          dense ? "dense" : "sparse", (int)n, (int)d, (int)nrhs, (int)size, many.median, many.min, setup, solve, KSPSketchMethods[manymethod],
-                          (int)manypasses, manybound, (int)singles, reused, again, reused / many.median, again / many.median));
+    PetscCall(PetscPrintf(
+      PETSC_COMM_WORLD,
+      "{\"bench\": \"ksp_many\", \"matrix\": \"%s\", \"n\": %d, \"d\": %d, \"nrhs\": %d, \"ranks\": %d, \"matsolve_s\": %.4f, \"matsolve_min_s\": %.4f, "
+      "\"setup_s\": %.4f, \"solve_s\": %.4f, \"method\": \"%s\", \"passes\": %d, \"backward_bound\": %.2e, \"single_solves_made\": %d, "
+      "\"reused_s\": %.3f, \"fresh_s\": %.3f, \"reused_over_matsolve\": %.2f, \"fresh_over_matsolve\": %.2f}\n",
+      dense ? "dense" : "sparse", (int)n, (int)d, (int)nrhs, (int)size, many.median, many.min, setup, solve, KSPSketchMethods[manymethod], (int)manypasses,
+      manybound, (int)singles, reused, again, reused / many.median, again / many.median));
     PetscCall(KSPDestroy(&ksp));
     PetscCall(MatDestroy(&A));
     PetscCall(MatDestroy(&B));

@@ -122,7 +122,7 @@ void SparsePass(const RowView &A, const double *P, int q, double *G, F f)
   std::vector<double> p[2], g[2];
   double              T[SparseBlock * 16];
   for (int c0 = 0, w; c0 < q; c0 += w) {
-    w          = std::min(q - c0 > 8 ? 16 : 8, q - c0);
+    w            = std::min(q - c0 > 8 ? 16 : 8, q - c0);
     const int  W = w == 1 ? 1 : (w <= 8 ? 8 : 16); /* a last panel is filled up with zero columns */
     SparsePart part[2];
     for (int s = 0; s < A.nparts; ++s) {

@@ -160,7 +160,7 @@ PetscErrorCode Solver::Judge()
   }
   std::sort(order.begin(), order.end(), [&](PetscInt i, PetscInt j) { return ratio[i] != ratio[j] ? ratio[i] < ratio[j] : i < j; });
   for (PetscInt j : order) {
-    LSColumn    &c = col[j];
+    LSColumn    &c      = col[j];
     const double before = c.backward, xn = ScaledXNorm(j), fro = FrobeniusNorm(j);
     if (!std::isfinite(c.rnorm) || !std::isfinite(c.anorm) || !std::isfinite(xn)) {
       c.reason = KSP_DIVERGED_NANORINF;
@@ -181,7 +181,7 @@ PetscErrorCode Solver::Judge()
       if (c.backward > 0) c.backward = std::min(c.backward, gn / c.rnorm / scale);
       if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
         double       value;
-        const double omega = c.rnorm / xn;
+        const double omega   = c.rnorm / xn;
         bool         bounded = N.WaldenBound(omega, Lambda(j), g, &value);
         if (bounded) c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
         /* where a cheap bound decides nothing, or another pass would follow for certain, the factorisation is left out */
