@@ -22,7 +22,7 @@ namespace skean {
 struct LSPrecondOptions {
   KSPSketchMethod method   = KSP_SKETCH_AUTO;
   PetscReal       factor   = 12.0; /* m = factor * d unless the sketch has its own number of rows */
-  PetscInt        maxdraws = 6;    /* sketches tried before giving up */
+  PetscInt        maxdraws = 10;   /* sketches tried before giving up */
   PetscBool       scale    = PETSC_TRUE;
   PetscInt        nrhs     = 1; /* expected right-hand sides, for the cost model */
 };
