@@ -22,7 +22,7 @@ namespace skean {
 struct LSPrecondOptions {
   KSPSketchMethod method   = KSP_SKETCH_AUTO;
   PetscReal       factor   = 12.0; /* m = factor * d unless the sketch has its own number of rows */
-  PetscInt        maxdraws = 6;    /* sketches tried before giving up */
+  PetscInt        maxdraws = 10;   /* sketches tried before giving up */
   PetscBool       scale    = PETSC_TRUE;
   PetscInt        nrhs     = 1; /* expected right-hand sides, for the cost model */
 };
@@ -40,9 +40,12 @@ public:
   void Apply(const double *y, double *x, PetscInt q, const PetscInt *columns = nullptr) const;  /* X (d x q) = N Y (k x q) */
   void ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns = nullptr) const; /* C (k x q) = N' G (d x q) */
   /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers. */
-  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
+  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, bool shared, double *Y, double *rho2,
+                             bool *finite) const; /* shared: all q columns of B are the first one */
   /* |(R'R + omega^2 D^2)^{-1/2} D g|: the Karlson-Walden numerator for g = A'r (see KW() in the solver) */
   PetscErrorCode WaldenNorm(double omega, double ridge, const double *g, double *value);
+  /* An upper bound of that without a factorisation; false where there is none: only on a path of ridge parameters */
+  bool WaldenBound(double omega, double ridge, const double *g, double *bound) const;
   /* |N' e_j|_2 for j = 0..d-1: sqrt of the diagonal of (A'A)^{-1} up to the distortion */
   void RowNorms(double *norms) const;
   /* x <- its part orthogonal to the null space of A; nothing for full rank */

@@ -394,7 +394,9 @@ KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LS
   const double cqrrt  = sketch + qr(4) + 2 * nl * dd * dd / (std::min(0.75, dd / 90) * F3) + qr1 + 3 * pass;
   const double cholqr = gram + qr1 + 3 * pass;
   const double tsqr   = 2 * nl * dd * dd / (std::min(0.85, 0.08 + dd / 240) * F3) + 3 * pass;
-  *trycholesky        = cholqr < 0.9 * std::min(iter, std::min(cqrrt, tsqr));
+  /* the last passes over all right-hand sides are common to the direct methods: what a failed attempt risks is weighed without them */
+  const double many = 3 * 4.0 * entries * (q - 1) / (dense ? F3 : F3 / 6);
+  *trycholesky      = cholqr - many < 0.9 * (std::min(iter, std::min(cqrrt, tsqr)) - many);
   if (iter <= cqrrt && iter <= tsqr) return KSP_SKETCH_ITERATIVE;
   return cqrrt <= tsqr ? KSP_SKETCH_CQRRT : KSP_SKETCH_TSQR;
 }
@@ -637,7 +639,7 @@ void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *c
   }
 }
 
-PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2,
+PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, bool shared, double *Y, double *rho2,
                                       bool *finite) const
 {
   MPI_Comm            comm = PetscObjectComm((PetscObject)sketch);
@@ -652,10 +654,13 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
-  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
+  if (shared) b.ncols = 1;
+  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * b.ncols));
   PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &b, Sb.data()));
   PetscCall(AllreduceSum(comm, Sb.data(), Sb.size()));
+  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
+  for (PetscInt j = b.ncols; j < q; ++j) std::copy(Sb.begin(), Sb.begin() + m, Sb.begin() + static_cast<size_t>(j) * m);
   *finite = true;
   for (double e : Sb)
     if (!std::isfinite(e)) *finite = false;
@@ -692,6 +697,25 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   On a path of ridge parameters the factor is diagonal in the basis V: with I >= D^2 / max D^2,
+   |(D (A'A + lambda I) D + omega^2 I)^{-1/2} D g| <= |(A'A + (lambda + omega^2 / max D^2) I)^{-1/2} g|, 2 d^2 flops and no factorisation.
+*/
+bool LSPrecond::WaldenBound(double omega, double ridge, const double *g, double *bound) const
+{
+  if (npath <= 1 || !std::isfinite(omega)) return false;
+  double widest = 0.0;
+  for (double e : scale) widest = std::max(widest, e);
+  const double        shift = ridge + (omega / widest) * (omega / widest);
+  std::vector<double> dg(g, g + d), y(d);
+  for (PetscInt i = 0; i < d; ++i) dg[i] *= scale[i];
+  MatMul('T', 'N', d, 1, d, v.data(), d, dg.data(), d, y.data(), d); /* v holds D^{-1} V */
+  double sum = 0.0;
+  for (PetscInt i = 0; i < d; ++i) sum += y[i] * y[i] / (s[i] * s[i] + shift);
+  *bound = std::sqrt(sum);
+  return true;
 }
 
 /*

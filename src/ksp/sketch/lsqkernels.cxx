@@ -37,38 +37,82 @@ struct SparsePart {
   double         *g; /* sums for the part's columns */
 };
 
-template <int Q, class F>
-inline void SparseFused(const SparsePart *part, int nparts, PetscInt nrows, int q, F f)
+template <class F>
+inline void SparseFused(const SparsePart *part, int nparts, PetscInt nrows, F f)
 {
-  /* Q > 0: width known at compile time, row-major panels of P and G */
-  const int w = Q > 0 ? Q : q;
-  double    tbuf[64];
   for (PetscInt i = 0; i < nrows; ++i) {
-    double *t = tbuf;
-    for (int c = 0; c < w; ++c) t[c] = 0.0;
+    double t = 0.0;
     for (int s = 0; s < nparts; ++s) {
       const SparsePart &A = part[s];
-      for (PetscInt k = A.i[i]; k < A.i[i + 1]; ++k) {
-        const double  v = A.a[k];
-        const double *p = A.p + static_cast<size_t>(A.j[k]) * w;
-        for (int c = 0; c < w; ++c) t[c] += v * p[c];
-      }
+      for (PetscInt k = A.i[i]; k < A.i[i + 1]; ++k) t += A.a[k] * A.p[A.j[k]];
     }
-    f(i, t);
+    f(i, &t);
     for (int s = 0; s < nparts; ++s) {
       const SparsePart &A = part[s];
       if (!A.g) continue;
-      for (PetscInt k = A.i[i]; k < A.i[i + 1]; ++k) {
-        const double v = A.a[k];
-        double      *g = A.g + static_cast<size_t>(A.j[k]) * w;
-        for (int c = 0; c < w; ++c) g[c] += v * t[c];
-      }
+      for (PetscInt k = A.i[i]; k < A.i[i + 1]; ++k) A.g[A.j[k]] += A.a[k] * t;
     }
   }
 }
 
 /*
-   A sparse pass over q columns in panels of at most 8: gathers P's rows for each part (row major), runs the rows, scatters G.
+   Several columns: P and G are row-major panels of W = 8 or 16 columns, unused ones zero. Rows go in blocks, so that the two loops
+   below, compiled for each instruction set, are called once per block; the second finds the block of A in cache.
+*/
+const PetscInt SparseBlock = 64;
+typedef double Eight __attribute__((vector_size(64), aligned(8), may_alias));
+
+template <int W>
+__attribute__((always_inline)) inline void RowsTimesPanel(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, double *T)
+{
+  for (PetscInt i = 0; i < rows; ++i) {
+    Eight t[W / 8] = {};
+    for (int s = 0; s < nparts; ++s) {
+      const SparsePart &A = part[s];
+      for (PetscInt k = A.i[first + i]; k < A.i[first + i + 1]; ++k) {
+        const double v = A.a[k];
+        const Eight *p = reinterpret_cast<const Eight *>(A.p + static_cast<size_t>(A.j[k]) * W);
+        for (int c = 0; c < W / 8; ++c) t[c] += v * p[c];
+      }
+    }
+    for (int c = 0; c < W / 8; ++c) reinterpret_cast<Eight *>(T + i * W)[c] = t[c];
+  }
+}
+template <int W>
+__attribute__((always_inline)) inline void RowsTransposeTimesPanel(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, const double *T)
+{
+  for (PetscInt i = 0; i < rows; ++i) {
+    Eight t[W / 8];
+    for (int c = 0; c < W / 8; ++c) t[c] = reinterpret_cast<const Eight *>(T + i * W)[c];
+    for (int s = 0; s < nparts; ++s) {
+      const SparsePart &A = part[s];
+      for (PetscInt k = A.i[first + i]; k < A.i[first + i + 1]; ++k) {
+        const double v = A.a[k];
+        Eight       *g = reinterpret_cast<Eight *>(A.g + static_cast<size_t>(A.j[k]) * W);
+        for (int c = 0; c < W / 8; ++c) g[c] += v * t[c];
+      }
+    }
+  }
+}
+SKEAN_MULTIVERSION void RowsTimesPanel8(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, double *T)
+{
+  RowsTimesPanel<8>(part, nparts, first, rows, T);
+}
+SKEAN_MULTIVERSION void RowsTimesPanel16(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, double *T)
+{
+  RowsTimesPanel<16>(part, nparts, first, rows, T);
+}
+SKEAN_MULTIVERSION void RowsTransposeTimesPanel8(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, const double *T)
+{
+  RowsTransposeTimesPanel<8>(part, nparts, first, rows, T);
+}
+SKEAN_MULTIVERSION void RowsTransposeTimesPanel16(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, const double *T)
+{
+  RowsTransposeTimesPanel<16>(part, nparts, first, rows, T);
+}
+
+/*
+   A sparse pass over q columns in panels of 1, 8 or 16: gathers P's rows for each part (row major), runs the rows, scatters G.
    f(i, first column, width, t) turns the product t = A P of row i into the multiplier of A' (in place).
 */
 template <class F>
@@ -76,33 +120,37 @@ void SparsePass(const RowView &A, const double *P, int q, double *G, F f)
 {
   const PetscInt      d = A.ncols;
   std::vector<double> p[2], g[2];
-  for (int c0 = 0; c0 < q; c0 += 8) {
-    const int  w = std::min(8, q - c0);
+  double              T[SparseBlock * 16];
+  for (int c0 = 0, w; c0 < q; c0 += w) {
+    w            = std::min(q - c0 > 8 ? 16 : 8, q - c0);
+    const int  W = w == 1 ? 1 : (w <= 8 ? 8 : 16); /* a last panel is filled up with zero columns */
     SparsePart part[2];
     for (int s = 0; s < A.nparts; ++s) {
       const RowView::Csr &csr = A.part[s];
-      p[s].assign(static_cast<size_t>(A.part[s].ncols) * w, 0.0);
-      g[s].assign(G ? static_cast<size_t>(A.part[s].ncols) * w : 0, 0.0);
+      p[s].assign(static_cast<size_t>(A.part[s].ncols) * W, 0.0);
+      g[s].assign(G ? static_cast<size_t>(A.part[s].ncols) * W : 0, 0.0);
       if (P)
         for (PetscInt j = 0; j < A.part[s].ncols; ++j) {
           const PetscInt col = csr.map ? csr.map[j] : csr.offset + j;
-          for (int c = 0; c < w; ++c) p[s][static_cast<size_t>(j) * w + c] = P[static_cast<size_t>(c0 + c) * d + col];
+          for (int c = 0; c < w; ++c) p[s][static_cast<size_t>(j) * W + c] = P[static_cast<size_t>(c0 + c) * d + col];
         }
       part[s] = {csr.i, csr.j, csr.a, p[s].data(), G ? g[s].data() : nullptr};
     }
-    auto row = [&](PetscInt i, double *t) { f(i, c0, w, t); };
-    if (w == 1)
-      SparseFused<1>(part, A.nparts, A.nrows, w, row);
-    else if (w == 8)
-      SparseFused<8>(part, A.nparts, A.nrows, w, row);
+    if (W == 1)
+      SparseFused(part, A.nparts, A.nrows, [&](PetscInt i, double *t) { f(i, c0, w, t); });
     else
-      SparseFused<0>(part, A.nparts, A.nrows, w, row);
+      for (PetscInt i = 0; i < A.nrows; i += SparseBlock) {
+        const PetscInt rows = std::min(SparseBlock, A.nrows - i);
+        (W == 8 ? RowsTimesPanel8 : RowsTimesPanel16)(part, A.nparts, i, rows, T);
+        for (PetscInt r = 0; r < rows; ++r) f(i + r, c0, w, T + r * W);
+        if (G) (W == 8 ? RowsTransposeTimesPanel8 : RowsTransposeTimesPanel16)(part, A.nparts, i, rows, T);
+      }
     if (G)
       for (int s = 0; s < A.nparts; ++s) {
         const RowView::Csr &csr = A.part[s];
         for (PetscInt j = 0; j < A.part[s].ncols; ++j) {
           const PetscInt col = csr.map ? csr.map[j] : csr.offset + j;
-          for (int c = 0; c < w; ++c) G[static_cast<size_t>(c0 + c) * d + col] += g[s][static_cast<size_t>(j) * w + c];
+          for (int c = 0; c < w; ++c) G[static_cast<size_t>(c0 + c) * d + col] += g[s][static_cast<size_t>(j) * W + c];
         }
       }
   }

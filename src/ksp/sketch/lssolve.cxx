@@ -106,20 +106,24 @@ double Solver::FrobeniusNorm(PetscInt j) const
 /* r = b - A x afresh, G = A'r - lambda x and |r|: one pass, one reduction */
 PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool atzero)
 {
-  FlaggedSum sum(static_cast<size_t>(d) * q + q);
-  bool       failed;
+  /* from zero, columns that share a right-hand side share their residual too */
+  const PetscInt w = atzero && o.sharedrhs && !R ? 1 : q;
+  FlaggedSum     sum(static_cast<size_t>(d) * w + w);
+  bool           failed;
 
   PetscFunctionBegin;
   std::vector<double> rr;
-  PetscCallCXX(rr.assign(q, 0.0));
-  ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(q), R, sum.Data(), rr.data());
-  for (PetscInt j = 0; j < q; ++j) sum[static_cast<size_t>(d) * q + j] = rr[j];
+  PetscCallCXX(rr.assign(w, 0.0));
+  ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(w), R, sum.Data(), rr.data());
+  for (PetscInt j = 0; j < w; ++j) sum[static_cast<size_t>(d) * w + j] = rr[j];
   PetscCall(sum.Reduce(comm, false, &failed));
   passes++;
-  PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * q));
-  PetscCallCXX(G.assign(sum.Data(), sum.Data() + static_cast<size_t>(d) * q));
+  PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * w));
+  PetscCallCXX(G.resize(static_cast<size_t>(d) * q));
   for (PetscInt j = 0; j < q; ++j) {
-    double *g = G.data() + static_cast<size_t>(j) * d, r2 = sum[static_cast<size_t>(d) * q + j];
+    const PetscInt from = w == q ? j : 0;
+    double        *g = G.data() + static_cast<size_t>(j) * d, r2 = sum[static_cast<size_t>(d) * w + from];
+    std::copy(sum.Data() + static_cast<size_t>(from) * d, sum.Data() + static_cast<size_t>(from + 1) * d, g);
     if (Lambda(j) != 0.0) {
       for (PetscInt i = 0; i < d; ++i) g[i] -= Lambda(j) * X[i + static_cast<size_t>(j) * d];
       r2 += Lambda(j) * XNorm(j) * XNorm(j); /* the residual of [A; sqrt(lambda) I] */
@@ -145,9 +149,18 @@ PetscErrorCode Solver::Judge()
 
   PetscFunctionBegin;
   PetscCallCXX(verdict.resize(2 * static_cast<size_t>(q)));
+  /* columns of like |r|/|x| next to each other: WaldenNorm() keeps its last factor */
+  std::vector<PetscInt> order;
+  std::vector<double>   ratio;
+  PetscCallCXX(ratio.resize(q));
   for (PetscInt j = 0; j < q; ++j) {
-    LSColumn &c = col[j];
-    if (!Active(j)) continue;
+    const double xn = ScaledXNorm(j);
+    ratio[j]        = std::isfinite(xn) && xn > 0 && std::isfinite(col[j].rnorm) ? col[j].rnorm / xn : -1.0; /* a NaN would not sort */
+    if (Active(j)) PetscCallCXX(order.push_back(j));
+  }
+  std::sort(order.begin(), order.end(), [&](PetscInt i, PetscInt j) { return ratio[i] != ratio[j] ? ratio[i] < ratio[j] : i < j; });
+  for (PetscInt j : order) {
+    LSColumn    &c      = col[j];
     const double before = c.backward, xn = ScaledXNorm(j), fro = FrobeniusNorm(j);
     if (!std::isfinite(c.rnorm) || !std::isfinite(c.anorm) || !std::isfinite(xn)) {
       c.reason = KSP_DIVERGED_NANORINF;
@@ -168,9 +181,15 @@ PetscErrorCode Solver::Judge()
       if (c.backward > 0) c.backward = std::min(c.backward, gn / c.rnorm / scale);
       if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
         double       value;
-        const double omega = c.rnorm / xn;
-        PetscCall(N.WaldenNorm(omega, Lambda(j), g, &value));
-        c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
+        const double omega   = c.rnorm / xn;
+        bool         bounded = N.WaldenBound(omega, Lambda(j), g, &value);
+        if (bounded) c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
+        /* where a cheap bound decides nothing, or another pass would follow for certain, the factorisation is left out */
+        const bool last = Outer >= o.refine || passes >= o.max_it || (before >= 0 && c.backward > 0.5 * before);
+        if (!bounded || (c.backward > aim && last)) {
+          PetscCall(N.WaldenNorm(omega, Lambda(j), g, &value));
+          c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
+        }
       }
     }
     if (c.rnorm <= o.abstol)
@@ -496,7 +515,7 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
     bool                finite;
     PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
     PetscCallCXX(rho2.resize(q));
-    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, o.sharedrhs, Y.data(), rho2.data(), &finite));
     for (PetscInt j = 0; j < q; ++j) col[j].rho2 = rho2[j];
     if (finite) PetscCallCXX(N.Apply(Y.data(), X, q));
     atzero = false;
@@ -539,7 +558,7 @@ PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch ske
   PetscCallCXX(col.assign(q, LSColumn()));
   PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
   PetscCallCXX(rho2.resize(q));
-  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, false, Y.data(), rho2.data(), &finite));
   /* a NaN in b need not show in S b if S skips its row, so b is looked at itself */
   bool bad = !finite;
   for (PetscInt j = 0; j < q; ++j)

@@ -17,7 +17,8 @@ struct LSSolveOptions {
   double              abstol    = 0; /* accepted |b - A x| */
   KSPSketchInner      inner     = KSP_SKETCH_CG;
   PetscBool           haveguess = PETSC_FALSE;
-  std::vector<double> ridge; /* lambda per column; empty: none */
+  std::vector<double> ridge;             /* lambda per column; empty: none */
+  bool                sharedrhs = false; /* all columns have the first one's right-hand side; B holds that one, ldb = 0 */
   /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass) */
   std::function<PetscErrorCode(PetscInt, double, double)> monitor;
 };

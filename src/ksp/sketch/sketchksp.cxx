@@ -353,7 +353,7 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
 
 /*
    The common body of KSPSolve(), KSPMatSolve() and the ridge path. B: local rows x q; X: local part of the solution, dl x q.
-   lambda: a path of q ridge parameters for one right-hand side, or NULL.
+   lambda: a path of q ridge parameters for one right-hand side (ldb = 0), or NULL.
 */
 static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscScalar *B, PetscInt ldb, PetscScalar *X, PetscInt ldx, PetscInt dl,
                                              const PetscReal *lambda)
@@ -385,11 +385,12 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
     d                       = s->At ? A.nglobal : A.ncols;
     const PetscInt nl       = s->At ? ldb : A.nrows;
     if (!s->rootw.empty()) {
-      PetscCallCXX(bw.resize((size_t)nl * q));
-      for (PetscInt j = 0; j < q; j++)
+      const PetscInt nb = lambda ? 1 : q;
+      PetscCallCXX(bw.resize((size_t)nl * nb));
+      for (PetscInt j = 0; j < nb; j++)
         for (PetscInt i = 0; i < nl; i++) bw[i + j * (size_t)nl] = s->rootw[i] * B[i + j * (size_t)ldb];
       B   = bw.data();
-      ldb = nl;
+      ldb = lambda ? 0 : nl;
     }
     o.rtol    = ksp->rtol;
     o.abstol  = ksp->abstol;
@@ -425,6 +426,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
         for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, dl, X + j * (size_t)ldx, x.data() + j * (size_t)d));
       if (lambda) {
         PetscCallCXX(o.ridge.assign(lambda, lambda + q));
+        o.sharedrhs = true;
         PetscCall(s->N.SetRidgePath(q, lambda));
       } else {
         if (s->ridge != 0.0) PetscCallCXX(o.ridge.assign(1, s->ridge));
@@ -795,12 +797,13 @@ static PetscErrorCode KSPSketchGetTimes_Sketch(KSP ksp, PetscLogDouble *setup, P
 }
 static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n, const PetscReal lambda[], Mat X)
 {
-  const PetscScalar  *ba;
-  PetscScalar        *x;
-  PetscInt            q, dl, nl, ldx;
-  std::vector<double> B;
-  KSP_Sketch         *s     = (KSP_Sketch *)ksp->data;
-  PetscBool           guess = ksp->guess_zero;
+  const PetscScalar *ba;
+  PetscScalar       *x;
+  Mat                A;
+  PetscInt           q, dl, nl, ml, rows, cols, ldx;
+  bool               bad;
+  KSP_Sketch        *s     = (KSP_Sketch *)ksp->data;
+  PetscBool          guess = ksp->guess_zero;
 
   PetscFunctionBegin;
   PetscCheck(s->method != KSP_SKETCH_SKETCHANDSOLVE, PetscObjectComm((PetscObject)ksp), PETSC_ERR_SUP,
@@ -812,17 +815,21 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
   PetscCall(KSPSetUp(ksp));
   PetscCall(MatGetSize(X, NULL, &q));
   PetscCheck(q == n, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_SIZ, "X has %" PetscInt_FMT " columns for %" PetscInt_FMT " ridge parameters", q, n);
+  PetscCall(KSPGetOperators(ksp, &A, NULL));
+  PetscCall(MatGetSize(A, &rows, &cols));
+  PetscCheck(rows >= cols, PetscObjectComm((PetscObject)ksp), PETSC_ERR_SUP, "KSP type sketch does not support ridge regression for underdetermined systems");
   PetscCall(VecGetLocalSize(b, &nl));
+  PetscCall(MatGetLocalSize(A, &ml, NULL));
+  PetscCall(skean::AgreeAny(PetscObjectComm((PetscObject)ksp), nl != ml, &bad));
+  PetscCheck(!bad, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_INCOMP, "The right-hand side is not distributed as the rows of the matrix");
   PetscCall(MatGetLocalSize(X, &dl, NULL));
   PetscCall(MatDenseGetLDA(X, &ldx));
   PetscCall(VecGetArrayRead(b, &ba));
-  PetscCallCXX(B.resize((size_t)nl * q));
-  for (PetscInt j = 0; j < q; j++) std::copy(ba, ba + nl, B.begin() + j * (size_t)nl);
-  PetscCall(VecRestoreArrayRead(b, &ba));
   PetscCall(MatDenseGetArrayWrite(X, &x));
   ksp->guess_zero = PETSC_TRUE;
-  PetscCall(KSPSketchSolve_Private(ksp, q, B.data(), nl, x, ldx, dl, lambda));
+  PetscCall(KSPSketchSolve_Private(ksp, q, ba, 0, x, ldx, dl, lambda));
   ksp->guess_zero = guess;
+  PetscCall(VecRestoreArrayRead(b, &ba));
   PetscCall(MatDenseRestoreArrayWrite(X, &x));
   PetscCall(KSPConvergedReasonViewFromOptions(ksp));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -336,9 +336,10 @@ PetscErrorCode KSPSketchGetRidge(KSP ksp, PetscReal *lambda)
 
    Notes:
    One sketch, one singular value decomposition of its d x d factor, and an iteration whose passes over A serve all parameters. The reason of each
-   column is in `KSPSketchGetColumnReasons()`. The right-hand side is copied n times.
+   column is in `KSPSketchGetColumnReasons()`.
 
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a parameter that is not positive, `PETSC_ERR_ARG_SIZ` for a wrong number of columns of X, `PETSC_ERR_SUP` if the `KSP` is not of type `KSPSKETCH`.
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a parameter that is not positive, `PETSC_ERR_ARG_SIZ` for a wrong number of columns of X, `PETSC_ERR_ARG_INCOMP` for a right-hand side that is not distributed as the rows of A,
+   `PETSC_ERR_SUP` for a matrix with fewer rows than columns or if the `KSP` is not of type `KSPSKETCH`.
 
 .seealso: `KSPSKETCH`, `KSPSketchSetRidge()`, `KSPSketchGetColumnReasons()`
 @*/
