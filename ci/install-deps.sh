@@ -20,7 +20,7 @@ int64="$test libpetsc64-real-dev libslepc64-real-dev"
 int64_optional="$test_optional"
 lint="$build clang-tidy-14"
 demo="$build ferret-datasets"
-bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy python3-pot python3-h5py dataset-fashion-mnist"
+bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py dataset-fashion-mnist"
 
 want="" optional=""
 for kind in "${@:-build}"; do

@@ -1,0 +1,126 @@
+/* What is communicated, counted through MPI's profiling interface: the promises of SkeanSketchApply() and KSPSKETCH */
+#include "harness/lsproblems.hpp"
+#include "harness/skeantest.hpp"
+#include "harness/mpicount/mpicount.hpp"
+
+using skeantest::CountsAreExact;
+using skeantest::MessageCounter;
+using skeantest::Size;
+
+namespace {
+PetscErrorCode Problem(PetscInt n, PetscInt d, bool dense, Mat *A, Vec *b)
+{
+  const skean::RandomStream rnd(61, skean::Purpose::Test);
+
+  PetscFunctionBegin;
+  PetscCall(skeantest::MakeMatrix(
+    PETSC_COMM_WORLD, n, d, dense,
+    [&](PetscInt i, double *row) {
+      for (PetscInt j = 0; j < d; ++j) row[j] = dense || (i + j) % 3 == 0 ? rnd.Normal(i, j) : 0.0;
+    },
+    A));
+  PetscCall(skeantest::MakeVector(
+    *A, [&](PetscInt i) { return rnd.Normal(i, 1000); }, b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+class Messages : public testing::TestWithParam<bool> {};
+
+TEST_P(Messages, ASketchIsOneSumWhateverTheRows)
+{
+  const PetscInt d = 7, m = 40;
+  for (const char *type : {SKEANSKETCHSPARSESIGN, SKEANSKETCHSRHT, SKEANSKETCHGAUSSIAN, SKEANSKETCHCOUNTSKETCH})
+    for (const PetscInt n : {300, 1200}) {
+      Mat                 A;
+      Vec                 b;
+      SkeanSketch         sketch;
+      MessageCounter      c;
+      std::vector<double> SA(m * d);
+      ASSERT_PETSC(Problem(n, d, GetParam(), &A, &b));
+      ASSERT_PETSC(SkeanSketchCreate(PETSC_COMM_WORLD, &sketch));
+      ASSERT_PETSC(SkeanSketchSetType(sketch, type));
+      ASSERT_PETSC(SkeanSketchSetSizes(sketch, m, n));
+      ASSERT_PETSC(SkeanSketchSetUp(sketch));
+      c.Start();
+      const PetscErrorCode ierr = SkeanSketchApply(sketch, A, SA.data());
+      c.Stop();
+      ASSERT_PETSC(ierr);
+      EXPECT_EQ(c.PointToPoint() + c.OneSided(), 0) << type << ": " << c.Report();
+      if (Size() == 1) {
+        EXPECT_EQ(c.Messages(), 0) << type << ": " << c.Report();
+      } else if (CountsAreExact()) {
+        EXPECT_EQ(c.Calls("Allreduce"), 1) << type << ": " << c.Report();
+        EXPECT_EQ(c.Collectives(), 1) << type << ": " << c.Report();
+        EXPECT_EQ(c.Bytes(), 8 * m * d) << type << ": " << c.Report();
+      } else {
+        EXPECT_GE(c.Calls("Allreduce"), 1) << type << ": " << c.Report();
+      }
+      ASSERT_PETSC(SkeanSketchDestroy(&sketch));
+      ASSERT_PETSC(MatDestroy(&A));
+      ASSERT_PETSC(VecDestroy(&b));
+    }
+}
+
+/* Two solves of each of two sizes, one stopped early: what the additional passes communicate, and that the rest does not depend on n */
+TEST_P(Messages, APassIsOneSum)
+{
+  const PetscInt d = 24, m = 12 * d;
+  std::int64_t   fixed[2] = {0, 0}, fixedbytes[2] = {0, 0};
+  for (int size = 0; size < 2; ++size) {
+    const PetscInt n = size ? 1600 : 400;
+    Mat            A;
+    Vec            b, x;
+    PetscInt       passes[2];
+    std::int64_t   sums[2], bytes[2];
+    ASSERT_PETSC(Problem(n, d, GetParam(), &A, &b));
+    ASSERT_PETSC(MatCreateVecs(A, &x, NULL));
+    for (int full = 0; full < 2; ++full) {
+      KSP                ksp;
+      KSPConvergedReason reason;
+      MessageCounter     c;
+      ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+      ASSERT_PETSC(KSPSetType(ksp, KSPSKETCH));
+      ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+      ASSERT_PETSC(KSPSketchSetMethod(ksp, KSP_SKETCH_ITERATIVE));
+      if (!full) ASSERT_PETSC(KSPSetTolerances(ksp, 1e-5, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT));
+      ASSERT_PETSC(KSPSetUp(ksp));
+      c.Start();
+      const PetscErrorCode ierr = KSPSolve(ksp, b, x);
+      c.Stop();
+      ASSERT_PETSC(ierr);
+      ASSERT_PETSC(KSPGetConvergedReason(ksp, &reason));
+      ASSERT_PETSC(KSPGetIterationNumber(ksp, &passes[full]));
+      EXPECT_GT(reason, 0);
+      sums[full]  = c.Calls("Allreduce");
+      bytes[full] = c.Bytes("Allreduce");
+      if (CountsAreExact()) {
+        /* one sum of S A; process 0's choice and its verdict after each refinement: at most 6 refinements and the first residual */
+        EXPECT_EQ(c.Calls("Reduce_scatter"), Size() > 1 ? 1 : 0) << c.Report();
+        EXPECT_EQ(c.Bytes("Reduce_scatter"), Size() > 1 ? 8 * m * d : 0) << c.Report();
+        EXPECT_LE(c.Collectives() - c.Calls("Allreduce"), 1 + 1 + 7) << c.Report();
+        EXPECT_LE(c.CollectiveBytes() - c.Bytes("Allreduce") - c.Bytes("Reduce_scatter"), 8 * (d * d + 2 * 7 + 2)) << c.Report();
+        /* the tree of TSQR */
+        EXPECT_LE(c.PointToPointBytes(), 8 * 2 * Size() * (d * d + d)) << c.Report();
+      }
+      ASSERT_PETSC(KSPDestroy(&ksp));
+    }
+    ASSERT_TRUE(passes[1] > passes[0]) << "the solve stopped early made as many passes: " << passes[0];
+    if (CountsAreExact()) {
+      /* a pass: A'A N p or the residual's A'r, one more number, and the two flags that travel with every sum */
+      const std::int64_t more = Size() > 1 ? passes[1] - passes[0] : 0;
+      EXPECT_EQ(sums[1] - sums[0], more);
+      EXPECT_EQ(bytes[1] - bytes[0], more * 8 * (d + 3));
+      fixed[size]      = sums[1] - (Size() > 1 ? passes[1] : 0);
+      fixedbytes[size] = bytes[1] - (Size() > 1 ? passes[1] * 8 * (d + 3) : 0);
+      EXPECT_LE(fixed[size], 3);
+    }
+    ASSERT_PETSC(MatDestroy(&A));
+    ASSERT_PETSC(VecDestroy(&b));
+    ASSERT_PETSC(VecDestroy(&x));
+  }
+  EXPECT_EQ(fixed[0], fixed[1]);
+  EXPECT_EQ(fixedbytes[0], fixedbytes[1]);
+}
+
+INSTANTIATE_TEST_SUITE_P(Storage, Messages, testing::Bool(), [](const auto &p) { return p.param ? "dense" : "sparse"; });
