@@ -70,7 +70,7 @@ def main():
         ax.errorbar(ds, t, yerr=error, color=color, linestyle=line, marker=marker, capsize=2, label="ScaLAPACK pdgels" if method == "pdgels" else method)
     for d, t in crossovers(times):
         ax.axvline(d, color="C0", linestyle=":", linewidth=1)
-        ax.annotate(f"d = {d:.0f}", (d, t), textcoords="offset points", xytext=(4, -12), fontsize=8)
+        ax.annotate(f"d = {d:.0f}", (d, t), textcoords="offset points", xytext=(-4, 10), ha="right", fontsize=8)
         print(f"crossover of iterative and the best direct method at d = {d:.0f}")
     ax.set_xscale("log", base=2)
     ax.set_yscale("log")
