@@ -123,7 +123,7 @@ PetscErrorCode LargestCoordinate(PetscInt draws)
     A, [&](PetscInt i) { return i % (n / k) == 1 ? 1 / std::sqrt(static_cast<double>(k)) : 0.0; }, &b));
   for (const auto &t : types) {
     std::vector<double> errors, x, rows;
-    double              s = 0;
+    double              s       = 0;
     long long           sums[2] = {0, 0};
     const PetscInt      mine    = (draws + Size - 1) / Size;
     /* a CountSketch of 64 unit rows into 512 buckets keeps them apart in 2 draws of 100 */
@@ -173,8 +173,8 @@ PetscErrorCode SingularSRHT(PetscInt draws)
   for (const bool plain : {true, false})
     for (const PetscInt factor : {2, 4, 8}) {
       std::vector<double> x, rows;
-      double              s = 0;
-      bool                lost = true;
+      double              s       = 0;
+      bool                lost    = true;
       long long           sums[2] = {0, 0};
       for (PetscInt draw = Rank; draw < draws; draw += Size) {
         PetscCall(SketchAndSolve(SKEANSKETCHSRHT, plain, 0, A, b, factor * d, draw, &lost, x, &s, rows));
