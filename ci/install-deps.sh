@@ -19,7 +19,7 @@ debug_optional="$test_optional"
 int64="$test libpetsc64-real-dev libslepc64-real-dev"
 int64_optional="$test_optional"
 lint="$build clang-tidy-14"
-demo="$build ferret-datasets"
+demo="$test ferret-datasets" # the build folder is the one of the tests
 bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py dataset-fashion-mnist"
 
 want="" optional=""
