@@ -842,7 +842,7 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
   }
   const double logdet = sums.logdet + extra;
   double       logD   = 0; /* log det of the noise factors on the observed points enters through y's scale, see SkeanGPSetData() */
-  if (!mask.empty() || true) {
+  {
     bool any = false;
     for (int j = 0; j < d; ++j) any = any || !sqrtD[j].empty();
     if (any) {
