@@ -617,6 +617,24 @@ TEST(Bounds, HoldForEverySeed)
   ASSERT_PETSC(p.Destroy());
 }
 
+/* What the data do not determine has no finite bound, and the solve converges all the same */
+TEST(Bounds, InfiniteWhereRankIsMissing)
+{
+  Problem p{160, 6, [](PetscInt i, PetscInt j) { return Gauss(i, j == 5 ? 1 : j); }, Side};
+  Vec     bounds;
+  ASSERT_PETSC(p.Create());
+  ASSERT_PETSC(VecDuplicate(p.x, &bounds));
+  ASSERT_PETSC(KSPSketchSetErrorBounds(p.ksp, 1e-3));
+  ASSERT_PETSC(KSPSolve(p.ksp, p.rhs, p.x));
+  EXPECT_GT(Reason(p.ksp), 0);
+  std::vector<double> b;
+  ASSERT_PETSC(KSPSketchGetErrorBounds(p.ksp, bounds, NULL));
+  ASSERT_PETSC(Everything(bounds, b));
+  for (double e : b) EXPECT_EQ(e, std::numeric_limits<double>::infinity());
+  ASSERT_PETSC(VecDestroy(&bounds));
+  ASSERT_PETSC(p.Destroy());
+}
+
 TEST(LifeCycle, NewDataGiveNewAnswers)
 {
   Problem p{130, 5, Gauss, Side};

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 #include <memory>
 
 using skean::LSColumn;
@@ -297,8 +298,13 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
 
   PetscFunctionBegin;
   s->havebounds = PETSC_FALSE;
-  PetscCheck(k == s->N.FreeColumns(), comm, PETSC_ERR_SUP,
-             "Error bounds are not available for a numerically rank-deficient problem (rank %" PetscInt_FMT " of %" PetscInt_FMT ")", k, s->N.FreeColumns());
+  if (k < s->N.FreeColumns()) { /* the data do not determine the coordinates: no finite bound is true */
+    PetscCallCXX(s->bounds.assign(d, std::numeric_limits<double>::infinity()));
+    s->havebounds  = PETSC_TRUE;
+    s->boundsdelta = s->delta;
+    PetscCall(PetscInfo(ksp, "Numerical rank %" PetscInt_FMT " of %" PetscInt_FMT ": the error bounds are infinite\n", k, s->N.FreeColumns()));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(PetscLogEventBegin(KSP_SketchBounds, ksp, 0, 0, 0));
   /* a direct method never drew the sketch */
   if (s->N.Method() == KSP_SKETCH_ITERATIVE) PetscCall(SkeanSketchGetGuarantee(s->sketch, &guarantee));

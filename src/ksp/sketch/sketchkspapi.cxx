@@ -479,9 +479,9 @@ PetscErrorCode KSPSketchGetSketch(KSP ksp, SkeanSketch *sketch)
    with probability exactly at least 1 - delta for a Gaussian sketch and approximately for the types whose `SkeanSketchGetGuarantee()` says so; refused for the others.
    After a full solve: |x_j - x*_j| <= |N'e_j| |N'A'r| / sigma_min(A N)^2 with a certified lower bound of sigma_min: Davidson and Szarek's for Gaussian sketches,
    otherwise Lanczos from a random start (about 20 more passes over A), which fails with probability at most delta whatever the sketch; a term for the rounding errors in
-   A'r is added. Costs a d x d triangular solve with d right-hand sides (d^3 flops) besides.
+   A'r is added. For a numerically rank-deficient matrix, whose coordinates the data do not determine, all bounds are infinite. Costs a d x d triangular solve with d right-hand sides (d^3 flops) besides.
 
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` outside [0,1). At the solve, `PETSC_ERR_SUP` for a sketch that supports no intervals and for rank-deficient problems. Ignored by other types.
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` outside [0,1). At the solve, `PETSC_ERR_SUP` for a sketch that supports no intervals. Ignored by other types.
 
    Source: conditional law of Gaussian sketch-and-solve (S U and S r are independent because U'r = 0); Davidson & Szarek, Handbook of the Geometry of Banach Spaces I (2001), theorem II.13; Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13 (1992), theorem 4.2
 
