@@ -1,0 +1,113 @@
+static char help[] =
+  "Kronecker operators: solves (A (x) I + I (x) A + s I) u = f on an n x n grid directly, and a perturbed operator with that inverse as preconditioner.\n\
+  -n <points>   in each dimension (100)\n\
+Try: -direct_ksp_view -perturbed_ksp_monitor\n\n";
+
+#include <skean.h>
+
+/* The perturbed operator: K plus a reaction term that is no Kronecker product */
+typedef struct {
+  Mat K;
+  Vec reaction;
+} Perturbed;
+
+static PetscErrorCode MultPerturbed(Mat M, Vec x, Vec y)
+{
+  Perturbed *p;
+  Vec        w;
+
+  PetscFunctionBegin;
+  PetscCall(MatShellGetContext(M, &p));
+  PetscCall(MatMult(p->K, x, y));
+  PetscCall(VecDuplicate(x, &w));
+  PetscCall(VecPointwiseMult(w, p->reaction, x));
+  PetscCall(VecAXPY(y, 1.0, w));
+  PetscCall(VecDestroy(&w));
+  PetscFunctionReturn(0);
+}
+
+int main(int argc, char **argv)
+{
+  PetscInt           n = 100, rstart, rend, nl, its;
+  PetscReal          h, error, norm;
+  PetscScalar       *column;
+  Mat                factors[2], K, M;
+  Vec                u, f, r;
+  KSP                direct, perturbed;
+  PC                 pc;
+  Perturbed          ctx;
+  KSPConvergedReason reason;
+
+  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-n", &n, NULL));
+
+  /* -u'' by second differences, a symmetric Toeplitz factor: its first column (which is its first row) says all */
+  h = 1.0 / (n + 1);
+  PetscCall(PetscCalloc1(n, &column));
+  column[0] = 2.0 / (h * h);
+  if (n > 1) column[1] = -1.0 / (h * h);
+  PetscCall(MatCreateSkeanToeplitz(n, column, NULL, &factors[0]));
+  PetscCall(PetscFree(column));
+  factors[1] = factors[0];
+  PetscCall(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 2, factors, &K));
+  PetscCall(MatShift(K, 1.0));
+
+  /* u is known: f = K u */
+  PetscCall(MatCreateVecs(K, &u, &f));
+  PetscCall(VecDuplicate(u, &r));
+  PetscCall(VecGetOwnershipRange(u, &rstart, &rend));
+  for (PetscInt i = rstart; i < rend; i++) PetscCall(VecSetValue(u, i, PetscSinReal(1.0 + 0.1 * (PetscReal)i), INSERT_VALUES));
+  PetscCall(VecAssemblyBegin(u));
+  PetscCall(VecAssemblyEnd(u));
+  PetscCall(MatMult(K, u, f));
+  PetscCall(VecNorm(u, NORM_2, &norm));
+
+  PetscCall(KSPCreate(PETSC_COMM_WORLD, &direct));
+  PetscCall(KSPSetOptionsPrefix(direct, "direct_"));
+  PetscCall(KSPSetOperators(direct, K, K));
+  PetscCall(KSPSetType(direct, KSPPREONLY));
+  PetscCall(KSPGetPC(direct, &pc));
+  PetscCall(PCSetType(pc, PCSKEANKRON));
+  PetscCall(KSPSetFromOptions(direct));
+  PetscCall(KSPSolve(direct, f, r));
+  PetscCall(VecAXPY(r, -1.0, u));
+  PetscCall(VecNorm(r, NORM_2, &error));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "direct: relative error %.0e\n", (double)(error / norm)));
+
+  /* The same inverse for an operator that is only near */
+  ctx.K = K;
+  PetscCall(VecDuplicate(u, &ctx.reaction));
+  PetscCall(VecCopy(u, ctx.reaction));
+  PetscCall(VecScale(ctx.reaction, 20.0));
+  PetscCall(VecGetLocalSize(u, &nl));
+  PetscCall(MatCreateShell(PETSC_COMM_WORLD, nl, nl, n * n, n * n, &ctx, &M));
+  PetscCall(MatShellSetOperation(M, MATOP_MULT, (void (*)(void))MultPerturbed));
+  PetscCall(MatMult(M, u, f));
+  PetscCall(KSPCreate(PETSC_COMM_WORLD, &perturbed));
+  PetscCall(KSPSetOptionsPrefix(perturbed, "perturbed_"));
+  PetscCall(KSPSetOperators(perturbed, M, K)); /* the preconditioner comes from K */
+  PetscCall(KSPSetType(perturbed, KSPGMRES));
+  PetscCall(KSPGetPC(perturbed, &pc));
+  PetscCall(PCSetType(pc, PCSKEANKRON));
+  PetscCall(KSPSetTolerances(perturbed, 1e-12, 0.0, PETSC_DEFAULT, 100));
+  PetscCall(KSPSetFromOptions(perturbed));
+  PetscCall(KSPSolve(perturbed, f, r));
+  PetscCall(KSPGetConvergedReason(perturbed, &reason));
+  PetscCall(KSPGetIterationNumber(perturbed, &its));
+  PetscCall(VecAXPY(r, -1.0, u));
+  PetscCall(VecNorm(r, NORM_2, &error));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "perturbed: %s after %" PetscInt_FMT " iterations, relative error %.0e\n", KSPConvergedReasons[reason], its,
+                        (double)(error / norm)));
+
+  PetscCall(KSPDestroy(&direct));
+  PetscCall(KSPDestroy(&perturbed));
+  PetscCall(MatDestroy(&factors[0]));
+  PetscCall(MatDestroy(&K));
+  PetscCall(MatDestroy(&M));
+  PetscCall(VecDestroy(&ctx.reaction));
+  PetscCall(VecDestroy(&u));
+  PetscCall(VecDestroy(&f));
+  PetscCall(VecDestroy(&r));
+  PetscCall(SkeanFinalize());
+  return reason > 0 ? 0 : 1;
+}
