@@ -1,5 +1,6 @@
 #include "problems.hpp"
 #include "src/transport/kernels/exp.hpp"
+#include "src/transport/kernels/gridlse.hpp"
 #include "src/transport/kernels/transportkernels.hpp"
 
 using namespace skean::transport;
@@ -136,4 +137,53 @@ TEST(TransportKernels, CostsOfAllKinds)
             EXPECT_NEAR(out[r * 40 + j], want, tol) << "kind " << static_cast<int>(kind) << " d " << d << " gemm " << gemm;
           }
       }
+}
+
+/* Log-sum-exp by blocks and GEMM against sums in logarithms: wide and narrow exponents, lines that hold little or nothing, blocks that are skipped, and steps
+   of the cost beside which a block underflows */
+TEST(TransportKernels, LineLseAgreesWithSums)
+{
+  for (PetscInt n : {1, 5, 64, 150})
+    for (double inv : {1.0, 1e2, 1e4, 1e6})
+      for (int weighted = 0; weighted < 2; ++weighted)
+        for (int tilt = 0; tilt < 2; ++tilt) {
+          const PetscInt      nr = 7;
+          std::vector<double> c(static_cast<size_t>(n) * n), in(static_cast<size_t>(n) * nr), out(in.size()), top(in.size());
+          for (PetscInt i = 0; i < n; ++i)
+            for (PetscInt j = 0; j < n; ++j) c[static_cast<size_t>(i) * n + j] = std::pow(static_cast<double>(i - j) / n, 2);
+          for (PetscInt j = 0; j < n; ++j)
+            for (PetscInt r = 0; r < nr; ++r) /* as potentials are: up to the size of the cost, here with a tilt that carries mass half across the grid */
+              in[static_cast<size_t>(j) * nr + r] =
+                r == 6 || (r == 5 && j != n / 3) ? kLogZero : Uniform(j, r) + inv * (0.1 * std::sin(4.0 * j / n) + (tilt ? 1.0 * j / n : 0.0));
+          /* the exponents in(j) - inv C_ij carry the rounding of their terms */
+          double largest = 0;
+          for (double t : in) largest = t > kLogZero ? std::max(largest, std::fabs(t)) : largest;
+          const double tol = 1e-14 + 4 * PETSC_MACHINE_EPSILON * (largest + inv * c[n - 1]);
+          LineLSE      lse;
+          lse.SetUp(n, inv, c.data(), weighted);
+          lse.Apply(nr, in.data(), out.data());
+          LineMax(n, nr, inv, c.data(), in.data(), top.data());
+          for (PetscInt i = 0; i < n; ++i)
+            for (PetscInt r = 0; r < nr; ++r) {
+              long double s = 0, plain = 0;
+              double      M = kLogZero;
+              for (PetscInt j = 0; j < n; ++j) M = std::max(M, in[static_cast<size_t>(j) * nr + r] - inv * c[static_cast<size_t>(i) * n + j]);
+              for (PetscInt j = 0; j < n; ++j) {
+                const long double e = std::exp(static_cast<long double>(in[static_cast<size_t>(j) * nr + r]) -
+                                               static_cast<long double>(inv) * c[static_cast<size_t>(i) * n + j] - M);
+                s += weighted ? e * c[static_cast<size_t>(i) * n + j] : e;
+                plain += e;
+              }
+              const size_t q = static_cast<size_t>(i) * nr + r;
+              EXPECT_EQ(top[q], M);
+              if (r == 6 || s == 0)
+                EXPECT_LE(out[q], -700.0) << n << " " << inv;
+              else if (weighted) /* an error relative to the sum without weights, as a cost wants it */
+                EXPECT_NEAR(std::exp(out[q] - M), static_cast<double>(s), tol * static_cast<double>(plain)) << n << " " << inv << " " << i << " " << r;
+              else
+                EXPECT_NEAR(out[q], M + static_cast<double>(std::log(s)), tol) << n << " " << inv << " " << i << " " << r;
+            }
+          EXPECT_TRUE(inv <= 1e4 || n < 150 || lse.Slow() > 0);
+          EXPECT_TRUE(inv >= 1e4 || lse.Slow() == 0);
+        }
 }

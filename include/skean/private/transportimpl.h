@@ -31,7 +31,8 @@ struct Keep {
 /*
    The cost, distributed: what the solvers ask of it. Rows are this process's sources with mass, columns all targets with mass; a process
    owns mloc of the m columns. Potentials are in units of epsilon: P_ij = exp(u_i + v_j - inv c_ij), inv = 1/epsilon. All functions are
-   collective; arrays over rows have n entries, arrays over columns mloc.
+   collective; arrays over rows have n entries, arrays over columns mloc. An array that may be NULL must be NULL on all processes or on none, also on
+   those that have no entry of it.
 */
 class Engine {
 public:

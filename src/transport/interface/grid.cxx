@@ -2,43 +2,108 @@
    Separable costs on a grid: C(i,j) = sum_k C_k(i_k,j_k), so LSE_j(v_j - C(i,j)/eps) is a one-dimensional LSE along one axis after another:
    N sum_k n_k operations in place of N^2.
 
-   Layout. Dimension 0 is distributed in slabs, in natural order: a process's vectors hold whole hyperplanes i_0 = const (checked). The axes
-   1..d-1 are done where the data is; for axis 0 every process needs the partial result of all hyperplanes, one Allgather of N numbers, and computes
-   its own hyperplanes from it. Memory N + O(N/P) numbers per process.
+   Layout. The marginals come in any distribution of the natural order; a PetscSF moves them to the boxes of the tensor grid's first stage where these
+   are not the same. The axes that are whole there are done there, then the array is redistributed for the others and back: of the order of N/P numbers
+   in memory and on the way, whatever P is.
 */
 #include "engine.hpp"
-#include "../kernels/exp.hpp"
+#include "../kernels/gridlse.hpp"
 #include <skean/private/reduce.hpp>
+#include <skean/private/tensorgrid.hpp>
+#include <petscsf.h>
 
-using namespace skean;
-using namespace skean::transport;
+namespace skean {
+namespace transport {
 
-namespace {
-constexpr double kNone = -1e300; /* logarithm of nothing */
-}
+/* Between a vector of the user's over the whole grid and this process's box */
+class GridLayout {
+public:
+  GridLayout() = default;
+  ~GridLayout() { PetscCallAbort(PETSC_COMM_SELF, PetscSFDestroy(&sf)); }
+  GridLayout(const GridLayout &)            = delete;
+  GridLayout &operator=(const GridLayout &) = delete;
+
+  PetscInt first = 0; /* natural number of the first entry here */
+
+  PetscErrorCode Create(Vec x, const TensorGrid &grid)
+  {
+    const TensorBox box  = grid.Home();
+    PetscInt        next = 0, size;
+    PetscLayout     map;
+    bool            same, differs;
+
+    PetscFunctionBegin;
+    PetscCall(VecGetOwnershipRange(x, &first, &next));
+    size = next - first;
+    std::vector<PetscInt> number;
+    PetscCallCXX(number.reserve(static_cast<size_t>(box.Volume())));
+    TensorSizes i = box.lo;
+    for (PetscInt64 q = box.Volume(); q > 0; --q) {
+      PetscInt64 g = 0;
+      for (int k = 0; k < box.d; ++k) g = g * grid.Sizes()[k] + i[k];
+      number.push_back(static_cast<PetscInt>(g));
+      for (int k = box.d - 1; k >= 0 && ++i[k] == box.hi[k]; --k) i[k] = box.lo[k];
+    }
+    same = static_cast<PetscInt>(number.size()) == size;
+    for (PetscInt q = 0; same && q < size; ++q) same = number[q] == first + q;
+    PetscCall(AgreeAny(grid.Comm(), !same, &differs));
+    if (!differs) PetscFunctionReturn(PETSC_SUCCESS);
+    PetscCallCXX(buffer.resize(PetscMax(size, 1)));
+    PetscCall(VecGetLayout(x, &map));
+    PetscCall(PetscSFCreate(grid.Comm(), &sf));
+    PetscCall(PetscSFSetGraphLayout(sf, map, static_cast<PetscInt>(number.size()), NULL, PETSC_OWN_POINTER, number.data()));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* box = in at the places pos, nothing elsewhere */
+  PetscErrorCode Spread(const std::vector<PetscInt> &pos, const double *in, std::vector<double> &box)
+  {
+    PetscFunctionBegin;
+    std::vector<double> &x = sf ? buffer : box;
+    std::fill(x.begin(), x.end(), kLogZero);
+    for (size_t i = 0; i < pos.size(); ++i) x[pos[i]] = in[i];
+    if (sf) {
+      PetscCall(PetscSFBcastBegin(sf, MPI_DOUBLE, buffer.data(), box.data(), MPI_REPLACE));
+      PetscCall(PetscSFBcastEnd(sf, MPI_DOUBLE, buffer.data(), box.data(), MPI_REPLACE));
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* *x[p]: the box's value at the place p */
+  PetscErrorCode Collect(const std::vector<double> &box, const double **x)
+  {
+    PetscFunctionBegin;
+    if (sf) {
+      PetscCall(PetscSFReduceBegin(sf, MPI_DOUBLE, box.data(), buffer.data(), MPI_REPLACE));
+      PetscCall(PetscSFReduceEnd(sf, MPI_DOUBLE, box.data(), buffer.data(), MPI_REPLACE));
+    }
+    *x = sf ? buffer.data() : box.data();
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+
+private:
+  PetscSF             sf = NULL;
+  std::vector<double> buffer;
+};
 
 class GridEngine : public Engine {
 public:
   int                   d = 0;
   PetscInt              len[SKEAN_TRANSPORT_MAXDIM];
-  std::vector<double>   axis[SKEAN_TRANSPORT_MAXDIM];             /* axis[k][i*n_k + j]: cost along axis k */
-  std::vector<PetscInt> rowpos, colpos;                           /* position in the slab of every active row and column */
-  PetscInt              slab = 0, first = 0, rest = 1, local = 0; /* hyperplanes here, the first one, points in one, points here */
-  std::vector<int>      counts, displs;                           /* points per process */
+  std::vector<double>   axis[SKEAN_TRANSPORT_MAXDIM]; /* axis[k][i*n_k + j]: cost along axis k */
+  std::vector<PetscInt> rowpos, colpos;               /* local place of every active row and column in the user's vectors */
 
   bool           HasEntries() const override { return false; }
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *) override
   {
     PetscFunctionBegin;
-    PetscCall(Spread(colpos, v, m_, kNone));
-    PetscCall(Sweep(inv, x, y, LSE));
+    PetscCall(cols.Spread(colpos, v, x));
+    PetscCall(Sweep(inv, LSE, -1, rows, &y));
     for (PetscInt i = 0; i < n; ++i) {
       const double l = y[rowpos[i]];
       u[i]           = logr[i] - lam * l;
       if (a) a[i] = std::exp(u[i] + l);
     }
-    PetscCall(Spread(rowpos, u, n, kNone));
-    PetscCall(Sweep(inv, x, y, LSE));
+    PetscCall(rows.Spread(rowpos, u, x));
+    PetscCall(Sweep(inv, LSE, -1, cols, &y));
     for (PetscInt j = 0; j < mloc; ++j) lb[j] = v[j] + y[colpos[j]];
     ++passes;
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -47,21 +112,21 @@ public:
   {
     PetscFunctionBegin;
     if (a) {
-      PetscCall(Spread(colpos, v, m_, kNone));
-      PetscCall(Sweep(inv, x, y, LSE));
+      PetscCall(cols.Spread(colpos, v, x));
+      PetscCall(Sweep(inv, LSE, -1, rows, &y));
       for (PetscInt i = 0; i < n; ++i) a[i] = std::exp(u[i] + y[rowpos[i]]);
     }
     if (b) {
-      PetscCall(Spread(rowpos, u, n, kNone));
-      PetscCall(Sweep(inv, x, y, LSE));
+      PetscCall(rows.Spread(rowpos, u, x));
+      PetscCall(Sweep(inv, LSE, -1, cols, &y));
       for (PetscInt j = 0; j < mloc; ++j) b[j] = std::exp(v[j] + y[colpos[j]]);
     }
     if (cost) {
       /* <C,P> = sum_k <C_k,P>: axis k is done with log(C_k) - C_k/eps in place of -C_k/eps */
       double w = 0;
       for (int k = 0; k < d; ++k) {
-        PetscCall(Spread(colpos, v, m_, kNone));
-        PetscCall(Sweep(inv, x, y, LSE, k));
+        PetscCall(cols.Spread(colpos, v, x));
+        PetscCall(Sweep(inv, LSE, k, rows, &y));
         for (PetscInt i = 0; i < n; ++i) w += std::exp(u[i] + y[rowpos[i]]);
       }
       PetscCallMPI(MPI_Allreduce(&w, cost, 1, MPI_DOUBLE, MPI_SUM, comm));
@@ -81,9 +146,9 @@ public:
       PetscCallCXX(p.assign(PetscMax(n, 1), 0.0));
       std::vector<double> t(PetscMax(mloc, 1));
       for (int sign = 1; sign >= -1; sign -= 2) {
-        for (PetscInt j = 0; j < mloc; ++j) t[j] = sign * w[j] > 0 ? v[j] + std::log(sign * w[j]) : kNone;
-        PetscCall(Spread(colpos, t.data(), m_, kNone));
-        PetscCall(Sweep(inv, x, y, LSE));
+        for (PetscInt j = 0; j < mloc; ++j) t[j] = sign * w[j] > 0 ? v[j] + std::log(sign * w[j]) : kLogZero;
+        PetscCall(cols.Spread(colpos, t.data(), x));
+        PetscCall(Sweep(inv, LSE, -1, rows, &y));
         for (PetscInt i = 0; i < n; ++i) p[i] += sign * std::exp(u[i] + y[rowpos[i]]);
       }
       if (rowout)
@@ -97,9 +162,9 @@ public:
       std::vector<double> t(PetscMax(n, 1));
       for (PetscInt j = 0; j < mloc; ++j) colout[j] = 0;
       for (int sign = 1; sign >= -1; sign -= 2) {
-        for (PetscInt i = 0; i < n; ++i) t[i] = sign * zz[i] > 0 ? u[i] + std::log(sign * zz[i]) : kNone;
-        PetscCall(Spread(rowpos, t.data(), n, kNone));
-        PetscCall(Sweep(inv, x, y, LSE));
+        for (PetscInt i = 0; i < n; ++i) t[i] = sign * zz[i] > 0 ? u[i] + std::log(sign * zz[i]) : kLogZero;
+        PetscCall(rows.Spread(rowpos, t.data(), x));
+        PetscCall(Sweep(inv, LSE, -1, cols, &y));
         for (PetscInt j = 0; j < mloc; ++j) colout[j] += sign * std::exp(v[j] + y[colpos[j]]);
       }
     }
@@ -109,8 +174,8 @@ public:
   PetscErrorCode MinCols(const double *xr, double *yc) override
   {
     PetscFunctionBegin;
-    PetscCall(Spread(rowpos, xr, n, kNone));
-    PetscCall(Sweep(1.0, x, y, MAX));
+    PetscCall(rows.Spread(rowpos, xr, x));
+    PetscCall(Sweep(1.0, MAX, -1, cols, &y));
     for (PetscInt j = 0; j < mloc; ++j) yc[j] = -y[colpos[j]];
     ++passes;
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -118,8 +183,8 @@ public:
   PetscErrorCode MinRows(const double *yc, double *xr) override
   {
     PetscFunctionBegin;
-    PetscCall(Spread(colpos, yc, m_, kNone));
-    PetscCall(Sweep(1.0, x, y, MAX));
+    PetscCall(cols.Spread(colpos, yc, x));
+    PetscCall(Sweep(1.0, MAX, -1, rows, &y));
     for (PetscInt i = 0; i < n; ++i) xr[i] = -y[rowpos[i]];
     ++passes;
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -136,8 +201,8 @@ public:
     for (int k = 0; k < d; ++k) {
       PetscCallCXX(mx.assign(len[k], 0.0));
       PetscCallCXX(my.assign(len[k], 0.0));
-      for (PetscInt i = 0; i < n; ++i) mx[Index(rowpos[i], k)] += xr[i];
-      for (PetscInt j = 0; j < mloc; ++j) my[Index(colpos[j], k)] += yc[j];
+      for (PetscInt i = 0; i < n; ++i) mx[Index(rows, rowpos[i], k)] += xr[i];
+      for (PetscInt j = 0; j < mloc; ++j) my[Index(cols, colpos[j], k)] += yc[j];
       PetscCall(AllreduceSum(comm, mx.data(), mx.size()));
       PetscCall(AllreduceSum(comm, my.data(), my.size()));
       for (PetscInt i = 0; i < len[k]; ++i)
@@ -167,162 +232,105 @@ public:
 
 private:
   enum What { LSE, MAX };
-  std::vector<double> x, y, tmp, all;
-  PetscInt            m_ = 0;
+  TensorGrid          grid;
+  GridLayout          rows, cols;
+  LineLSE             lines[SKEAN_TRANSPORT_MAXDIM], weighted; /* of the last epsilon; weighted: for the cost, any axis */
+  std::vector<double> x, moved, in_, out_;
+  const double       *y = nullptr; /* result of the last sweep, at the places of the user's vectors */
 
-  PetscInt Index(PetscInt pos, int k) const
+  PetscInt Index(const GridLayout &layout, PetscInt pos, int k) const
   {
     PetscInt stride = 1;
     for (int q = d - 1; q > k; --q) stride *= len[q];
-    return k == 0 ? first + pos / stride : (pos / stride) % len[k];
+    return (layout.first + pos) / stride % len[k];
   }
-  PetscErrorCode Spread(const std::vector<PetscInt> &pos, const double *in, PetscInt count, double fill)
-  {
-    PetscFunctionBegin;
-    PetscCallCXX(x.assign(PetscMax(local, 1), fill));
-    for (PetscInt i = 0; i < count; ++i) x[pos[i]] = in[i];
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
-  PetscErrorCode Sweep(double inv, std::vector<double> &in, std::vector<double> &out, What what, int logaxis = -1);
+  PetscErrorCode Sweep(double inv, What what, int weightedaxis, GridLayout &layout, const double **result);
+  void           Axis(int k, const TensorBox &box, double inv, What what, bool withcost);
 };
 
-/* out_r(i) = LSE_j or max_j of in_r(j) - inv cost(i,j) for nr interleaved lines: entry j of line r is in[j*nr + r]. i0..i1: the outputs wanted. */
-SKEAN_MULTIVERSION static void LineLSE(PetscInt len, PetscInt nr, PetscInt i0, PetscInt i1, double inv, const double *cost, bool withlog, const double *in,
-                                       double *out, double *M)
+/* Along axis k, whole in the box: x is overwritten */
+void GridEngine::Axis(int k, const TensorBox &box, double inv, What what, bool withcost)
 {
-  for (PetscInt i = i0; i < i1; ++i) {
-    const double *c = cost + static_cast<size_t>(i) * len;
-    double       *o = out + static_cast<size_t>(i - i0) * nr;
-    for (PetscInt r = 0; r < nr; ++r) M[r] = kNone;
-    for (PetscInt j = 0; j < len; ++j) {
-      const double  s = inv * c[j] - (withlog ? (c[j] > 0 ? std::log(c[j]) : kNone) : 0.0);
-      const double *x = in + static_cast<size_t>(j) * nr;
-      for (PetscInt r = 0; r < nr; ++r) {
-        const double t = x[r] - s;
-        M[r]           = t > M[r] ? t : M[r];
-      }
-    }
-    for (PetscInt r = 0; r < nr; ++r) o[r] = 0;
-    for (PetscInt j = 0; j < len; ++j) {
-      const double  s = inv * c[j] - (withlog ? (c[j] > 0 ? std::log(c[j]) : kNone) : 0.0);
-      const double *x = in + static_cast<size_t>(j) * nr;
-      /* nothing of this line's entry reaches 1e-18 of the sum: most of them, at small epsilon */
-      double top = kNone;
-#pragma omp simd reduction(max : top)
-      for (PetscInt r = 0; r < nr; ++r) {
-        const double t = x[r] - s - M[r];
-        top            = t > top ? t : top;
-      }
-      if (top < -45.0) continue;
-      for (PetscInt r = 0; r < nr; ++r) o[r] += FastExp(x[r] - s - M[r]);
-    }
-    for (PetscInt r = 0; r < nr; ++r) o[r] = M[r] > 0.5 * kNone ? M[r] + std::log(o[r]) : kNone;
-  }
-}
+  constexpr PetscInt64 block  = 128; /* lines done together, interleaved for vectors */
+  PetscInt64           stride = 1;
+  for (int q = box.d - 1; q > k; --q) stride *= box.Length(q);
+  const PetscInt64 n = len[k], count = box.Volume() / n;
+  LineLSE         &lse = withcost ? weighted : lines[k];
 
-SKEAN_MULTIVERSION static void LineMax(PetscInt len, PetscInt nr, PetscInt i0, PetscInt i1, double inv, const double *cost, const double *in, double *out)
-{
-  for (PetscInt i = i0; i < i1; ++i) {
-    const double *c = cost + static_cast<size_t>(i) * len;
-    double       *o = out + static_cast<size_t>(i - i0) * nr;
-    for (PetscInt r = 0; r < nr; ++r) o[r] = kNone;
-    for (PetscInt j = 0; j < len; ++j) {
-      const double  s = inv * c[j];
-      const double *x = in + static_cast<size_t>(j) * nr;
-      for (PetscInt r = 0; r < nr; ++r) {
-        const double t = x[r] - s;
-        o[r]           = t > o[r] ? t : o[r];
-      }
+  if (what == LSE && (withcost || !lse.Ready(inv, withcost))) lse.SetUp(len[k], inv, axis[k].data(), withcost);
+  in_.resize(static_cast<size_t>(block * n));
+  out_.resize(static_cast<size_t>(block * n));
+  for (PetscInt64 l0 = 0; l0 < count; l0 += block) {
+    const PetscInt64 nr    = PetscMin(block, count - l0);
+    auto             first = [&](PetscInt64 r) { return (l0 + r) / stride * stride * n + (l0 + r) % stride; };
+    for (PetscInt64 r = 0; r < nr; ++r) {
+      const double *from = x.data() + first(r);
+      for (PetscInt64 j = 0; j < n; ++j) in_[j * nr + r] = from[j * stride];
     }
-  }
-}
-
-PetscErrorCode GridEngine::Sweep(double inv, std::vector<double> &in, std::vector<double> &out, What what, int logaxis)
-{
-  constexpr PetscInt  block = 64; /* lines done together, interleaved for vectors */
-  std::vector<double> gi, go, M;
-
-  PetscFunctionBegin;
-  PetscCallCXX(out.resize(PetscMax(local, 1)));
-  PetscCallCXX(M.resize(block));
-  auto line = [&](int k, PetscInt nr, PetscInt i0, PetscInt i1, const double *a, double *b) {
     if (what == LSE)
-      LineLSE(len[k], nr, i0, i1, inv, axis[k].data(), k == logaxis, a, b, M.data());
+      lse.Apply(static_cast<PetscInt>(nr), in_.data(), out_.data());
     else
-      LineMax(len[k], nr, i0, i1, inv, axis[k].data(), a, b);
-  };
-  /* axes 1..d-1 in place */
-  for (int k = d - 1; k >= 1; --k) {
-    PetscInt stride = 1;
-    for (int q = d - 1; q > k; --q) stride *= len[q];
-    const PetscInt lines = local / len[k];
-    PetscCallCXX(gi.resize(static_cast<size_t>(block) * len[k]));
-    PetscCallCXX(go.resize(static_cast<size_t>(block) * len[k]));
-    for (PetscInt l0 = 0; l0 < lines; l0 += block) {
-      const PetscInt nr = PetscMin(block, lines - l0);
-      for (PetscInt r = 0; r < nr; ++r) {
-        const size_t base = static_cast<size_t>((l0 + r) / stride) * stride * len[k] + (l0 + r) % stride;
-        for (PetscInt j = 0; j < len[k]; ++j) gi[static_cast<size_t>(j) * nr + r] = in[base + static_cast<size_t>(j) * stride];
-      }
-      line(k, nr, 0, len[k], gi.data(), go.data());
-      for (PetscInt r = 0; r < nr; ++r) {
-        const size_t base = static_cast<size_t>((l0 + r) / stride) * stride * len[k] + (l0 + r) % stride;
-        for (PetscInt j = 0; j < len[k]; ++j) in[base + static_cast<size_t>(j) * stride] = go[static_cast<size_t>(j) * nr + r];
-      }
+      LineMax(len[k], static_cast<PetscInt>(nr), inv, axis[k].data(), in_.data(), out_.data());
+    for (PetscInt64 r = 0; r < nr; ++r) {
+      double *to = x.data() + first(r);
+      for (PetscInt64 j = 0; j < n; ++j) to[j * stride] = out_[j * nr + r];
     }
   }
-  /* axis 0 */
-  PetscCallCXX(all.resize(static_cast<size_t>(len[0]) * rest));
-  PetscCallMPI(MPI_Allgatherv(in.data(), static_cast<int>(local), MPI_DOUBLE, all.data(), counts.data(), displs.data(), MPI_DOUBLE, comm));
-  PetscCallCXX(gi.resize(static_cast<size_t>(block) * len[0]));
-  PetscCallCXX(go.resize(static_cast<size_t>(block) * PetscMax(slab, 1)));
-  for (PetscInt l0 = 0; l0 < rest; l0 += block) {
-    const PetscInt nr = PetscMin(block, rest - l0);
-    for (PetscInt j = 0; j < len[0]; ++j)
-      for (PetscInt r = 0; r < nr; ++r) gi[static_cast<size_t>(j) * nr + r] = all[static_cast<size_t>(j) * rest + l0 + r];
-    line(0, nr, first, first + slab, gi.data(), go.data());
-    for (PetscInt i = 0; i < slab; ++i)
-      for (PetscInt r = 0; r < nr; ++r) out[static_cast<size_t>(i) * rest + l0 + r] = go[static_cast<size_t>(i) * nr + r];
+}
+
+/* x, on the boxes of the first stage, along all axes; the result in the layout given */
+PetscErrorCode GridEngine::Sweep(double inv, What what, int weightedaxis, GridLayout &layout, const double **result)
+{
+  PetscFunctionBegin;
+  for (int stage = 0; stage < grid.Stages(); ++stage) {
+    if (stage) {
+      PetscCall(grid.Move(grid.Sizes(), stage - 1, stage, x.data(), moved.data()));
+      x.swap(moved);
+    }
+    const TensorBox box = grid.Box(stage, grid.Sizes());
+    if (box.Volume() > 0)
+      for (int k = 0; k < d; ++k)
+        if (grid.StageOf(k) == stage) PetscCallCXX(Axis(k, box, inv, what, k == weightedaxis));
   }
+  for (int stage = grid.Stages() - 1; stage > 0; --stage) {
+    PetscCall(grid.Move(grid.Sizes(), stage, stage - 1, x.data(), moved.data()));
+    x.swap(moved);
+  }
+  PetscCall(layout.Collect(x, result));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode GridEngine::Layout(SkeanTransport t)
 {
   Work       *w = static_cast<Work *>(t->work);
-  PetscInt    N = 1, nr, nc, lr, lc, lo;
-  PetscMPIInt size;
-  bool        bad;
+  PetscInt64  N = 1, sizes[SKEAN_TRANSPORT_MAXDIM], largest = 1;
+  PetscInt    nr, nc;
+  PetscMPIInt rank;
 
   PetscFunctionBegin;
   comm = PetscObjectComm((PetscObject)t);
   d    = static_cast<int>(t->griddim);
   for (int k = 0; k < d; ++k) {
-    len[k] = t->gridn[k];
-    PetscCheck(static_cast<PetscInt64>(N) * len[k] < PETSC_MPI_INT_MAX, comm, PETSC_ERR_SUP, "The grid has too many points for MPI's counts");
+    len[k]   = t->gridn[k];
+    sizes[k] = len[k];
+    PetscCheck(N * len[k] < PETSC_MAX_INT, comm, PETSC_ERR_SUP, "The grid has more points than a vector can have with this PetscInt");
     N *= len[k];
-    if (k) rest *= len[k];
   }
   PetscCall(VecGetSize(t->r, &nr));
   PetscCall(VecGetSize(t->c, &nc));
   PetscCheck(nr == N && nc == N, comm, PETSC_ERR_ARG_SIZ,
-             "The grid has %" PetscInt_FMT " points, the marginals have %" PetscInt_FMT " and %" PetscInt_FMT " masses", N, nr, nc);
-  PetscCall(VecGetLocalSize(t->r, &lr));
-  PetscCall(VecGetLocalSize(t->c, &lc));
-  PetscCall(VecGetOwnershipRange(t->r, &lo, NULL));
-  PetscCall(AgreeAny(comm, lr != lc || lr % rest != 0, &bad));
-  PetscCheck(!bad, comm, PETSC_ERR_ARG_INCOMP,
-             "Both marginals must be distributed in the same whole hyperplanes of the grid (multiples of %" PetscInt_FMT " points)", rest);
-  local             = lr;
-  slab              = lr / rest;
-  first             = lo / rest;
-  n                 = static_cast<PetscInt>(w->rowidx.size());
-  mloc              = static_cast<PetscInt>(w->colidx.size());
-  m_                = mloc;
-  rowpos            = w->rowidx;
-  colpos            = w->colidx;
-  PetscInt64  in[2] = {n, mloc}, before[2] = {0, 0}, tot[2];
-  PetscMPIInt rank;
+             "The grid has %" PetscInt64_FMT " points, the marginals have %" PetscInt_FMT " and %" PetscInt_FMT " masses", N, nr, nc);
+  PetscCall(grid.Create(comm, d, sizes));
+  PetscCall(rows.Create(t->r, grid));
+  PetscCall(cols.Create(t->c, grid));
+  for (int stage = 0; stage < grid.Stages(); ++stage) largest = PetscMax(largest, grid.Box(stage, grid.Sizes()).Volume());
+  PetscCallCXX(x.resize(static_cast<size_t>(largest)));
+  PetscCallCXX(moved.resize(grid.Stages() > 1 ? static_cast<size_t>(largest) : 0));
+  n                = static_cast<PetscInt>(w->rowidx.size());
+  mloc             = static_cast<PetscInt>(w->colidx.size());
+  rowpos           = w->rowidx;
+  colpos           = w->colidx;
+  PetscInt64 in[2] = {n, mloc}, before[2] = {0, 0}, tot[2];
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Exscan(in, before, 2, MPIU_INT64, MPI_SUM, comm));
   if (!rank) before[0] = before[1] = 0;
@@ -331,12 +339,6 @@ PetscErrorCode GridEngine::Layout(SkeanTransport t)
   m       = static_cast<PetscInt>(tot[1]);
   rlo     = static_cast<PetscInt>(before[0]);
   mlo     = static_cast<PetscInt>(before[1]);
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(counts.resize(size));
-  PetscCallCXX(displs.assign(size, 0));
-  int mine = static_cast<int>(local);
-  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_INT, counts.data(), 1, MPI_INT, comm));
-  for (int r = 1; r < size; ++r) displs[r] = displs[r - 1] + counts[r - 1];
   for (int k = 0; k < d; ++k) {
     const double h = len[k] > 1 ? (t->gridhi[k] - t->gridlo[k]) / (len[k] - 1) : 0.0;
     PetscCallCXX(axis[k].resize(static_cast<size_t>(len[k]) * len[k]));
@@ -359,6 +361,11 @@ PetscErrorCode GridEngine::Layout(SkeanTransport t)
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+
+} // namespace transport
+} // namespace skean
+
+using namespace skean::transport;
 
 PetscErrorCode SkeanTransportBuildGrid_Private(SkeanTransport t)
 {

@@ -223,7 +223,10 @@ static PetscErrorCode ShellMult(Mat A, Vec x, Vec y)
   Work *w = c->w;
   PetscCall(VecGetArrayRead(x, &xa));
   PetscCall(VecGetArray(y, &ya));
-  PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), xa, w->a.data(), NULL, NULL, ya));
+  /* an array that is there says what is wanted, also on a process that has none of it: the passes are collective */
+  const double none = 0;
+  double       nowhere;
+  PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), xa ? xa : &none, w->a.empty() ? &none : w->a.data(), NULL, NULL, ya ? ya : &nowhere));
   for (PetscInt j = 0; j < w->eng->mloc; ++j) ya[j] = (w->b[j] + c->shift) * xa[j] - ya[j];
   PetscCall(VecRestoreArray(y, &ya));
   PetscCall(VecRestoreArrayRead(x, &xa));
