@@ -1,10 +1,11 @@
 /*
    Preconditioners of adversarial matrices over many seeds. For each matrix and type of sketch one JSON object: how many first sketches
-   had lost a direction of the matrix (a redraw mended that), how many sketches were drawn, and what the final preconditioner N is like:
+   were drawn again (they had lost a direction of the matrix, or the probe found them poor), how many redraws for either reason were made, how
+   many were still poor in the end, and what the final preconditioner N is like:
    wrong_rank, gave_up (no sketch was good enough), the smallest singular value of A N and the largest condition number of A N, from a dense
    singular value decomposition for each seed.
 
-   bench_ksp_robust [-seeds 10000] [-n 512] [-d 8] [-factor 4] [-types a,b,c]       (mpirun -n P shares the seeds out)
+   bench_ksp_robust [-seeds 10000] [-n 512] [-d 8] [-factor 4] [-types a,b,c] [-probe 0]       (mpirun -n P shares the seeds out)
 */
 #include "harness/lsproblems.hpp"
 #include <skean/private/lapack.hpp>
@@ -19,12 +20,12 @@ struct Matrix {
   std::function<double(PetscInt, PetscInt)> entry;
 };
 struct Counts {
-  long long seeds = 0, lost = 0, draws = 0, wrong = 0, gaveup = 0, above100 = 0;
+  long long seeds = 0, lost = 0, draws = 0, wrong = 0, gaveup = 0, above100 = 0, poor = 0, kept = 0;
   double    smin = 1e300, cond = 0;
 };
 
 /* One seed: the preconditioner, and the singular values of A N */
-PetscErrorCode Try(const skean::RowView &A, const char *type, double factor, bool deficient, SkeanSeed seed, Counts &c)
+PetscErrorCode Try(const skean::RowView &A, const char *type, double factor, PetscBool probe, bool deficient, SkeanSeed seed, Counts &c)
 {
   SkeanSketch             sketch;
   skean::LSPrecond        N;
@@ -34,6 +35,7 @@ PetscErrorCode Try(const skean::RowView &A, const char *type, double factor, boo
   PetscFunctionBeginUser;
   o.method = KSP_SKETCH_ITERATIVE;
   o.factor = factor;
+  o.probe  = probe;
   PetscCall(SkeanSketchCreate(PETSC_COMM_SELF, &sketch));
   PetscCall(PetscStrcmp(type, "srht_plain", &plain));
   PetscCall(SkeanSketchSetType(sketch, plain ? SKEANSKETCHSRHT : type));
@@ -51,7 +53,9 @@ PetscErrorCode Try(const skean::RowView &A, const char *type, double factor, boo
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   c.draws += N.Draws();
+  c.poor += N.PoorDraws();
   if (N.Draws() > 1) c.lost++;
+  if (N.PoorDraws() && N.Draws() == o.poordraws) c.kept++; /* perhaps good at last, perhaps not: cond says */
   const PetscInt d = A.ncols, k = N.Rank(), n = A.nrows;
   if (k != d - (deficient ? 1 : 0)) c.wrong++;
   std::vector<double> I(static_cast<size_t>(k) * k, 0.0), X(static_cast<size_t>(d) * k), Y(static_cast<size_t>(n) * k), s(k), work(64 * (n + d)), dummy(1);
@@ -77,6 +81,7 @@ int main(int argc, char **argv)
 {
   PetscInt    seeds = 10000, n = 512, d = 8;
   PetscReal   factor     = 4;
+  PetscBool   probe      = PETSC_TRUE;
   char        types[256] = "sparsesign,srht_plain,srht,srct,sparsestack,countsketch";
   PetscMPIInt size, rank;
 
@@ -87,6 +92,7 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-n", &n, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-d", &d, NULL));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-factor", &factor, NULL));
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-probe", &probe, NULL));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-types", types, sizeof types, NULL));
   const skean::RandomStream rnd(41, skean::Purpose::Test);
   const std::vector<Matrix> matrices = {
@@ -113,19 +119,20 @@ int main(int argc, char **argv)
     std::strcpy(list, types);
     for (const char *type = strtok_r(list, ",", &save); type; type = strtok_r(nullptr, ",", &save)) {
       Counts c;
-      for (PetscInt seed = rank; seed < seeds; seed += size) PetscCall(Try(A, type, factor, M.deficient, 1000 + seed, c));
-      long long sums[6] = {c.seeds, c.lost, c.draws, c.wrong, c.gaveup, c.above100};
+      for (PetscInt seed = rank; seed < seeds; seed += size) PetscCall(Try(A, type, factor, probe, M.deficient, 1000 + seed, c));
+      long long sums[8] = {c.seeds, c.lost, c.draws, c.wrong, c.gaveup, c.above100, c.poor, c.kept};
       double    most[2] = {-c.smin, c.cond};
-      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sums, 6, MPI_LONG_LONG, MPI_SUM, PETSC_COMM_WORLD));
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sums, 8, MPI_LONG_LONG, MPI_SUM, PETSC_COMM_WORLD));
       PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, most, 2, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
       singular += sums[3] + sums[4];
       total += sums[0];
       PetscCall(PetscPrintf(PETSC_COMM_WORLD,
                             "{\"bench\": \"ksp_robust\", \"matrix\": \"%s\", \"sketch\": \"%s\", \"n\": %d, \"d\": %d, \"m\": %d, \"seeds\": %lld, "
-                            "\"first_draw_singular\": %lld, \"redraws\": %lld, \"wrong_rank\": %lld, \"gave_up\": %lld, \"min_sigma_AN\": %.3e, "
+                            "\"first_draw_redrawn\": %lld, \"redraws\": %lld, \"found_poor\": %lld, \"last_try\": %lld, \"wrong_rank\": %lld, \"gave_up\": "
+                            "%lld, \"min_sigma_AN\": %.3e, "
                             "\"max_cond_AN\": %.3g, \"cond_above_100\": %lld}\n",
-                            M.name, type, (int)n, (int)d, (int)std::ceil(factor * d), sums[0], sums[1], sums[2] - (sums[0] - sums[4]), sums[3], sums[4],
-                            -most[0], most[1], sums[5]));
+                            M.name, type, (int)n, (int)d, (int)std::ceil(factor * d), sums[0], sums[1], sums[2] - (sums[0] - sums[4]), sums[6], sums[7],
+                            sums[3], sums[4], -most[0], most[1], sums[5]));
     }
   }
   PetscCall(PetscTime(&t1));

@@ -113,7 +113,7 @@ TEST_P(Messages, APassIsOneSum)
       EXPECT_EQ(bytes[1] - bytes[0], more * 8 * (d + 3));
       fixed[size]      = sums[1] - (Size() > 1 ? passes[1] : 0);
       fixedbytes[size] = bytes[1] - (Size() > 1 ? passes[1] * 8 * (d + 3) : 0);
-      EXPECT_LE(fixed[size], 3);
+      EXPECT_LE(fixed[size], 4); /* column norms, the probe of the sketch, S b, |S r| */
     }
     ASSERT_PETSC(MatDestroy(&A));
     ASSERT_PETSC(VecDestroy(&b));

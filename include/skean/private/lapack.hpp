@@ -24,5 +24,11 @@ void dsyrk_(const char *uplo, const char *trans, const PetscBLASInt *n, const Pe
             const double *beta, double *c, const PetscBLASInt *ldc);
 void dgesdd_(const char *jobz, const PetscBLASInt *m, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, double *s, double *u, const PetscBLASInt *ldu,
              double *vt, const PetscBLASInt *ldvt, double *work, const PetscBLASInt *lwork, PetscBLASInt *iwork, PetscBLASInt *info);
+void dgebrd_(const PetscBLASInt *m, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, double *d, double *e, double *tauq, double *taup, double *work,
+             const PetscBLASInt *lwork, PetscBLASInt *info);
+void dormbr_(const char *vect, const char *side, const char *trans, const PetscBLASInt *m, const PetscBLASInt *n, const PetscBLASInt *k, const double *a,
+             const PetscBLASInt *lda, const double *tau, double *c, const PetscBLASInt *ldc, double *work, const PetscBLASInt *lwork, PetscBLASInt *info);
+void dgeqp3_(const PetscBLASInt *m, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, PetscBLASInt *jpvt, double *tau, double *work,
+             const PetscBLASInt *lwork, PetscBLASInt *info);
 void dtrtri_(const char *uplo, const char *diag, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, PetscBLASInt *info);
 }

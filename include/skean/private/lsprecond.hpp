@@ -7,10 +7,12 @@
      N = D Z R^{-1}           full numerical rank
      N = D Z V_k diag(s_k)^-1 R = U diag(s) V', the singular values below the rank tolerance dropped (LSRN, Meng, Saunders & Mahoney 2014)
      ridge: R is replaced by the triangle of QR([R; sqrt(lambda) D Z])
+     path of ridge parameters: R D^{-1} = Q B P', N_j = P T_j^{-1} with the bidiagonal T_j of QR([B; sqrt(lambda_j) I])
 */
 #pragma once
 
 #include <skeanksp.h>
+#include <skean/private/ridgebasis.hpp>
 #include <skean/private/rowblock.hpp>
 #include <skean/private/sketchimpl.h>
 #include <skean/private/tsqr.hpp>
@@ -20,11 +22,13 @@ namespace skean {
 
 /* How N is made; what KSPSketchMethod offers except AUTO */
 struct LSPrecondOptions {
-  KSPSketchMethod method   = KSP_SKETCH_AUTO;
-  PetscReal       factor   = 12.0; /* m = factor * d unless the sketch has its own number of rows */
-  PetscInt        maxdraws = 10;   /* sketches tried before giving up */
-  PetscBool       scale    = PETSC_TRUE;
-  PetscInt        nrhs     = 1; /* expected right-hand sides, for the cost model */
+  KSPSketchMethod method    = KSP_SKETCH_AUTO;
+  PetscReal       factor    = 12.0;       /* m = factor * d unless the sketch has its own number of rows */
+  PetscInt        maxdraws  = 10;         /* sketches tried before giving up */
+  PetscInt        poordraws = 5;          /* sketches tried while they are poor but not singular */
+  PetscBool       probe     = PETSC_TRUE; /* look whether a sketch is poor, one pass over A */
+  PetscBool       scale     = PETSC_TRUE;
+  PetscInt        nrhs      = 1; /* expected right-hand sides, for the cost model */
 };
 
 class LSPrecond {
@@ -34,17 +38,17 @@ public:
                        const double *C /* p x d, column major */);
   /* The preconditioner of the ridge problem with this lambda; 0: none. No communication, no pass over A. */
   PetscErrorCode SetRidge(double lambda);
-  /* For a path of ridge parameters: N_j = V diag(1/sqrt(s^2+lambda_j)) from one SVD */
-  PetscErrorCode SetRidgePath(PetscInt q, const double *lambda);
+  /* One N_j for each of q positive ridge parameters. Collective; the bidiagonalisation is made once and serves all later paths */
+  PetscErrorCode SetRidgePath(MPI_Comm comm, PetscInt q, const double *lambda);
 
   void Apply(const double *y, double *x, PetscInt q, const PetscInt *columns = nullptr) const;  /* X (d x q) = N Y (k x q) */
   void ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns = nullptr) const; /* C (k x q) = N' G (d x q) */
-  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers. */
-  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, bool shared, double *Y, double *rho2,
-                             bool *finite) const; /* shared: all q columns of B are the first one */
+  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers.
+     On a path of ridge parameters Y is Q'c instead: minimise |B y - Q'c|^2 + lambda |y|^2 with Ridge().Solve(). */
+  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
   /* |(R'R + omega^2 D^2)^{-1/2} D g|: the Karlson-Walden numerator for g = A'r (see KW() in the solver) */
   PetscErrorCode WaldenNorm(double omega, double ridge, const double *g, double *value);
-  /* An upper bound of that without a factorisation; false where there is none: only on a path of ridge parameters */
+  /* An upper bound of that without a factorisation, g in the basis of Ridge(); false where there is none: only on a path of ridge parameters */
   bool WaldenBound(double omega, double ridge, const double *g, double *bound) const;
   /* |N' e_j|_2 for j = 0..d-1: sqrt of the diagonal of (A'A)^{-1} up to the distortion */
   void RowNorms(double *norms) const;
@@ -57,6 +61,8 @@ public:
   PetscInt                   Rank() const noexcept { return k; }
   PetscInt                   SketchRows() const noexcept { return m; }
   PetscInt                   Draws() const noexcept { return draws; }
+  PetscInt                   PoorDraws() const noexcept { return poor; }  /* of them: not singular, but too poor */
+  double                     Stretch() const noexcept { return stretch; } /* lower bound of |A N|_2^2 from the probe; 0: none made */
   KSPSketchMethod            Method() const noexcept { return method; }
   bool                       Exact() const noexcept { return exact; }         /* R is A's own factor to rounding: no inner iteration */
   double                     NormF() const noexcept { return normF; }         /* |A|_F */
@@ -67,30 +73,34 @@ public:
   void                       Clear() { *this = LSPrecond(); }
   const double              *ConstraintBasis() const noexcept { return z.empty() ? nullptr : z.data(); }
   const std::vector<double> &Scale() const noexcept { return scale; }
+  bool                       OnPath() const noexcept { return onpath; }
+  const RidgeBasis          &Ridge() const noexcept { return basis; } /* after SetRidgePath() */
 
 private:
   PetscErrorCode  ColumnScaling(MPI_Comm comm, const RowView &A, bool doscale);
   PetscErrorCode  SketchFactor(MPI_Comm comm, const RowView &A, SkeanSketch sketch);
   PetscErrorCode  DirectFactor(MPI_Comm comm, const RowView &A, KSPSketchMethod how, bool *ok);
   PetscErrorCode  FindRank(bool *full);
+  PetscErrorCode  Probe(MPI_Comm comm, const RowView &A, SkeanSketch sketch, bool *ispoor);
   PetscErrorCode  NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool *isnull);
   KSPSketchMethod Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const;
   PetscErrorCode  ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const;
 
-  bool                ready = false, failed = false, exact = false, triangular = true;
+  bool                ready = false, failed = false, exact = false, triangular = true, onpath = false;
   KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;
-  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, nfirst = 0;
-  double              normF = 0, smax = 0, cond = 1, lambda = 0;
+  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0, nfirst = 0;
+  double              stretch = 0, normF = 0, smax = 0, cond = 1, lambda = 0;
   TSQR                qr;      /* of the sketch, for Q'S b */
   std::vector<double> scale;   /* D */
   std::vector<double> z;       /* d x dz, empty: identity */
   std::vector<double> r;       /* dz x dz, of the sketch or of A */
   std::vector<double> t;       /* dz x dz triangle in use (with ridge), if triangular */
   std::vector<double> u, s, v; /* SVD of r: v is dz x dz, column major */
-  std::vector<double> weights; /* k x (number of path columns): what multiplies y_i, 1/s or 1/sqrt(s^2+lambda) */
-  PetscInt            npath = 1;
-  std::vector<double> nullbasis; /* d x (d-k) orthonormal in x space */
-  std::vector<double> kw;        /* triangle of QR([R; omega D]) for the last omega */
+  std::vector<double> weights; /* 1/s */
+  RidgeBasis          basis;
+  std::vector<double> pathdiagonal, pathsuper; /* d x (number of path columns): T_j */
+  std::vector<double> nullbasis;               /* d x (d-k) orthonormal in x space */
+  std::vector<double> kw;                      /* triangle of QR([R; omega D]) for the last omega */
   double              kwomega = -1.0, kwridge = 0.0, scaledF = 0.0;
 };
 

@@ -1,4 +1,5 @@
 #include <skean/private/lsprecond.hpp>
+#include <skean/private/random.hpp>
 #include <skean/private/reduce.hpp>
 #include <skean/private/lapack.hpp>
 #include "lsqkernels.hpp"
@@ -268,7 +269,7 @@ PetscErrorCode LSPrecond::FindRank(bool *full)
 
   PetscFunctionBegin;
   lambda = 0.0;
-  npath  = 1;
+  onpath = false;
   t      = r;
   for (PetscInt j = 0; j < dz; ++j) {
     double c = 0.0;
@@ -370,6 +371,49 @@ PetscErrorCode LSPrecond::NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool 
   for (PetscInt j = 0; j < q; ++j) worst = std::max(worst, sum[j]);
   /* a dropped singular value of the sketch is at most 30 u |A D|; its distortion and the rounding of A D v take the rest */
   *isnull = std::sqrt(worst) <= 20 * RankTolerance * smax;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   A sketch may keep every direction of A and still show one far too short (two rows of a coherent block hashed to one place, with a
+   little noise around): N is then long there and M = (A N)'(A N) has eigenvalues far above those of a good sketch, at most
+   1/(1 - sqrt(k/m))^2. One pass with one column: |M y|^2 / y'M y for a random y is a lower bound of the largest eigenvalue, and a
+   sharp one where it matters, as with one eigenvalue L among k of size one it is (L^2 z^2 + k) / (L z^2 + k), z standard normal. A lower
+   bound has no false alarms; what it misses costs a few passes only.
+*/
+PetscErrorCode LSPrecond::Probe(MPI_Comm comm, const RowView &A, SkeanSketch sketch, bool *ispoor)
+{
+  SkeanSeed           seed;
+  PetscInt            draw;
+  std::vector<double> y, x, c;
+  double              ymy = 0.0, mm = 0.0;
+  int                 verdict;
+
+  PetscFunctionBegin;
+  *ispoor = false;
+  if (!k || k >= m) PetscFunctionReturn(PETSC_SUCCESS); /* a square sketch promises nothing */
+  PetscCall(SkeanSketchGetSeed(sketch, &seed));
+  PetscCall(SkeanSketchGetDraw(sketch, &draw));
+  const RandomStream stream(seed, Purpose::Probe, static_cast<std::uint32_t>(draw));
+  FlaggedSum         g(d);
+  PetscCallCXX(y.resize(k));
+  PetscCallCXX(c.resize(k));
+  PetscCallCXX(x.resize(d));
+  for (PetscInt i = 0; i < k; ++i) y[i] = stream.Normal(i);
+  PetscCallCXX(Apply(y.data(), x.data(), 1));
+  GramApply(A, x.data(), 1, g.Data());
+  PetscCall(g.Reduce(comm, false, nullptr));
+  PetscCall(PetscLogFlops(4.0 * A.Entries()));
+  PetscCallCXX(ApplyT(g.Data(), c.data(), 1));
+  for (PetscInt i = 0; i < k; ++i) {
+    ymy += y[i] * c[i];
+    mm += c[i] * c[i];
+  }
+  stretch            = ymy > 0.0 ? mm / ymy : 0.0;
+  const double small = 1 - std::sqrt(static_cast<double>(k) / m);
+  verdict            = stretch > 4 / (small * small);
+  PetscCallMPI(MPI_Bcast(&verdict, 1, MPI_INT, 0, comm));
+  *ispoor = verdict != 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -520,10 +564,19 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
       PetscCall(FindRank(&full));
       good = full;
       if (!full) PetscCall(NullSpaceIsTrue(comm, A, &good));
-      if (good) break;
-      PetscCheck(draws < o.maxdraws, comm, PETSC_ERR_CONV_FAILED,
-                 "%" PetscInt_FMT " sketches in turn lost a direction of the matrix; use another -sketch_type or more -sketch_rows", draws);
-      PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " has rank %" PetscInt_FMT " but the matrix has not: drawing another\n", draws, k));
+      if (good) {
+        bool ispoor = false;
+        if (method == KSP_SKETCH_ITERATIVE && o.probe) PetscCall(Probe(comm, A, sketch, &ispoor));
+        if (!ispoor) break;
+        poor++;
+        PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " is poor, |A N|_2^2 >= %g: %s\n", draws, stretch,
+                            draws < o.poordraws ? "drawing another" : "keeping it, it costs passes but no accuracy"));
+        if (draws >= o.poordraws) break;
+      } else {
+        PetscCheck(draws < o.maxdraws, comm, PETSC_ERR_CONV_FAILED,
+                   "%" PetscInt_FMT " sketches in turn lost a direction of the matrix; use another -sketch_type or more -sketch_rows", draws);
+        PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " has rank %" PetscInt_FMT " but the matrix has not: drawing another\n", draws, k));
+      }
       if (draws >= 2 && m < n) m = std::min<PetscInt>(2 * m, std::max(n, m)); /* not bad luck: a distribution that does not suit the matrix */
     }
     if (method == KSP_SKETCH_CQRRT) {
@@ -541,8 +594,8 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
 PetscErrorCode LSPrecond::SetRidge(double l)
 {
   PetscFunctionBegin;
-  if (lambda == l && npath == 1 && (l == 0.0 || triangular)) PetscFunctionReturn(PETSC_SUCCESS);
-  npath   = 1;
+  if (lambda == l && !onpath && (l == 0.0 || triangular)) PetscFunctionReturn(PETSC_SUCCESS);
+  onpath  = false;
   kwomega = -1.0;
   if (l == 0.0) {
     bool full;
@@ -570,26 +623,24 @@ PetscErrorCode LSPrecond::SetRidge(double l)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode LSPrecond::SetRidgePath(PetscInt q, const double *l)
+PetscErrorCode LSPrecond::SetRidgePath(MPI_Comm comm, PetscInt q, const double *l)
 {
-  std::vector<double> ra;
-
   PetscFunctionBegin;
-  PetscCheck(z.empty(), PETSC_COMM_SELF, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
-  /* R D^{-1} is the factor of A itself; its right singular vectors diagonalise A'A + lambda I for every lambda */
-  PetscCallCXX(ra = r);
-  for (PetscInt j = 0; j < d; ++j)
-    for (PetscInt i = 0; i <= j; ++i) ra[i + static_cast<size_t>(j) * d] /= scale[j];
-  PetscCall(TriangleSVD(d, ra.data(), u, s, v));
-  for (PetscInt j = 0; j < d; ++j) /* so that N = D V diag(w) needs no case of its own */
-    for (PetscInt i = 0; i < d; ++i) v[i + static_cast<size_t>(j) * d] /= scale[i];
+  PetscCheck(z.empty(), comm, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
+  if (basis.Empty()) { /* R D^{-1} is the factor of A itself: lambda I is not scaled */
+    std::vector<double> ra;
+    PetscCallCXX(ra = r);
+    for (PetscInt j = 0; j < d; ++j)
+      for (PetscInt i = 0; i <= j; ++i) ra[i + static_cast<size_t>(j) * d] /= scale[j];
+    PetscCall(basis.Factor(comm, d, std::move(ra)));
+  }
   triangular = false;
+  onpath     = true;
   k          = d;
-  npath      = q;
   lambda     = -1.0;
-  PetscCallCXX(weights.resize(static_cast<size_t>(d) * q));
-  for (PetscInt j = 0; j < q; ++j)
-    for (PetscInt i = 0; i < d; ++i) weights[i + static_cast<size_t>(j) * d] = 1.0 / std::sqrt(s[i] * s[i] + l[j]);
+  PetscCallCXX(pathdiagonal.resize(static_cast<size_t>(d) * q));
+  PetscCallCXX(pathsuper.resize(pathdiagonal.size()));
+  for (PetscInt j = 0; j < q; ++j) basis.Triangle(l[j], pathdiagonal.data() + static_cast<size_t>(j) * d, pathsuper.data() + static_cast<size_t>(j) * d);
   nullbasis.clear();
   kwomega = -1.0;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -597,16 +648,23 @@ PetscErrorCode LSPrecond::SetRidgePath(PetscInt q, const double *l)
 
 void LSPrecond::Apply(const double *y, double *x, PetscInt q, const PetscInt *columns) const
 {
+  if (onpath) {
+    std::copy(y, y + static_cast<size_t>(d) * q, x);
+    for (PetscInt j = 0; j < q; ++j) {
+      const size_t T = static_cast<size_t>(columns ? columns[j] : j) * d;
+      RidgeBasis::TriangleSolve(d, pathdiagonal.data() + T, pathsuper.data() + T, x + static_cast<size_t>(j) * d);
+    }
+    basis.FromBasis(x, q);
+    return;
+  }
   std::vector<double> w(static_cast<size_t>(dz) * q);
   if (triangular) {
     std::copy(y, y + static_cast<size_t>(dz) * q, w.begin());
     TriangleSolve('N', dz, q, t.data(), w.data());
   } else {
     std::vector<double> sy(static_cast<size_t>(k) * q);
-    for (PetscInt j = 0; j < q; ++j) {
-      const double *f = weights.data() + (npath > 1 ? static_cast<size_t>(columns ? columns[j] : j) * k : 0);
-      for (PetscInt i = 0; i < k; ++i) sy[i + static_cast<size_t>(j) * k] = y[i + static_cast<size_t>(j) * k] * f[i];
-    }
+    for (PetscInt j = 0; j < q; ++j)
+      for (PetscInt i = 0; i < k; ++i) sy[i + static_cast<size_t>(j) * k] = y[i + static_cast<size_t>(j) * k] * weights[i];
     MatMul('N', 'N', dz, q, k, v.data(), std::max<PetscInt>(1, dz), sy.data(), std::max<PetscInt>(1, k), w.data(), std::max<PetscInt>(1, dz));
   }
   if (z.empty())
@@ -619,6 +677,15 @@ void LSPrecond::Apply(const double *y, double *x, PetscInt q, const PetscInt *co
 
 void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns) const
 {
+  if (onpath) {
+    std::copy(g, g + static_cast<size_t>(d) * q, c);
+    basis.ToBasis(c, q);
+    for (PetscInt j = 0; j < q; ++j) {
+      const size_t T = static_cast<size_t>(columns ? columns[j] : j) * d;
+      RidgeBasis::TriangleSolveTransposed(d, pathdiagonal.data() + T, pathsuper.data() + T, c + static_cast<size_t>(j) * d);
+    }
+    return;
+  }
   std::vector<double> dg(g, g + static_cast<size_t>(d) * q), w;
   for (PetscInt j = 0; j < q; ++j)
     for (PetscInt i = 0; i < d; ++i) dg[i + static_cast<size_t>(j) * d] *= scale[i];
@@ -632,14 +699,12 @@ void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *c
     std::copy(dg.begin(), dg.begin() + static_cast<size_t>(dz) * q, c);
   } else {
     MatMul('T', 'N', k, q, dz, v.data(), std::max<PetscInt>(1, dz), dg.data(), std::max<PetscInt>(1, dz), c, std::max<PetscInt>(1, k));
-    for (PetscInt j = 0; j < q; ++j) {
-      const double *f = weights.data() + (npath > 1 ? static_cast<size_t>(columns ? columns[j] : j) * k : 0);
-      for (PetscInt i = 0; i < k; ++i) c[i + static_cast<size_t>(j) * k] *= f[i];
-    }
+    for (PetscInt j = 0; j < q; ++j)
+      for (PetscInt i = 0; i < k; ++i) c[i + static_cast<size_t>(j) * k] *= weights[i];
   }
 }
 
-PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, bool shared, double *Y, double *rho2,
+PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2,
                                       bool *finite) const
 {
   MPI_Comm            comm = PetscObjectComm((PetscObject)sketch);
@@ -654,13 +719,10 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
-  if (shared) b.ncols = 1;
-  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * b.ncols));
+  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
   PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &b, Sb.data()));
   PetscCall(AllreduceSum(comm, Sb.data(), Sb.size()));
-  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
-  for (PetscInt j = b.ncols; j < q; ++j) std::copy(Sb.begin(), Sb.begin() + m, Sb.begin() + static_cast<size_t>(j) * m);
   *finite = true;
   for (double e : Sb)
     if (!std::isfinite(e)) *finite = false;
@@ -677,7 +739,10 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
       std::copy(Sb.data() + static_cast<size_t>(j) * m + r0, Sb.data() + static_cast<size_t>(j) * m + r1, part.data() + static_cast<size_t>(j) * (r1 - r0));
     PetscCall(qr.ApplyQT(part.data(), q, c.data(), rho2));
   }
-  if (lambda == 0.0 && npath == 1) {
+  if (onpath) {
+    std::copy(c.begin(), c.end(), Y);
+    basis.LeftToBasis(Y, q);
+  } else if (lambda == 0.0) {
     if (triangular)
       std::copy(c.begin(), c.end(), Y);
     else
@@ -687,33 +752,26 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
     std::vector<double> rc;
     PetscCallCXX(rc.resize(c.size()));
     MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rc.data(), dz);
-    if (triangular) {
-      TriangleSolve('T', dz, q, t.data(), rc.data());
-      std::copy(rc.begin(), rc.end(), Y);
-    } else {
-      MatMul('T', 'N', k, q, dz, v.data(), dz, rc.data(), dz, Y, k);
-      for (PetscInt j = 0; j < q; ++j)
-        for (PetscInt i = 0; i < k; ++i) Y[i + static_cast<size_t>(j) * k] *= weights[i + (npath > 1 ? static_cast<size_t>(j) * k : 0)];
-    }
+    TriangleSolve('T', dz, q, t.data(), rc.data());
+    std::copy(rc.begin(), rc.end(), Y);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
-   On a path of ridge parameters the factor is diagonal in the basis V: with I >= D^2 / max D^2,
-   |(D (A'A + lambda I) D + omega^2 I)^{-1/2} D g| <= |(A'A + (lambda + omega^2 / max D^2) I)^{-1/2} g|, 2 d^2 flops and no factorisation.
+   On a path of ridge parameters the factor is bidiagonal in the basis P: with I >= D^2 / max D^2,
+   |(D (A'A + lambda I) D + omega^2 I)^{-1/2} D g| <= |(A'A + (lambda + omega^2 / max D^2) I)^{-1/2} g|, O(d) flops for g in that basis.
 */
 bool LSPrecond::WaldenBound(double omega, double ridge, const double *g, double *bound) const
 {
-  if (npath <= 1 || !std::isfinite(omega)) return false;
+  if (!onpath || !std::isfinite(omega)) return false;
   double widest = 0.0;
   for (double e : scale) widest = std::max(widest, e);
-  const double        shift = ridge + (omega / widest) * (omega / widest);
-  std::vector<double> dg(g, g + d), y(d);
-  for (PetscInt i = 0; i < d; ++i) dg[i] *= scale[i];
-  MatMul('T', 'N', d, 1, d, v.data(), d, dg.data(), d, y.data(), d); /* v holds D^{-1} V */
+  std::vector<double> y(g, g + d), diagonal(d), super(d);
+  basis.Triangle(ridge + (omega / widest) * (omega / widest), diagonal.data(), super.data());
+  RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), y.data());
   double sum = 0.0;
-  for (PetscInt i = 0; i < d; ++i) sum += y[i] * y[i] / (s[i] * s[i] + shift);
+  for (double e : y) sum += e * e;
   *bound = std::sqrt(sum);
   return true;
 }

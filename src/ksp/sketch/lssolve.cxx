@@ -106,24 +106,20 @@ double Solver::FrobeniusNorm(PetscInt j) const
 /* r = b - A x afresh, G = A'r - lambda x and |r|: one pass, one reduction */
 PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool atzero)
 {
-  /* from zero, columns that share a right-hand side share their residual too */
-  const PetscInt w = atzero && o.sharedrhs && !R ? 1 : q;
-  FlaggedSum     sum(static_cast<size_t>(d) * w + w);
-  bool           failed;
+  FlaggedSum sum(static_cast<size_t>(d) * q + q);
+  bool       failed;
 
   PetscFunctionBegin;
   std::vector<double> rr;
-  PetscCallCXX(rr.assign(w, 0.0));
-  ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(w), R, sum.Data(), rr.data());
-  for (PetscInt j = 0; j < w; ++j) sum[static_cast<size_t>(d) * w + j] = rr[j];
+  PetscCallCXX(rr.assign(q, 0.0));
+  ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(q), R, sum.Data(), rr.data());
+  for (PetscInt j = 0; j < q; ++j) sum[static_cast<size_t>(d) * q + j] = rr[j];
   PetscCall(sum.Reduce(comm, false, &failed));
   passes++;
-  PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * w));
-  PetscCallCXX(G.resize(static_cast<size_t>(d) * q));
+  PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * q));
+  PetscCallCXX(G.assign(sum.Data(), sum.Data() + static_cast<size_t>(d) * q));
   for (PetscInt j = 0; j < q; ++j) {
-    const PetscInt from = w == q ? j : 0;
-    double        *g = G.data() + static_cast<size_t>(j) * d, r2 = sum[static_cast<size_t>(d) * w + from];
-    std::copy(sum.Data() + static_cast<size_t>(from) * d, sum.Data() + static_cast<size_t>(from + 1) * d, g);
+    double *g = G.data() + static_cast<size_t>(j) * d, r2 = sum[static_cast<size_t>(d) * q + j];
     if (Lambda(j) != 0.0) {
       for (PetscInt i = 0; i < d; ++i) g[i] -= Lambda(j) * X[i + static_cast<size_t>(j) * d];
       r2 += Lambda(j) * XNorm(j) * XNorm(j); /* the residual of [A; sqrt(lambda) I] */
@@ -151,8 +147,12 @@ PetscErrorCode Solver::Judge()
   PetscCallCXX(verdict.resize(2 * static_cast<size_t>(q)));
   /* columns of like |r|/|x| next to each other: WaldenNorm() keeps its last factor */
   std::vector<PetscInt> order;
-  std::vector<double>   ratio;
+  std::vector<double>   ratio, hat;
   PetscCallCXX(ratio.resize(q));
+  if (N.OnPath()) { /* all columns at once: a reflection of one column at a time costs more than the column */
+    PetscCallCXX(hat = G);
+    PetscCallCXX(N.Ridge().ToBasis(hat.data(), q));
+  }
   for (PetscInt j = 0; j < q; ++j) {
     const double xn = ScaledXNorm(j);
     ratio[j]        = std::isfinite(xn) && xn > 0 && std::isfinite(col[j].rnorm) ? col[j].rnorm / xn : -1.0; /* a NaN would not sort */
@@ -182,7 +182,7 @@ PetscErrorCode Solver::Judge()
       if (c.backward > aim && xn > 0) { /* ridge: omega^2 joins lambda in the factor */
         double       value;
         const double omega   = c.rnorm / xn;
-        bool         bounded = N.WaldenBound(omega, Lambda(j), g, &value);
+        bool         bounded = N.WaldenBound(omega, Lambda(j), hat.empty() ? nullptr : hat.data() + static_cast<size_t>(j) * d, &value);
         if (bounded) c.backward = std::min(c.backward, omega / c.rnorm * value / scale);
         /* where a cheap bound decides nothing, or another pass would follow for certain, the factorisation is left out */
         const bool last = Outer >= o.refine || passes >= o.max_it || (before >= 0 && c.backward > 0.5 * before);
@@ -515,7 +515,7 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
     bool                finite;
     PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
     PetscCallCXX(rho2.resize(q));
-    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, o.sharedrhs, Y.data(), rho2.data(), &finite));
+    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
     for (PetscInt j = 0; j < q; ++j) col[j].rho2 = rho2[j];
     if (finite) PetscCallCXX(N.Apply(Y.data(), X, q));
     atzero = false;
@@ -543,8 +543,21 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
     else
       PetscCall(s.InnerCG(s.Outer));
   }
+  if (o.gradient) *o.gradient = std::move(s.G);
   /* of all solutions of a rank-deficient problem the one of minimum norm */
   if (o.ridge.empty() || *std::max_element(o.ridge.begin(), o.ridge.end()) == 0.0) PetscCallCXX(N.RemoveNullSpace(X, q));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSJudge(MPI_Comm comm, const RowView &A, LSPrecond &N, const LSSolveOptions &o, PetscInt q, double *X, const std::vector<double> &G,
+                       std::vector<LSColumn> &col)
+{
+  PetscInt passes = 0;
+
+  PetscFunctionBegin;
+  Solver s(comm, A, N, o, q, X, col, &passes);
+  PetscCallCXX(s.G = G);
+  PetscCall(s.Judge());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -558,7 +571,7 @@ PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch ske
   PetscCallCXX(col.assign(q, LSColumn()));
   PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
   PetscCallCXX(rho2.resize(q));
-  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, false, Y.data(), rho2.data(), &finite));
+  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
   /* a NaN in b need not show in S b if S skips its row, so b is looked at itself */
   bool bad = !finite;
   for (PetscInt j = 0; j < q; ++j)

@@ -11,14 +11,14 @@
 namespace skean {
 
 struct LSSolveOptions {
-  double              rtol      = 0; /* accepted backward error relative to |A|_F */
-  PetscInt            max_it    = 1000;
-  PetscInt            refine    = 6; /* refinement loops */
-  double              abstol    = 0; /* accepted |b - A x| */
-  KSPSketchInner      inner     = KSP_SKETCH_CG;
-  PetscBool           haveguess = PETSC_FALSE;
-  std::vector<double> ridge;             /* lambda per column; empty: none */
-  bool                sharedrhs = false; /* all columns have the first one's right-hand side; B holds that one, ldb = 0 */
+  double               rtol      = 0; /* accepted backward error relative to |A|_F */
+  PetscInt             max_it    = 1000;
+  PetscInt             refine    = 6; /* refinement loops */
+  double               abstol    = 0; /* accepted |b - A x| */
+  KSPSketchInner       inner     = KSP_SKETCH_CG;
+  PetscBool            haveguess = PETSC_FALSE;
+  std::vector<double>  ridge;              /* lambda per column; empty: none */
+  std::vector<double> *gradient = nullptr; /* wanted: A'r - lambda x of the final columns, d x q */
   /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass) */
   std::function<PetscErrorCode(PetscInt, double, double)> monitor;
 };
@@ -35,6 +35,18 @@ struct LSColumn {
 */
 PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const LSSolveOptions &options, const double *B, PetscInt ldb,
                        PetscInt q, double *X, std::vector<LSColumn> &columns, PetscInt *passes);
+/*
+   One right-hand side, q ridge parameters (ridge is not read from the options), from zero: lspath.cxx. Its passes over A serve a few
+   parameters only.
+*/
+PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const LSSolveOptions &options, const double *b, PetscInt q,
+                           const double *lambda, double *X, std::vector<LSColumn> &columns, PetscInt *passes);
+/*
+   Backward errors and reasons of columns whose gradients G = A'r - lambda x and |r| (columns[].rnorm) are known; what does not meet the
+   aim stays KSP_CONVERGED_ITERATING. Collective: process 0 decides.
+*/
+PetscErrorCode LSJudge(MPI_Comm comm, const RowView &A, LSPrecond &N, const LSSolveOptions &options, PetscInt q, double *X, const std::vector<double> &G,
+                       std::vector<LSColumn> &columns);
 /* The solution of the sketched problem: one pass over A (already made by LSPrecond) and one over b */
 PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
                                 std::vector<LSColumn> &columns);

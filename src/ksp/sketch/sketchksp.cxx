@@ -223,6 +223,7 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
     o.method = s->method == KSP_SKETCH_SKETCHANDSOLVE ? KSP_SKETCH_ITERATIVE : s->method;
     PetscCall(SkeanSketchGetFactor(s->sketch, &o.factor));
     o.scale = s->scale;
+    o.probe = s->method == KSP_SKETCH_SKETCHANDSOLVE ? PETSC_FALSE : PETSC_TRUE; /* that one reads A once, and only once */
     o.nrhs  = nrhs;
     PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)ksp), block.View(), s->sketch, o, s->p, s->c.data()));
     PetscCall(block.Restore());
@@ -430,18 +431,16 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
         for (PetscInt j = 0; j < q; j++) std::copy(s->particular.begin(), s->particular.end(), x.begin() + j * (size_t)d);
       } else if (!ksp->guess_zero)
         for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, dl, X + j * (size_t)ldx, x.data() + j * (size_t)d));
-      if (lambda) {
-        PetscCallCXX(o.ridge.assign(lambda, lambda + q));
-        o.sharedrhs = true;
-        PetscCall(s->N.SetRidgePath(q, lambda));
-      } else {
+      if (!lambda) {
         if (s->ridge != 0.0) PetscCallCXX(o.ridge.assign(1, s->ridge));
         PetscCall(s->N.SetRidge(s->ridge));
       }
       if (s->method == KSP_SKETCH_SKETCHANDSOLVE) {
         PetscCheck(s->particular.empty(), comm, PETSC_ERR_SUP, "KSP type sketch does not support equality constraints with -ksp_sketch_method sketchandsolve");
         PetscCall(skean::LSSketchAndSolve(comm, A, s->sketch, s->N, B, ldb, q, x.data(), columns));
-      } else
+      } else if (lambda)
+        PetscCall(skean::LSSolvePath(comm, A, s->sketch, s->N, o, B, q, lambda, x.data(), columns, &passes));
+      else
         PetscCall(skean::LSSolve(comm, A, s->sketch, s->N, o, B, ldb, q, x.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
         for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[xstart + i + j * (size_t)d];
@@ -567,7 +566,8 @@ static PetscErrorCode KSPView_Sketch(KSP ksp, PetscViewer viewer)
     PetscCall(PetscViewerASCIIPrintf(viewer, "  method used: %s\n", KSPSketchMethods[s->method == KSP_SKETCH_SKETCHANDSOLVE ? s->method : s->N.Method()]));
     PetscCall(PetscViewerASCIIPrintf(viewer, "  numerical rank %" PetscInt_FMT " of %" PetscInt_FMT ", condition (columns scaled) about %g\n", s->N.Rank(),
                                      s->N.FreeColumns(), s->N.Condition()));
-    if (s->N.Draws()) PetscCall(PetscViewerASCIIPrintf(viewer, "  sketches drawn: %" PetscInt_FMT "\n", s->N.Draws()));
+    if (s->N.Draws())
+      PetscCall(PetscViewerASCIIPrintf(viewer, "  sketches drawn: %" PetscInt_FMT ", found poor: %" PetscInt_FMT "\n", s->N.Draws(), s->N.PoorDraws()));
     if (!s->columns.empty() && s->columns[0].backward >= 0)
       PetscCall(PetscViewerASCIIPrintf(viewer, "  backward error estimate (columns scaled, relative to |A|_F): %g\n", s->columns[0].backward));
   }
@@ -816,8 +816,8 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
              "A path of ridge parameters with -ksp_sketch_method sketchandsolve");
   PetscCheck(n > 0 && lambda, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE, "No ridge parameter given");
   for (PetscInt i = 0; i < n; i++)
-    PetscCheck(lambda[i] > 0.0 && std::isfinite(lambda[i]), PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
-               "Ridge parameter %" PetscInt_FMT " is %g, must be positive and finite", i, (double)lambda[i]);
+    PetscCheck(lambda[i] >= 0.0 && std::isfinite(lambda[i]), PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
+               "Ridge parameter %" PetscInt_FMT " is %g, must be non-negative and finite", i, (double)lambda[i]);
   PetscCall(KSPSetUp(ksp));
   PetscCall(MatGetSize(X, NULL, &q));
   PetscCheck(q == n, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_SIZ, "X has %" PetscInt_FMT " columns for %" PetscInt_FMT " ridge parameters", q, n);

@@ -248,9 +248,10 @@ static PetscErrorCode PCView_Sketch(PC pc, PetscViewer viewer)
   if (!ascii) PetscFunctionReturn(PETSC_SUCCESS);
   if (s->ridge != 0.0) PetscCall(PetscViewerASCIIPrintf(viewer, "  ridge parameter: %g\n", (double)s->ridge));
   if (s->N.Ready())
-    PetscCall(PetscViewerASCIIPrintf(
-      viewer, "  numerical rank %" PetscInt_FMT " of %" PetscInt_FMT ", condition (columns scaled) about %g, sketches drawn: %" PetscInt_FMT "\n", s->N.Rank(),
-      s->N.Columns(), s->N.Condition(), s->N.Draws()));
+    PetscCall(PetscViewerASCIIPrintf(viewer,
+                                     "  numerical rank %" PetscInt_FMT " of %" PetscInt_FMT
+                                     ", condition (columns scaled) about %g, sketches drawn: %" PetscInt_FMT ", found poor: %" PetscInt_FMT "\n",
+                                     s->N.Rank(), s->N.Columns(), s->N.Condition(), s->N.Draws(), s->N.PoorDraws()));
   if (s->sketch) {
     PetscCall(PetscViewerASCIIPushTab(viewer));
     PetscCall(SkeanSketchView(s->sketch, viewer));
