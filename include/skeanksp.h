@@ -50,6 +50,21 @@ E*/
 typedef enum { KSP_SKETCH_CG = 0, KSP_SKETCH_HEAVYBALL = 1, KSP_SKETCH_LSQR = 2 } KSPSketchInner;
 SKEAN_EXTERN const char *const KSPSketchInners[];
 
+/*E
+   KSPSketchExtraPrecise - When `KSPSKETCH` refines its solution with residuals in twofold precision
+
+   Values:
++  `KSP_SKETCH_EXTRA_PRECISE_AUTO` - where the problem is ill-conditioned and the cost is a fraction of the solve
+.  `KSP_SKETCH_EXTRA_PRECISE_YES`  - always, until the solution is right to working precision or gains nothing
+-  `KSP_SKETCH_EXTRA_PRECISE_NO`   - never
+
+   Level: intermediate
+
+.seealso: `KSPSketchSetExtraPrecise()`, `KSPSKETCH`
+E*/
+typedef enum { KSP_SKETCH_EXTRA_PRECISE_AUTO = 0, KSP_SKETCH_EXTRA_PRECISE_YES = 1, KSP_SKETCH_EXTRA_PRECISE_NO = 2 } KSPSketchExtraPrecise;
+SKEAN_EXTERN const char *const KSPSketchExtraPreciseTypes[];
+
 SKEAN_EXTERN PetscErrorCode KSPSketchSetMethod(KSP ksp, KSPSketchMethod method);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetMethod(KSP ksp, KSPSketchMethod *method);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetMethodUsed(KSP ksp, KSPSketchMethod *method);
@@ -57,6 +72,8 @@ SKEAN_EXTERN PetscErrorCode KSPSketchSetInner(KSP ksp, KSPSketchInner inner);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetInner(KSP ksp, KSPSketchInner *inner);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetRefine(KSP ksp, PetscInt refine);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetRefine(KSP ksp, PetscInt *refine);
+SKEAN_EXTERN PetscErrorCode KSPSketchSetExtraPrecise(KSP ksp, KSPSketchExtraPrecise precise);
+SKEAN_EXTERN PetscErrorCode KSPSketchGetExtraPrecise(KSP ksp, KSPSketchExtraPrecise *precise);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetScale(KSP ksp, PetscBool scale);
 SKEAN_EXTERN PetscErrorCode KSPSketchGetScale(KSP ksp, PetscBool *scale);
 SKEAN_EXTERN PetscErrorCode KSPSketchSetRidge(KSP ksp, PetscReal lambda);

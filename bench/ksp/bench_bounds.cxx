@@ -6,14 +6,17 @@
    - bounds_singular: how often the plain SRHT loses a column of [I_d; 0], and the SRHT with its permutation.
    - bounds_coverage: how often the Student-t intervals hold, one coordinate at 95 % and all at once at 99 %.
    - bounds_certified: how often the bounds of KSPSketchSetErrorBounds() with delta = 1e-3 hold after a KSPSolve(), and by how much they
-     overestimate the error of a coordinate; for a solve stopped early and for one to full accuracy.
+     overestimate the error of a coordinate, against the exact solution of the stored numbers; for a solve stopped early, for one to full
+     accuracy, and for one with extra-precise refinement.
 
-   bench_ksp_bounds [-draws 300]       (mpirun -n P shares the draws out)
+   bench_ksp_bounds [-draws 300] [-only linf|singular|coverage|certified]       (mpirun -n P shares the draws out)
 */
 #include "harness/lsproblems.hpp"
+#include "reference/leastsquares.hpp"
 #include "src/ksp/sketch/lssolve.hpp"
 #include <skean/private/lapack.hpp>
 #include <algorithm>
+#include <cstring>
 
 namespace {
 PetscMPIInt Size, Rank;
@@ -271,7 +274,19 @@ PetscErrorCode Certified(PetscInt draws)
     A, [&](PetscInt i) { return p.Rhs(i); }, &b));
   PetscCall(MatCreateVecs(A, &x, NULL));
   PetscCall(VecDuplicate(x, &bounds));
-  for (const double rtol : {1e-5, 0.0})
+  std::vector<double> full(static_cast<size_t>(n) * d), rhs(n), row(d);
+  for (PetscInt i = 0; i < n; ++i) {
+    p.Row(i, row.data());
+    for (PetscInt j = 0; j < d; ++j) full[i + static_cast<size_t>(j) * n] = row[j];
+    rhs[i] = p.Rhs(i);
+  }
+  const std::vector<double> exact = reference::ExactLeastSquares(n, d, full, rhs);
+  const struct {
+    const char           *name;
+    double                rtol;
+    KSPSketchExtraPrecise precise;
+  } solves[] = {{"rtol 1e-5", 1e-5, KSP_SKETCH_EXTRA_PRECISE_NO}, {"full", 0, KSP_SKETCH_EXTRA_PRECISE_NO}, {"extra precise", 0, KSP_SKETCH_EXTRA_PRECISE_YES}};
+  for (const auto &solve : solves)
     for (const char *type : {SKEANSKETCHGAUSSIAN, SKEANSKETCHSPARSESIGN, SKEANSKETCHPOOLED})
       for (const PetscReal factor : {4.0, 12.0}) {
         long long           sums[2] = {0, 0};
@@ -286,7 +301,8 @@ PetscErrorCode Certified(PetscInt draws)
           PetscCall(KSPSetOperators(ksp, A, A));
           PetscCall(KSPSketchSetMethod(ksp, KSP_SKETCH_ITERATIVE));
           PetscCall(KSPSketchSetErrorBounds(ksp, 1e-3));
-          if (rtol > 0) PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT));
+          PetscCall(KSPSketchSetExtraPrecise(ksp, solve.precise));
+          if (solve.rtol > 0) PetscCall(KSPSetTolerances(ksp, solve.rtol, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT));
           PetscCall(KSPSketchGetSketch(ksp, &sketch));
           PetscCall(SkeanSketchSetType(sketch, type));
           PetscCall(SkeanSketchSetFactor(sketch, factor));
@@ -300,7 +316,7 @@ PetscErrorCode Certified(PetscInt draws)
           bool   holds = true;
           double worst = 0;
           for (PetscInt j = 0; j < d; ++j) {
-            const double error = std::fabs(y[j] - p.x[j]);
+            const double error = std::fabs(y[j] - exact[j]);
             holds              = holds && error <= e[j];
             worst              = std::max(worst, error);
             if (error > 0) over.push_back(e[j] / error);
@@ -314,9 +330,9 @@ PetscErrorCode Certified(PetscInt draws)
         over   = Gather(over);
         errors = Gather(errors);
         PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                              "{\"bench\": \"bounds_certified\", \"sketch\": \"%s\", \"n\": %d, \"d\": %d, \"factor\": %g, \"rtol\": \"%s\", \"draws\": %lld, "
+                              "{\"bench\": \"bounds_certified\", \"sketch\": \"%s\", \"n\": %d, \"d\": %d, \"factor\": %g, \"solve\": \"%s\", \"draws\": %lld, "
                               "\"held\": %lld, \"delta\": 1e-3, \"median_overestimate\": %.1f, \"least_overestimate\": %.2f, \"median_largest_error\": %.2e}\n",
-                              type, (int)n, (int)d, (double)factor, rtol > 0 ? "1e-5" : "default", sums[0], sums[1], over.empty() ? 0.0 : over[over.size() / 2],
+                              type, (int)n, (int)d, (double)factor, solve.name, sums[0], sums[1], over.empty() ? 0.0 : over[over.size() / 2],
                               over.empty() ? 0.0 : over[0], errors[errors.size() / 2]));
       }
   PetscCall(MatDestroy(&A));
@@ -335,10 +351,13 @@ int main(int argc, char **argv)
   PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &Size));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &Rank));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-draws", &draws, NULL));
-  PetscCall(LargestCoordinate(std::max<PetscInt>(1, draws / 3)));
-  PetscCall(SingularSRHT(std::max<PetscInt>(1, draws / 3)));
-  PetscCall(Coverage(draws));
-  PetscCall(Certified(draws));
+  char only[32] = "";
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-only", only, sizeof only, NULL));
+  const auto wanted = [&](const char *name) { return !only[0] || !std::strcmp(only, name); };
+  if (wanted("linf")) PetscCall(LargestCoordinate(std::max<PetscInt>(1, draws / 3)));
+  if (wanted("singular")) PetscCall(SingularSRHT(std::max<PetscInt>(1, draws / 3)));
+  if (wanted("coverage")) PetscCall(Coverage(draws));
+  if (wanted("certified")) PetscCall(Certified(draws));
   PetscCall(SkeanFinalize());
   return 0;
 }

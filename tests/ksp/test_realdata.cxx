@@ -120,7 +120,7 @@ struct Nist {
   }
 };
 
-/* Solves by every method and compares with the certified values; tol: what Householder QR reaches on the same data */
+/* Solves by every method and compares with the certified values; tol: the largest relative error of a coefficient */
 void Certified(const Nist &nist, const std::function<double(PetscInt, PetscInt)> &a, const std::function<double(PetscInt)> &b, double tol)
 {
   const PetscInt n = static_cast<PetscInt>(nist.rows.size()), d = static_cast<PetscInt>(nist.certified.size());
@@ -185,10 +185,13 @@ TEST(NistTest, Longley)
   const Nist nist(file);
   ASSERT_ALL(nist.rows.size() == 16 && nist.certified.size() == 7 && nist.rss > 0);
   Certified(
-    nist, [&](PetscInt i, PetscInt j) { return j ? nist.rows[i][j - 1] : 1.0; }, [&](PetscInt i) { return nist.rows[i][6]; }, 1e-9);
+    nist, [&](PetscInt i, PetscInt j) { return j ? nist.rows[i][j - 1] : 1.0; }, [&](PetscInt i) { return nist.rows[i][6]; }, 1e-11);
 }
 
-/* The condition number with unit columns is 5e9, times u is 6e-7: Householder QR reaches 8e-9 with the rows as they are in the file */
+/*
+   The condition number with unit columns is 5e9, times u is 6e-7: extra-precise refinement is what makes the digits independent of the number of
+   processes. Powers by multiplication are wrong in the last digits; the exact solution for the numbers so stored is 1.26e-8 from the certified one.
+*/
 TEST(NistTest, Filip)
 {
   const std::string file = DataFile("ls/nist_filip.txt");
@@ -202,7 +205,7 @@ TEST(NistTest, Filip)
       for (PetscInt k = 0; k < j; ++k) p *= nist.rows[i][0];
       return p;
     },
-    [&](PetscInt i) { return nist.rows[i][1]; }, 5e-7);
+    [&](PetscInt i) { return nist.rows[i][1]; }, 2e-8);
 }
 
 } // namespace

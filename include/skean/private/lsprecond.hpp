@@ -52,6 +52,8 @@ public:
   bool WaldenBound(double omega, double ridge, const double *g, double *bound) const;
   /* |N' e_j|_2 for j = 0..d-1: sqrt of the diagonal of (A'A)^{-1} up to the distortion */
   void RowNorms(double *norms) const;
+  /* Bound on |N'g - what ApplyT() gives for it|: inverse >= |D^{-1}N|_F, dg = |D g|, y = the norm of the computed N'g */
+  double ApplyTError(double inverse, double dg, double y) const;
   /* x <- its part orthogonal to the null space of A; nothing for full rank */
   void RemoveNullSpace(double *x, PetscInt q) const;
 

@@ -33,6 +33,27 @@ private:
   size_t              size;
 };
 
+/*
+   Sums of pairs over the processes, all in one reduction, with an error flag and the vote of process 0 as in FlaggedSum:
+   for results that must be the same on any number of processes to twofold precision.
+*/
+class TwofoldSum {
+public:
+  explicit TwofoldSum(size_t n) : values(2 * (n + 2), 0.0), size(n) {}
+  /* number i is hi(i) + lo(i) */
+  double &Hi(size_t i) noexcept { return values[2 * i]; }
+  double &Lo(size_t i) noexcept { return values[2 * i + 1]; }
+  double *Data() noexcept { return values.data(); } /* pairs, interleaved */
+  size_t  Size() const noexcept { return size; }
+
+  /* Collective: one MPI_Allreduce of Size() + 2 pairs */
+  PetscErrorCode Reduce(MPI_Comm comm, bool failed, bool *anyfailed, bool vote = false, bool *agreed = nullptr);
+
+private:
+  std::vector<double> values;
+  size_t              size;
+};
+
 /* Collective check of something that may be wrong on one process only: the same true or false everywhere */
 PetscErrorCode AgreeAny(MPI_Comm comm, bool mine, bool *any);
 

@@ -836,6 +836,16 @@ void LSPrecond::RowNorms(double *norms) const
   }
 }
 
+/* Triangular: (T + dT)'y = Z'D g + f, |dT|_F <= gamma_{2d+4} |T|_F, f the rounding of the right-hand side. Otherwise y_i = w_i v_i'Z'D g. */
+double LSPrecond::ApplyTError(double inverse, double dg, double y) const
+{
+  const double eps = (2.0 * d + 4) * Unit / (1 - (2.0 * d + 4) * Unit), f = z.empty() ? Unit : eps * std::sqrt(static_cast<double>(d));
+  double       tt = 0.0;
+  if (!triangular) return inverse * (eps + f) * dg;
+  for (double e : t) tt += e * e;
+  return inverse * (eps * std::sqrt(tt) * y + f * dg);
+}
+
 void LSPrecond::RemoveNullSpace(double *x, PetscInt q) const
 {
   if (nullbasis.empty()) return;

@@ -211,6 +211,12 @@ void GramApply(const RowView &A, const double *P, int q, double *G)
     SparsePass(A, P, q, G, [](PetscInt, int, int, double *) {});
 }
 
+double LongestSum(const RowView &A, PetscMPIInt processes)
+{
+  const double n = static_cast<double>(A.nglobal), nb = static_cast<double>(PanelRows(A.ncols));
+  return A.IsDense() ? std::min(n, nb + n / nb + 1) + processes : n + processes;
+}
+
 void ResidualPass(const RowView &A, const double *B, PetscInt ldb, const double *X, int q, double *R, double *G, double *rr)
 {
   if (A.IsDense()) {

@@ -17,6 +17,8 @@ double LargestEntry(const RowView &A, bool *finite);
 
 /* G += A'(A P): the fused product of conjugate gradients on the normal equations; A is streamed once */
 void GramApply(const RowView &A, const double *P, int q, double *G);
+/* The most numbers that GramApply() and the sum over `processes` may add up one after the other in A' times a vector */
+double LongestSum(const RowView &A, PetscMPIInt processes);
 /* R = B - A X, G += A'R, rr[j] += |R(:,j)|^2, one pass. X may be NULL (zero). R (nrows x q) may be NULL. */
 void ResidualPass(const RowView &A, const double *B, PetscInt ldb, const double *X, int q, double *R, double *G, double *rr);
 /* U = A P - alpha_j U and G += A'U, uu[j] += |U(:,j)|^2, one pass: a Golub-Kahan step before normalisation */

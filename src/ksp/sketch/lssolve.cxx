@@ -10,6 +10,7 @@
 */
 #include "lssolve.hpp"
 #include "lsqkernels.hpp"
+#include "twofoldkernels.hpp"
 #include <skean/private/random.hpp>
 #include <skean/private/reduce.hpp>
 #include <skean/private/lapack.hpp>
@@ -20,8 +21,12 @@
 namespace skean {
 
 namespace {
-const double Unit       = DBL_EPSILON / 2;
-const int    InnerLimit = 100;
+const double Unit                  = DBL_EPSILON / 2;
+const int    InnerLimit            = 100;
+const double TwofoldThreshold      = 1e-8;  /* u cond(A) from which extra-precise refinement is worth its cost */
+const double TwofoldThresholdSmall = 1e-12; /* the same where the cost is microseconds: */
+const double SmallProblem          = 1e4;   /* at most so many entries, zeros included */
+const double FullAccuracy          = 1e-14; /* a larger rtol asks for less than there is */
 
 double Norm(PetscInt n, const double *x)
 {
@@ -55,6 +60,7 @@ public:
   PetscErrorCode InnerHeavyBall(bool *diverged);
   PetscErrorCode InnerLSQR(const double *R);
   PetscErrorCode Direct();
+  PetscErrorCode RefineTwofold(const double *B, PetscInt ldb);
   bool           Active(PetscInt j) const { return col[j].reason == KSP_CONVERGED_ITERATING; }
   double         Lambda(PetscInt j) const { return o.ridge.empty() ? 0.0 : o.ridge[o.ridge.size() == 1 ? 0 : j]; }
 
@@ -65,18 +71,25 @@ private:
   PetscErrorCode Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen, std::vector<char> &agreed);
   void           Collect(const std::vector<PetscInt> &act, std::vector<double> &C) const;
   void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
-  double         XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
-  double         ScaledXNorm(PetscInt j) const;
-  double         ScaledNorm(const double *g) const; /* |D g| */
-  double         FrobeniusNorm(PetscInt j) const;   /* |[A; sqrt(lambda) I] D|_F */
-  MPI_Comm       comm;
-  const RowView &A;
-  LSPrecond     &N;
+  PetscErrorCode TwofoldResiduals(const double *B, PetscInt ldb);
+  bool           WorthTwofold(PetscInt j) const;
+  /* |N'A'r| at which an inner iteration for an x of this norm has reached the backward error that is asked for */
+  double                 InnerTarget(PetscInt j, double xn) const { return 0.25 * std::max(o.rtol / 10, Unit) * xn * FrobeniusNorm(j); }
+  double                 XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
+  double                 ScaledXNorm(PetscInt j) const;
+  double                 ScaledNorm(const double *g) const; /* |D g| */
+  double                 FrobeniusNorm(PetscInt j) const;   /* |[A; sqrt(lambda) I] D|_F */
+  MPI_Comm               comm;
+  const RowView         &A;
+  LSPrecond             &N;
   const LSSolveOptions  &o;
   PetscInt               q, d, k;
   double                *X;
   std::vector<LSColumn> &col;
   PetscInt              &passes;
+  std::vector<char>      worth;         /* process 0's WorthTwofold() of each column, from Judge() */
+  std::vector<double>    Xlo;           /* d x q during extra-precise refinement: the solution is X + Xlo */
+  double                 reduction = 1; /* then conjugate gradients reduce N'G to this fraction at least */
 };
 
 double Solver::ScaledXNorm(PetscInt j) const
@@ -144,7 +157,7 @@ PetscErrorCode Solver::Judge()
   std::vector<double> verdict;
 
   PetscFunctionBegin;
-  PetscCallCXX(verdict.resize(2 * static_cast<size_t>(q)));
+  PetscCallCXX(verdict.resize(3 * static_cast<size_t>(q)));
   /* columns of like |r|/|x| next to each other: WaldenNorm() keeps its last factor */
   std::vector<PetscInt> order;
   std::vector<double>   ratio, hat;
@@ -206,14 +219,17 @@ PetscErrorCode Solver::Judge()
       c.reason = c.backward <= o.rtol ? KSP_CONVERGED_RTOL : KSP_DIVERGED_ITS;
   }
   /* process 0's verdict is everyone's */
+  PetscCallCXX(worth.resize(q));
   for (PetscInt j = 0; j < q; ++j) {
-    verdict[2 * j]     = col[j].reason;
-    verdict[2 * j + 1] = col[j].backward;
+    verdict[3 * j]     = col[j].reason;
+    verdict[3 * j + 1] = col[j].backward;
+    verdict[3 * j + 2] = WorthTwofold(j);
   }
   PetscCallMPI(MPI_Bcast(verdict.data(), static_cast<int>(verdict.size()), MPI_DOUBLE, 0, comm));
   for (PetscInt j = 0; j < q; ++j) {
-    col[j].reason   = static_cast<KSPConvergedReason>(static_cast<int>(verdict[2 * j]));
-    col[j].backward = verdict[2 * j + 1];
+    col[j].reason   = static_cast<KSPConvergedReason>(static_cast<int>(verdict[3 * j]));
+    col[j].backward = verdict[3 * j + 1];
+    worth[j]        = verdict[3 * j + 2] != 0.0;
   }
   if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, col[0].backward));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -234,8 +250,13 @@ void Solver::Accept(const std::vector<PetscInt> &act, const std::vector<double> 
 {
   std::vector<double> x(static_cast<size_t>(d) * act.size());
   N.Apply(Y.data(), x.data(), static_cast<PetscInt>(act.size()), act.data());
-  for (size_t a = 0; a < act.size(); ++a)
-    for (PetscInt i = 0; i < d; ++i) X[i + static_cast<size_t>(act[a]) * d] += x[a * d + i];
+  for (size_t a = 0; a < act.size(); ++a) {
+    double *xa = X + static_cast<size_t>(act[a]) * d;
+    if (Xlo.empty())
+      for (PetscInt i = 0; i < d; ++i) xa[i] += x[a * d + i];
+    else
+      AddToTwofold(d, xa, Xlo.data() + static_cast<size_t>(act[a]) * d, x.data() + a * d);
+  }
 }
 
 /* MP = N'(A'A + lambda) N P for the listed columns: one pass, one reduction, which also carries process 0's list of columns to stop */
@@ -319,9 +340,11 @@ PetscErrorCode Solver::InnerCG(int loop)
       const double step = alpha * Norm(k, p), next = Dot(k, c, c), beta = next / rho[a];
       for (PetscInt i = 0; i < k; ++i) p[i] = c[i] + beta * p[i];
       rho[a]           = next;
-      const double res = std::sqrt(next), aim = std::max(o.rtol / 10, Unit);
-      best[a] = std::min(best[a], res);
-      if (res <= 0.25 * aim * xn[a] * FrobeniusNorm(act[a]) || step <= floorstep[a] || res <= 0.25 * Unit * c0[a] || res > 1e3 * best[a]) frozen[a] = 1;
+      const double res = std::sqrt(next);
+      best[a]          = std::min(best[a], res);
+      const bool small = Xlo.empty() ? res <= InnerTarget(act[a], xn[a]) || step <= floorstep[a] || res <= 0.25 * Unit * c0[a]
+                                     : res <= InnerTarget(act[a], xn[a]) && res <= reduction * c0[a];
+      if (small || res > 1e3 * best[a]) frozen[a] = 1;
     }
     if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0));
     /* compress: the columns that process 0 had asked to stop have made their last step */
@@ -495,6 +518,128 @@ PetscErrorCode Solver::Direct()
   PetscCallCXX(Accept(act, C));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
+/* G = A'(b - A (X + Xlo)) - lambda (X + Xlo) in twofold precision, then rounded: one pass, one reduction */
+PetscErrorCode Solver::TwofoldResiduals(const double *B, PetscInt ldb)
+{
+  const size_t        dq = static_cast<size_t>(d) * q;
+  TwofoldSum          sum(dq + q);
+  std::vector<double> rr;
+
+  PetscFunctionBegin;
+  PetscCallCXX(rr.assign(q, 0.0));
+  TwofoldResidualPass(A, B, ldb, X, Xlo.data(), static_cast<int>(q), sum.Data(), rr.data());
+  for (PetscInt j = 0; j < q; ++j) sum.Hi(dq + j) = rr[j];
+  PetscCall(sum.Reduce(comm, false, nullptr));
+  passes++;
+  PetscCall(PetscLogFlops(22.0 * A.Entries() * q));
+  for (PetscInt j = 0; j < q; ++j) {
+    const size_t at = static_cast<size_t>(j) * d;
+    if (Lambda(j) != 0.0) TwofoldSubtractScaled(d, Lambda(j), X + at, Xlo.data() + at, sum.Data() + 2 * at);
+    for (PetscInt i = 0; i < d; ++i) G[at + i] = sum.Hi(at + i);
+    col[j].rnorm = std::sqrt(sum.Hi(dq + j) + Lambda(j) * XNorm(j) * XNorm(j));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   A backward stable solution has a forward error of at least about u kappa |x|. Of interest if more than half of the digits are at stake
+   and the user asked for all that there are.
+*/
+bool Solver::WorthTwofold(PetscInt j) const
+{
+  if (col[j].reason <= 0 || o.precise == KSP_SKETCH_EXTRA_PRECISE_NO || N.Rank() < N.FreeColumns()) return false;
+  if (o.precise == KSP_SKETCH_EXTRA_PRECISE_YES) return true;
+  return o.ridge.size() <= 1 /* a path has no one condition number */ && col[j].reason == KSP_CONVERGED_RTOL && o.rtol <= FullAccuracy &&
+         Unit * N.Condition() > (static_cast<double>(A.nglobal) * d <= SmallProblem ? TwofoldThresholdSmall : TwofoldThreshold);
+}
+
+/*
+   Extra-precise iterative refinement of converged solutions (Demmel, Hida, Riedy & Li, ACM TOMS 35, 2009), for the normal equations
+   rather than the augmented system: r is never rounded to working precision, so nothing is lost. With x carried as a pair the error is
+   multiplied by about u kappa + reduction a loop, down to u |x| + (u kappa)^2 |x|, while u kappa < 1. |N'g| = |A (x - x*)| up to the
+   distortion of the sketch: a step that enlarges it is taken back.
+*/
+PetscErrorCode Solver::RefineTwofold(const double *B, PetscInt ldb)
+{
+  const double          twofold = 2.5; /* the cost of a twofold pass in passes, assumed */
+  const double          rate = 0.5 * std::log(std::max(1.5, static_cast<double>(N.SketchRows()) / std::max<PetscInt>(k, 1))); /* a step divides by exp(rate) */
+  const bool            bounded = o.precise == KSP_SKETCH_EXTRA_PRECISE_AUTO;
+  std::vector<LSColumn> found;
+  std::vector<double>   start, keep, keeplo, before, c, vote;
+  std::vector<char>     refined;
+
+  PetscFunctionBegin;
+  if (std::find(worth.begin(), worth.end(), 1) == worth.end()) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallCXX(vote.assign(q, 0.0));
+  PetscCallCXX(found = col);
+  PetscCallCXX(start.assign(X, X + static_cast<size_t>(d) * q));
+  PetscCallCXX(Xlo.assign(start.size(), 0.0));
+  PetscCallCXX(before.assign(q, PETSC_MAX_REAL));
+  PetscCallCXX(c.resize(k));
+  PetscCallCXX(refined = worth);
+  reduction         = std::max(bounded ? 1e-4 : 1e-8, std::min(0.1, Unit * N.Condition()));
+  double     budget = std::max<double>(passes, 16); /* what is left of it, in passes */
+  const auto copy   = [&](PetscInt j, const std::vector<double> &from, double *to) {
+    std::copy(from.begin() + static_cast<size_t>(j) * d, from.begin() + static_cast<size_t>(j + 1) * d, to + static_cast<size_t>(j) * d);
+  };
+  for (PetscInt j = 0; j < q; ++j) col[j].reason = refined[j] ? KSP_CONVERGED_ITERATING : KSP_CONVERGED_RTOL;
+  for (int loop = 0; passes < o.max_it; ++loop) {
+    PetscCall(TwofoldResiduals(B, ldb));
+    budget -= twofold;
+    const double left = budget - twofold - 1; /* after the check of another step, and the last verdict */
+    for (PetscInt j = 0; j < q; ++j) {
+      vote[j] = 0; /* 1: done, 2: done and the last step is taken back */
+      if (!Active(j)) continue;
+      N.ApplyT(G.data() + static_cast<size_t>(j) * d, c.data(), 1, &j);
+      const double h = Norm(k, c.data());
+      if (loop && !(h <= before[j]))
+        vote[j] = 2;
+      else if (h * N.Condition() <= 0.1 * Unit * N.ScaledNorm() * ScaledXNorm(j) || (loop && h > 0.5 * before[j])) /* |D^{-1}(x - x*)| <= |R^{-1}| h */
+        vote[j] = 1;
+      else if (loop >= 20 || (bounded && (N.Exact() ? loop >= 2 : left < std::log(h / std::min(reduction * h, InnerTarget(j, ScaledXNorm(j)))) / rate)))
+        vote[j] = 1; /* corrections are made whole or not at all: one that is cut short enlarges A'r along large singular values */
+      before[j] = h;
+    }
+    PetscCallMPI(MPI_Bcast(vote.data(), static_cast<int>(q), MPI_DOUBLE, 0, comm));
+    bool any = false;
+    for (PetscInt j = 0; j < q; ++j) {
+      if (vote[j] == 2.0) {
+        copy(j, keep, X);
+        copy(j, keeplo, Xlo.data());
+      }
+      if (vote[j] != 0.0) col[j].reason = KSP_CONVERGED_RTOL;
+      any = any || Active(j);
+    }
+    if (!any) break;
+    PetscCallCXX(keep.assign(X, X + start.size()));
+    PetscCallCXX(keeplo = Xlo);
+    const PetscInt p0 = passes;
+    if (N.Exact())
+      PetscCall(Direct());
+    else
+      PetscCall(InnerCG(1));
+    budget -= static_cast<double>(passes - p0);
+  }
+  /* the verdict of the rounded solution */
+  for (PetscInt j = 0; j < q; ++j)
+    if (refined[j]) {
+      col[j].reason   = KSP_CONVERGED_ITERATING;
+      col[j].backward = -1;
+    }
+  Outer = o.refine;
+  PetscCall(Residuals(B, ldb, nullptr, false));
+  PetscCall(Judge());
+  for (PetscInt j = 0; j < q; ++j) {
+    if (refined[j] && col[j].reason > 0) {
+      const auto lo = Xlo.begin() + static_cast<size_t>(j) * d;
+      PetscCallCXX(col[j].xlo.assign(lo, lo + d));
+    } else {
+      copy(j, start, X);
+      col[j] = found[j];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 } // namespace
 
 PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const LSSolveOptions &o, const double *B, PetscInt ldb, PetscInt q,
@@ -543,7 +688,10 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
     else
       PetscCall(s.InnerCG(s.Outer));
   }
-  if (o.gradient) *o.gradient = std::move(s.G);
+  if (o.gradient)
+    *o.gradient = std::move(s.G);
+  else
+    PetscCall(s.RefineTwofold(B, ldb));
   /* of all solutions of a rank-deficient problem the one of minimum norm */
   if (o.ridge.empty() || *std::max_element(o.ridge.begin(), o.ridge.end()) == 0.0) PetscCallCXX(N.RemoveNullSpace(X, q));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -690,14 +838,27 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double *bound)
+/*
+   Rounding. A product (A N)'(A N) v, |v| = 1, is wrong by at most
+     E1 = (2 top solve + sqrt(top) (gamma_{d+1} + gamma_K) F inverse),   F = |A D|_F, top >= |A N|^2
+   (N and N' with relative errors `solve`, the rows of A times a vector, and sums of K numbers one after the other in A' times a vector). In twofold
+   precision, which is used where this matters, 2 u takes the place of gamma_{d+1} + gamma_K. Lanczos with full reorthogonalisation is then exact for a
+   matrix within 2 sqrt(steps) E1 (its defects as columns, made symmetric) of (A N)'(A N); that much is taken off, twice for what the
+   orthogonalisation adds.
+*/
+PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double inverse,
+                                    double *bound)
 {
   const PetscInt      k = N.Rank(), d = A.ncols;
-  std::vector<double> Q, diag, off, v, w, x;
+  const bool          twofold = Unit * N.Condition() > TwofoldThreshold;
+  std::vector<double> Q, diag, off, v, w, x, zero;
+  PetscMPIInt         size;
 
   PetscFunctionBegin;
   *bound = 0.0;
   if (!k) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  if (twofold) PetscCallCXX(zero.resize(static_cast<size_t>(std::max<PetscInt>(A.nrows, 1))));
   /* P(relative error of the largest Ritz value > eps) <= 1.648 sqrt(k) exp(-sqrt(eps)(2 j - 1)); twice, for both ends: eps = 0.05 */
   const double eps   = 0.05;
   const int    steps = static_cast<int>(std::ceil(0.5 * (1 + std::log(2 * 1.648 * std::sqrt(static_cast<double>(k)) / delta) / std::sqrt(eps))));
@@ -712,8 +873,16 @@ PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPre
     FlaggedSum g(d);
     PetscCallCXX(Q.insert(Q.end(), v.begin(), v.end()));
     N.Apply(v.data(), x.data(), 1);
-    GramApply(A, x.data(), 1, g.Data());
-    PetscCall(g.Reduce(comm, false, nullptr));
+    if (twofold) { /* A'(0 - A x) */
+      TwofoldSum pairs(d);
+      double     rr = 0.0;
+      TwofoldResidualPass(A, zero.data(), A.nrows, x.data(), nullptr, 1, pairs.Data(), &rr);
+      PetscCall(pairs.Reduce(comm, false, nullptr));
+      for (PetscInt i = 0; i < d; ++i) g[i] = -pairs.Hi(i);
+    } else {
+      GramApply(A, x.data(), 1, g.Data());
+      PetscCall(g.Reduce(comm, false, nullptr));
+    }
     if (ridge != 0.0)
       for (PetscInt i = 0; i < d; ++i) g[i] += ridge * x[i];
     N.ApplyT(g.Data(), w.data(), 1);
@@ -735,8 +904,15 @@ PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPre
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dsteqr: info %d", (int)info);
   const bool complete = static_cast<PetscInt>(diag.size()) >= k;
   /* the Ritz value at the top underestimates by at most eps; then the same of top*I - M, positive semidefinite */
-  const double top = complete ? diag.back() : diag.back() / (1 - eps);
-  *bound           = complete ? diag.front() : top - (top - diag.front()) / (1 - eps);
+  const double top   = complete ? diag.back() : diag.back() / (1 - eps);
+  *bound             = complete ? diag.front() : top - (top - diag.front()) / (1 - eps);
+  const auto   gamma = [](double n) { return n * Unit / (1 - n * Unit); };
+  const double sums = twofold ? 2 * Unit : gamma(d + 1.0) + gamma(LongestSum(A, size)), solve = N.ApplyTError(inverse, 1.0, 1.0);
+  double       F = 0.0;
+  for (PetscInt i = 0; i < d; ++i) F = std::hypot(F, std::sqrt(ridge) * N.Scale()[i]);
+  F = std::hypot(F, N.ScaledNormF());
+  *bound -= 4 * std::sqrt(static_cast<double>(diag.size())) * (2 * top * solve + std::sqrt(top) * sums * F * inverse);
+  *bound = std::isfinite(*bound) ? std::max(*bound, 0.0) : 0.0;
   PetscCallMPI(MPI_Bcast(bound, 1, MPI_DOUBLE, 0, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -19,6 +19,9 @@ struct LSSolveOptions {
   PetscBool            haveguess = PETSC_FALSE;
   std::vector<double>  ridge;              /* lambda per column; empty: none */
   std::vector<double> *gradient = nullptr; /* wanted: A'r - lambda x of the final columns, d x q */
+
+  KSPSketchExtraPrecise precise = KSP_SKETCH_EXTRA_PRECISE_AUTO; /* not on paths: the gradients of the combinations come from working precision */
+
   /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass) */
   std::function<PetscErrorCode(PetscInt, double, double)> monitor;
 };
@@ -27,6 +30,8 @@ struct LSColumn {
   KSPConvergedReason reason = KSP_CONVERGED_ITERATING;
   double             rnorm = 0, anorm = 0, backward = -1; /* |b - A x|, |A'r|, backward error estimate / |A|_F */
   double             rho2 = 0;                            /* |S(b - A x)|^2 of the sketch-and-solve start */
+
+  std::vector<double> xlo; /* what rounding took from x after extra-precise refinement; empty without */
 };
 
 /*
@@ -57,10 +62,23 @@ PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch ske
 PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, const LSSolveOptions &options, const double *b, PetscInt q, double *x,
                              std::vector<LSColumn> &columns, PetscInt *passes);
 /*
-   A lower bound on the smallest eigenvalue of (A N)'(A N) that fails with probability at most delta, whatever N is: Lanczos from a
-   random start (Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992, theorem 4.2).
+   A lower bound on the smallest eigenvalue of (A N)'(A N) + lambda N'N that fails with probability at most delta, whatever N is: Lanczos from a
+   random start (Kuczynski & Wozniakowski, SIAM J. Matrix Anal. Appl. 13, 1992, theorem 4.2), less what rounding may have added.
+   inverse: an upper bound of |D^{-1}N|_F. Where nothing positive can be certified, 0.
 */
-PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double *bound);
+PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPrecond &N, double ridge, SkeanSeed seed, double delta, double inverse,
+                                    double *bound);
+struct LSBoundOptions {
+  double    ridge = 0, delta = 0; /* delta: probability with which the bounds may fail */
+  SkeanSeed seed         = 0;
+  PetscInt  gaussianrows = 0, draws = 1; /* rows of the sketch that N was made from if it is Gaussian, else 0; draws before it was accepted */
+};
+/*
+   Collective. |x_j - x*_j| <= bounds[j] for all j, for the solution X of full numerical rank; xlo: the rest of a solution from extra-precise
+   refinement, or empty. Infinite where the condition number leaves nothing to certify. One twofold pass and the passes of LSSmallestEigenvalue().
+*/
+PetscErrorCode LSErrorBounds(MPI_Comm comm, const RowView &A, const LSPrecond &N, const LSBoundOptions &options, const double *B, PetscInt ldb, const double *X,
+                             const std::vector<double> &xlo, std::vector<double> &bounds);
 /* Quantile of Student's t distribution with nu degrees of freedom: P(T <= t) = 1 - tail */
 double StudentQuantile(double tail, double nu);
 

@@ -19,6 +19,8 @@ using skean::LSColumn;
 const char *const KSPSketchMethods[] = {"auto", "iterative", "cqrrt", "cholqr", "tsqr", "sketchandsolve", "KSPSketchMethod", "KSP_SKETCH_", NULL};
 const char *const KSPSketchInners[]  = {"cg", "heavyball", "lsqr", "KSPSketchInner", "KSP_SKETCH_", NULL};
 
+const char *const KSPSketchExtraPreciseTypes[] = {"auto", "yes", "no", "KSPSketchExtraPrecise", "KSP_SKETCH_EXTRA_PRECISE_", NULL};
+
 static PetscLogEvent KSP_SketchSetUp, KSP_SketchSolve, KSP_SketchBounds;
 
 namespace {
@@ -33,6 +35,9 @@ struct KSP_Sketch {
   SkeanSketch     sketch  = nullptr;
   Vec             weights = nullptr, e = nullptr;
   Mat             C = nullptr;
+
+  KSPSketchExtraPrecise precise = KSP_SKETCH_EXTRA_PRECISE_AUTO;
+
   /* what is derived from A, and the state of A (and of the weights and constraints) it was derived from */
   skean::LSPrecond    N;
   Mat                 Aw = nullptr;  /* diag(sqrt(w)) A */
@@ -169,6 +174,9 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
   PetscFunctionBegin;
   PetscCall(KSPGetOperators(ksp, &A, NULL));
   PetscCall(MatGetSize(A, &n, &d));
+  PetscCheck(s->precise != KSP_SKETCH_EXTRA_PRECISE_YES || (n >= d && s->method != KSP_SKETCH_SKETCHANDSOLVE), PetscObjectComm((PetscObject)ksp), PETSC_ERR_SUP,
+             "KSP type sketch does not support -ksp_sketch_extra_precise yes %s",
+             n < d ? "for underdetermined systems" : "with -ksp_sketch_method sketchandsolve");
   PetscCall(KSPSketchChanged_Private(ksp, A, &changed));
   if (changed || !s->N.Ready()) {
     PetscLogDouble          t0, t1;
@@ -285,17 +293,16 @@ static PetscErrorCode KSPSketchGather_Private(MPI_Comm comm, PetscInt nl, const 
    Sketch-and-solve: Student-t intervals, exact for Gaussian S because S U and S r are independent (U'r = 0):
      |x'_j - x_j| <= t_{m-d, delta/(2 d)} s |R^{-T} e_j|,  s^2 = |S(b - A x')|^2 / (m - d)      simultaneously with probability >= 1 - delta
    Full solve: |x_j - x*_j| <= |N'e_j| |N'A'r| / sigma_min(A N)^2, with a lower bound of sigma_min that fails with probability <= delta
-   (Davidson & Szarek for Gaussian sketches, Lanczos from a random start otherwise), plus what rounding does to N'A'r.
+   (Davidson & Szarek for Gaussian sketches, Lanczos from a random start otherwise), and every rounding error: LSErrorBounds().
 */
 static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, const double *B, PetscInt ldb, const double *X)
 {
   KSP_Sketch          *s = (KSP_Sketch *)ksp->data;
   const PetscInt       d = A.ncols, k = s->N.Rank();
   MPI_Comm             comm = PetscObjectComm((PetscObject)ksp);
-  std::vector<double>  norms, c;
+  std::vector<double>  norms;
   SkeanSketchGuarantee guarantee = SKEAN_SKETCH_GUARANTEE_NONE;
   SkeanSketchType      type;
-  const double         u = DBL_EPSILON / 2;
 
   PetscFunctionBegin;
   s->havebounds = PETSC_FALSE;
@@ -310,8 +317,6 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
   /* a direct method never drew the sketch */
   if (s->N.Method() == KSP_SKETCH_ITERATIVE) PetscCall(SkeanSketchGetGuarantee(s->sketch, &guarantee));
   PetscCall(SkeanSketchGetType(s->sketch, &type));
-  PetscCallCXX(norms.resize(d));
-  PetscCallCXX(s->N.RowNorms(norms.data()));
   PetscCallCXX(s->bounds.resize(d));
   if (s->method == KSP_SKETCH_SKETCHANDSOLVE) {
     PetscCheck(guarantee != SKEAN_SKETCH_GUARANTEE_NONE, comm, PETSC_ERR_SUP,
@@ -321,36 +326,21 @@ static PetscErrorCode KSPSketchBounds_Private(KSP ksp, const skean::RowView &A, 
     const double nu = (double)(s->N.SketchRows() - k);
     PetscCheck(nu >= 1, comm, PETSC_ERR_ARG_OUTOFRANGE, "The intervals need more sketch rows (%" PetscInt_FMT ") than unknowns (%" PetscInt_FMT ")",
                s->N.SketchRows(), k);
+    PetscCallCXX(norms.resize(d));
+    PetscCallCXX(s->N.RowNorms(norms.data()));
     const double t = skean::StudentQuantile(s->delta / (2 * d), nu), sd = std::sqrt(s->columns[0].rho2 / nu);
     for (PetscInt j = 0; j < d; ++j) s->bounds[j] = t * sd * norms[j];
   } else {
-    skean::FlaggedSum sum(d);
-    double            rr = 0.0, lower;
-    const double      xs = [&] {
-      double a = 0.0;
-      for (PetscInt j = 0; j < d; ++j) a += (X[j] / s->N.Scale()[j]) * (X[j] / s->N.Scale()[j]);
-      return std::sqrt(a);
-    }();
-    skean::ResidualPass(A, B, ldb, X, 1, NULL, sum.Data(), &rr);
-    PetscCall(sum.Reduce(comm, false, NULL));
-    for (PetscInt j = 0; j < d; ++j) sum[j] -= s->ridge * X[j];
-    PetscCallCXX(c.resize(k));
-    s->N.ApplyT(sum.Data(), c.data(), 1);
-    double h = 0.0;
-    for (double e : c) h += e * e;
-    h = std::sqrt(h);
-    if (guarantee == SKEAN_SKETCH_GUARANTEE_EXACT && s->N.Method() == KSP_SKETCH_ITERATIVE && s->ridge == 0.0) {
-      const double m = (double)s->N.SketchRows(), top = 1 + std::sqrt(k / m) + std::sqrt(2 * std::log(s->N.Draws() / s->delta) / m);
-      lower = 1 / (top * top);
-    } else
-      PetscCall(skean::LSSmallestEigenvalue(comm, A, s->N, s->ridge, s->seed, s->delta, &lower));
-    PetscCheck(lower > 0.0, comm, PETSC_ERR_CONV_FAILED,
-               "The sketch is too poor to bound the error: no positive lower bound of sigma_min(A N); use more -sketch_rows");
-    /* rounding of A'r: about 2 sqrt(n) u |a_j||r| in component j (Higham & Mary 2019, probabilistic), amplified by |R^{-T}|; and of r itself */
-    const double n = (double)A.nglobal, rn = s->columns[0].rnorm;
-    const double floor_ = s->N.Condition() / PetscMax(s->N.ScaledNorm(), PETSC_MIN_REAL) * std::sqrt((double)d) * 2 * std::sqrt(n) * u * rn +
-                          2 * std::sqrt((double)d) * u * (s->N.ScaledNorm() * xs + rn) * 2;
-    for (PetscInt j = 0; j < d; ++j) s->bounds[j] = norms[j] * (h + floor_) / lower + u * std::fabs(X[j]);
+    skean::LSBoundOptions o;
+    o.ridge = s->ridge;
+    o.delta = s->delta;
+    o.seed  = s->seed;
+    if (guarantee == SKEAN_SKETCH_GUARANTEE_EXACT) o.gaussianrows = s->N.SketchRows();
+    o.draws = s->N.Draws();
+    PetscCall(skean::LSErrorBounds(comm, A, s->N, o, B, ldb, X, s->columns[0].xlo, s->bounds));
+    if (std::isinf(s->bounds[0]))
+      PetscCall(PetscInfo(ksp, "Condition number about %g: no positive lower bound of sigma_min(A N) can be certified, the error bounds are infinite\n",
+                          s->N.Condition()));
   }
   s->havebounds  = PETSC_TRUE;
   s->boundsdelta = s->delta;
@@ -404,6 +394,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
     o.max_it  = ksp->max_it;
     o.refine  = s->refine;
     o.inner   = s->inner;
+    o.precise = s->precise;
     o.monitor = [&](PetscInt it, double rnorm, double backward) -> PetscErrorCode {
       PetscFunctionBegin;
       ksp->its   = it;
@@ -438,9 +429,12 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       if (s->method == KSP_SKETCH_SKETCHANDSOLVE) {
         PetscCheck(s->particular.empty(), comm, PETSC_ERR_SUP, "KSP type sketch does not support equality constraints with -ksp_sketch_method sketchandsolve");
         PetscCall(skean::LSSketchAndSolve(comm, A, s->sketch, s->N, B, ldb, q, x.data(), columns));
-      } else if (lambda)
+      } else if (lambda) {
+        PetscCheck(s->precise != KSP_SKETCH_EXTRA_PRECISE_YES, comm, PETSC_ERR_SUP,
+                   "KSP type sketch does not support -ksp_sketch_extra_precise yes on ridge paths");
+        o.precise = KSP_SKETCH_EXTRA_PRECISE_NO;
         PetscCall(skean::LSSolvePath(comm, A, s->sketch, s->N, o, B, q, lambda, x.data(), columns, &passes));
-      else
+      } else
         PetscCall(skean::LSSolve(comm, A, s->sketch, s->N, o, B, ldb, q, x.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
         for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[xstart + i + j * (size_t)d];
@@ -526,6 +520,8 @@ static PetscErrorCode KSPSetFromOptions_Sketch(KSP ksp, SkeanOptionItems PetscOp
   KSPSketchMethod method;
   KSPSketchInner  inner;
 
+  KSPSketchExtraPrecise precise;
+
   PetscFunctionBegin;
   PetscOptionsHeadBegin(PetscOptionsObject, "KSP sketch options");
   PetscCall(PetscOptionsEnum("-ksp_sketch_method", "How the problem is solved", "KSPSketchSetMethod", KSPSketchMethods, (PetscEnum)s->method,
@@ -535,6 +531,9 @@ static PetscErrorCode KSPSetFromOptions_Sketch(KSP ksp, SkeanOptionItems PetscOp
   if (set) PetscCall(KSPSketchSetInner(ksp, inner));
   PetscCall(PetscOptionsInt("-ksp_sketch_refine", "Largest number of refinement loops", "KSPSketchSetRefine", s->refine, &i, &set));
   if (set) PetscCall(KSPSketchSetRefine(ksp, i));
+  PetscCall(PetscOptionsEnum("-ksp_sketch_extra_precise", "When the solution is refined with residuals in twofold precision", "KSPSketchSetExtraPrecise",
+                             KSPSketchExtraPreciseTypes, (PetscEnum)s->precise, (PetscEnum *)&precise, &set));
+  if (set) PetscCall(KSPSketchSetExtraPrecise(ksp, precise));
   PetscCall(PetscOptionsBool("-ksp_sketch_scale", "Scale the columns of A to unit norm", "KSPSketchSetScale", s->scale, &b, &set));
   if (set) PetscCall(KSPSketchSetScale(ksp, b));
   PetscCall(PetscOptionsReal("-ksp_sketch_ridge", "Ridge parameter lambda in |Ax-b|^2 + lambda |x|^2", "KSPSketchSetRidge", s->ridge, &r, &set));
@@ -642,6 +641,20 @@ static PetscErrorCode KSPSketchGetRefine_Sketch(KSP ksp, PetscInt *refine)
 {
   PetscFunctionBegin;
   *refine = ((KSP_Sketch *)ksp->data)->refine;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+static PetscErrorCode KSPSketchSetExtraPrecise_Sketch(KSP ksp, KSPSketchExtraPrecise precise)
+{
+  PetscFunctionBegin;
+  PetscCheck(precise >= KSP_SKETCH_EXTRA_PRECISE_AUTO && precise <= KSP_SKETCH_EXTRA_PRECISE_NO, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
+             "Unknown value %d", (int)precise);
+  ((KSP_Sketch *)ksp->data)->precise = precise;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+static PetscErrorCode KSPSketchGetExtraPrecise_Sketch(KSP ksp, KSPSketchExtraPrecise *precise)
+{
+  PetscFunctionBegin;
+  *precise = ((KSP_Sketch *)ksp->data)->precise;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 static PetscErrorCode KSPSketchSetScale_Sketch(KSP ksp, PetscBool scale)
@@ -845,7 +858,7 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
 #define KSP_SKETCH_METHODS(X) \
   X(SetMethod) X(GetMethod) X(GetMethodUsed) X(SetInner) \
   X(GetInner) X(SetRefine) \
-  X(GetRefine) X(SetScale) X(GetScale) X(SetRidge) \
+  X(GetRefine) X(SetExtraPrecise) X(GetExtraPrecise) X(SetScale) X(GetScale) X(SetRidge) \
   X(GetRidge) X(SolveRidgePath) X(SetWeights) X(SetConstraints) \
   X(SetSketch) X(GetSketch) X(SetErrorBounds) X(GetErrorBounds) \
   X(GetColumnReasons) X(GetBackwardError) X(GetRank) X(GetCondition) \
@@ -877,6 +890,7 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
 +  -ksp_sketch_method (auto|iterative|cqrrt|cholqr|tsqr|sketchandsolve) - see `KSPSketchMethod`
 .  -ksp_sketch_inner (cg|heavyball|lsqr) - the inner iteration, see `KSPSketchInner`
 .  -ksp_sketch_refine <6> - largest number of refinement loops
+.  -ksp_sketch_extra_precise (auto|yes|no) - refine with residuals in twofold precision, see `KSPSketchSetExtraPrecise()`
 .  -ksp_sketch_scale <true> - scale the columns of A to unit norm
 .  -ksp_sketch_ridge <0> - ridge parameter
 -  -ksp_sketch_error_bounds <0> - failure probability of per-coordinate error bounds, 0 for none
@@ -889,7 +903,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    2. S A by a `SkeanSketch` (options -sketch_type, -sketch_factor, -sketch_rows, -sketch_seed ... with the prefix of the `KSP`), R from its QR, N = R^{-1}, or
       from its SVD with the singular values below 30 u dropped;
    3. start from the solution of the sketched problem;
-   4. refine: fresh residual r = b - A x, its backward error, correction from N'A'A N y = N'A'r by conjugate gradients, x += N y.
+   4. refine: fresh residual r = b - A x, its backward error, correction from N'A'A N y = N'A'r by conjugate gradients, x += N y;
+   5. where the condition number makes it worth its cost, refine with residuals in twofold precision (`KSPSketchSetExtraPrecise()`).
 
    The tolerance of `KSPSetTolerances()` is a backward error: the solve has converged when the Karlson-Walden estimate of the smallest
    perturbation of A with its columns scaled to unit norm, relative to its Frobenius norm, for which x is exact is below rtol; the default is 10 u = 1.1e-15.

@@ -207,6 +207,77 @@ PetscErrorCode KSPSketchGetRefine(KSP ksp, PetscInt *refine)
 }
 
 /*@
+   KSPSketchSetExtraPrecise - Sets when the solution is refined with residuals in twofold precision
+
+   Logically Collective
+
+   Input Parameters:
++  ksp     - the Krylov context, of type `KSPSKETCH`
+-  precise - automatic, always or never
+
+   Options Database Key:
+.  -ksp_sketch_extra_precise (auto|yes|no) - when to refine
+
+   Level: intermediate
+
+   Notes:
+   A backward stable solution, as Householder QR gives, has a forward error of up to about u kappa (1 + kappa |r| / (|A| |x|)), kappa the condition number of A with
+   its columns scaled. Extra-precise iterative refinement removes it: g = A'(b - A x) is evaluated with residuals and sums carried in twofold precision (some 32
+   digits, by error-free transformations, also across the processes and still in one reduction), x is carried as a sum of two numbers, and the correction
+   comes from the preconditioner or factor that is there. Where kappa u is well below 1 the final x is the solution of the data as stored, to working precision.
+
+   Automatic\: after a solve with full accuracy asked for (rtol at most 1e-14) of a matrix with kappa u above 1e-8, or above 1e-12 if it has at most 10 000 entries. A direct method makes at most two corrections. An
+   iterative solve makes a correction only if its whole inner iteration fits into as many passes as the solve had, or 16 if that is more; on a path of ridge parameters none.
+   A twofold pass reads A once, with 22 flops an entry, and is counted as 2.5 passes.
+   Always\: until a correction no longer halves |N'g|, or x is right to working precision. A correction that makes |N'g| larger is taken back. Columns of several right-hand
+   sides are refined together. The verdict is renewed for the rounded x and the solution before refinement is restored should it be worse than asked for.
+
+   Matrices\: those that `KSPSKETCH` accepts, by dense and sparse kernels. Weights are multiplied into A in working precision before. Nothing is done for a numerically
+   rank-deficient matrix, for a solution that did not converge, and with sketch-and-solve or underdetermined systems, for which `KSP_SKETCH_EXTRA_PRECISE_YES` is an error.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for an unknown value; at the solve, `PETSC_ERR_SUP` with `KSP_SKETCH_SKETCHANDSOLVE` or fewer rows than columns. Ignored by other types.
+
+   Source: Demmel, Hida, Riedy & Li, ACM TOMS 35 (2009); Ogita, Rump & Oishi, SIAM J. Sci.
+   Comput. 26 (2005), algorithm 5.3 (Dot2)
+
+.seealso: `KSPSKETCH`, `KSPSketchGetExtraPrecise()`, `KSPSketchExtraPrecise`, `KSPSketchSetErrorBounds()`
+@*/
+PetscErrorCode KSPSketchSetExtraPrecise(KSP ksp, KSPSketchExtraPrecise precise)
+{
+  PetscFunctionBegin;
+  PetscValidHeaderSpecific(ksp, KSP_CLASSID, 1);
+  PetscTryMethod(ksp, "KSPSketchSetExtraPrecise_C", (KSP, KSPSketchExtraPrecise), (ksp, precise));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   KSPSketchGetExtraPrecise - Gets when the solution is refined with residuals in twofold precision
+
+   Not Collective
+
+   Input Parameter:
+.  ksp - the Krylov context, of type `KSPSKETCH`
+
+   Output Parameter:
+.  precise - automatic, always or never
+
+   Level: intermediate
+
+   Notes:
+   Errors: `PETSC_ERR_SUP` if the `KSP` is not of type `KSPSKETCH`.
+
+.seealso: `KSPSKETCH`, `KSPSketchSetExtraPrecise()`
+@*/
+PetscErrorCode KSPSketchGetExtraPrecise(KSP ksp, KSPSketchExtraPrecise *precise)
+{
+  PetscFunctionBegin;
+  PetscValidHeaderSpecific(ksp, KSP_CLASSID, 1);
+  PetscCheck(precise, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_NULL, "Null pointer: precise");
+  PetscUseMethod(ksp, "KSPSketchGetExtraPrecise_C", (KSP, KSPSketchExtraPrecise *), (ksp, precise));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    KSPSketchSetScale - Sets whether the columns of A are scaled to unit norm before the sketch
 
    Logically Collective
@@ -482,9 +553,15 @@ PetscErrorCode KSPSketchGetSketch(KSP ksp, SkeanSketch *sketch)
    The only randomness is the method's own: nothing is assumed about b.
    After `KSP_SKETCH_SKETCHANDSOLVE`: simultaneous Student-t intervals, |x'_j - x_j| <= t_{m-d,delta/(2d)} s |R^{-T} e_j|, s^2 = |S(b - A x')|^2/(m - d), which hold
    with probability exactly at least 1 - delta for a Gaussian sketch and approximately for the types whose `SkeanSketchGetGuarantee()` says so; refused for the others.
-   After a full solve: |x_j - x*_j| <= |N'e_j| |N'A'r| / sigma_min(A N)^2 with a certified lower bound of sigma_min: Davidson and Szarek's for Gaussian sketches,
-   otherwise Lanczos from a random start (about 20 more passes over A), which fails with probability at most delta whatever the sketch; a term for the rounding errors in
-   A'r is added. For a numerically rank-deficient matrix, whose coordinates the data do not determine, all bounds are infinite. Costs a d x d triangular solve with d right-hand sides (d^3 flops) besides.
+   After a full solve: |x_j - x*_j| <= |e_j'N| |N'g| / sigma_min(A N)^2, g = A'(b - A x), x* the exact solution for the stored A and b and x the rounded numbers that are
+   returned. Rounding errors are part of the bound\:
+   g is evaluated in twofold precision, with an a-priori bound of what is left, |a_j| (gamma_{d+4}^2 (|b| + sum_k |a_k||x_k|) + c u^2 |r|) in component j, amplified by |R^{-1}|_F;
+   the triangular solves with R count with their backward error gamma_{2d+4} |R|_F |R^{-1}|_F; after extra-precise refinement the bound is that of the unrounded x plus
+   what rounding took from each coordinate. sigma_min has a certified lower bound\: Davidson and Szarek's for Gaussian sketches, otherwise Lanczos from a random
+   start (about 20 more passes over A), which fails with probability at most delta whatever the sketch, each less what rounding can add. Where the condition
+   number (columns scaled) leaves nothing to certify, from about 1e13/d on, and for a numerically rank-deficient matrix, whose coordinates the data do not determine, all bounds are
+   infinite. Weighted problems\: x* is the solution for sqrt(w_i) a_ij as rounded. Equality constraints\: the error along the feasible directions. Underflow is left out.
+   Costs one twofold pass (`KSPSketchSetExtraPrecise()`) and a d x d triangular solve with d right-hand sides (d^3 flops) besides.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` outside [0,1). At the solve, `PETSC_ERR_SUP` for a sketch that supports no intervals. Ignored by other types.
 

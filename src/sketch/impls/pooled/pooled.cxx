@@ -118,7 +118,14 @@ static PetscErrorCode SkeanSketchView_Pooled(SkeanSketch sketch, PetscViewer vie
      (S A)(i) = sum over the blocks k, sum over k2 in pool i, of g(k, k2) (H_b D_k A_k)(k2) / sqrt(m |pool i|)
    has exactly the law of the transform with the stage across the blocks, needs no all-to-all, and one sum of m d numbers over the processes. The Gram matrix of pool i is
    (1/b) sum_{k2 in pool i} sum_k Y_k(k2) Y_k(k2)', Y_k = H_b D_k U_k, so the condition of the proof (each pool holds I/m up to kappa_0/m) asks b/m of what the paper asks of N/m:
-   b >= m s with s >= C kappa_0^{-2} (d+1) log^2(...) in theory, s = 32 by default. Pool sizes differ by at most one and the scaling makes up for it; E(S'S) = I.
+   b >= m s with s >= C kappa_0^{-2} (d+1) log^2(...) in theory, s = 32 by default. In detail\: with M(k2) = sum_k Y_k(k2) Y_k(k2)', the mean of M over all b coordinates is exactly I,
+   and |M(k2)| is at most C d log(...) for all k2 with high probability over the signs, in the worst case (all rows of U in one block) as for the paper's
+   single coordinate; a pool is a sample without replacement of |pool i| of them, whose mean is I up to kappa_0 by the matrix Chernoff bound for the same s. Nothing is
+   asked of how the energy of A is spread over the blocks. Pool sizes differ by at most one and the scaling makes up for it in the mean, E(S'S) = I; given the transform, the pools' Gram
+   matrices add up to I exactly if m is a power of two, else up to kappa_0/s.
+
+   With s = 32 the pools are far from the balance of the theorem (kappa_0 of order 1)\: the intervals of sketch-and-solve at 99 % hold in 98.5 to 98.8 %
+   of 3000 draws (n = 4096, d = 16, m = 128). A larger block comes closer to the Gaussian law, at the cost of a transform padded to m s rows.
 
    Given the transform, the rows of (S A, S b) are independent normal vectors. Rows needed: eta^{-2} d log(d/delta) for all coordinates of the solution, the only fast transform
    with a proof in the maximum norm (a recent preprint).
