@@ -56,6 +56,10 @@ void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y)
     for (PetscInt64 q = 0; q < c; ++q)
       for (PetscInt64 i = 0; i < n; ++i) Y[q * n + i] = op.a[i] * X[q * n + i];
     break;
+  case ModeOp::TRANSFORM:
+    std::copy(X, X + n * c, Y);
+    op.transform->Apply(op.trans, c, Y, n);
+    break;
   case ModeOp::IDENTITY:
     std::copy(X, X + n * c, Y);
     break;
@@ -86,7 +90,14 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 l
       }
     return static_cast<double>(L) * n * w;
   }
-  const double work = op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] * L * w : 2.0 * m * n * L * w;
+  const double work = (op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] : op.kind == ModeOp::TRANSFORM ? op.transform->Flops() : 2.0 * m * n) * L * w;
+  if (op.kind == ModeOp::TRANSFORM && R == 1) {
+    for (PetscInt64 l = 0; l < L; ++l) {
+      if (in != out) std::memcpy(out + l * lsout, in + l * lsin, sizeof(double) * n);
+      op.transform->Apply(op.trans, 1, out + l * lsout, n);
+    }
+    return work;
+  }
   if (op.kind == ModeOp::DENSE && R <= INT_MAX && (w >= kThinMode || R == 1)) {
     const PetscBLASInt lda = static_cast<PetscBLASInt>(op.lda), bn = static_cast<PetscBLASInt>(n), bm = static_cast<PetscBLASInt>(m);
     const bool         inplace = in == out;

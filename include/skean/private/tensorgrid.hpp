@@ -17,6 +17,7 @@
 */
 #pragma once
 
+#include <skean/private/fasttransform.hpp>
 #include <skean/private/skeanimpl.h>
 #include <array>
 #include <cstdint>
@@ -45,14 +46,15 @@ struct TensorBox {
 
 /* What is done along one mode: out_i = sum_j F_ij in_j with F m x n. Does not own its arrays. */
 struct ModeOp {
-  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU };
-  Kind                kind  = IDENTITY;
-  bool                trans = false; /* F is the transpose of what is stored */
-  PetscInt64          m = 0, n = 0;  /* sizes of F, after the transpose */
-  const double       *a   = nullptr; /* DENSE: column major; DIAGONAL: n numbers; SPARSE: values; LU: factors by dgetrf, F is the inverse */
-  PetscInt64          lda = 0;
-  const PetscInt     *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
-  const PetscBLASInt *piv = nullptr;               /* LU */
+  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU, TRANSFORM };
+  Kind                 kind  = IDENTITY;
+  bool                 trans = false; /* F is the transpose of what is stored */
+  PetscInt64           m = 0, n = 0;  /* sizes of F, after the transpose */
+  const double        *a   = nullptr; /* DENSE: column major; DIAGONAL: n numbers; SPARSE: values; LU: factors by dgetrf, F is the inverse */
+  PetscInt64           lda = 0;
+  const PetscInt      *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
+  const PetscBLASInt  *piv       = nullptr;         /* LU */
+  const FastTransform *transform = nullptr;         /* TRANSFORM */
 
   static ModeOp Identity(PetscInt64 n)
   {
@@ -78,6 +80,15 @@ struct ModeOp {
     o.kind = DIAGONAL;
     o.m = o.n = n;
     o.a       = a;
+    return o;
+  }
+  static ModeOp Transform(const FastTransform *t, bool trans = false)
+  {
+    ModeOp o;
+    o.kind  = TRANSFORM;
+    o.trans = trans;
+    o.m = o.n   = t->Size();
+    o.transform = t;
     return o;
   }
 };

@@ -196,10 +196,7 @@ PetscErrorCode Regression::Factor()
   PetscFunctionBegin;
   if (factored) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MakeGrid());
-  std::vector<const double *> ptr(d);
-  std::vector<PetscInt64>     sz(n.begin(), n.begin() + d);
-  std::vector<bool>           centro(d, false);
-  std::vector<int>            failed;
+  std::vector<KronEigenProblem> problems(d);
   PetscCallCXX(K.resize(d));
   for (int j = 0; j < d; ++j) {
     const size_t nj = static_cast<size_t>(n[j]);
@@ -217,13 +214,18 @@ PetscErrorCode Regression::Factor()
     bool even = true;
     for (size_t c = 0; c < nj && even; ++c)
       for (size_t r = 0; r < nj && even; ++r) even = K[j][r + c * nj] == K[j][(nj - 1 - r) + (nj - 1 - c) * nj];
-    centro[j] = even;
-    ptr[j]    = K[j].data();
+    problems[j].n      = n[j];
+    problems[j].A      = K[j].data();
+    problems[j].centro = even;
   }
-  PetscCall(KronEigenSymmetric(comm, ptr, sz, centro, &eig, &failed));
-  for (int j = 0; j < d; ++j)
-    PetscCheck(!failed[j], comm, PETSC_ERR_FP,
+  PetscCallCXX(eig.assign(d, KronEigen()));
+  for (int j = 0; j < d; ++j) problems[j].eig = &eig[j];
+  PetscCall(KronEigenSolve(comm, &problems));
+  for (int j = 0; j < d; ++j) {
+    PetscCheck(problems[j].result != KronEigenProblem::FAILED, comm, PETSC_ERR_FP,
                "The covariance matrix of dimension %d is not finite, or LAPACK found no eigenvectors (hyper-parameters out of range?)", j);
+    PetscCallCXX(eig[j].FormVectors()); /* gradient, variance and samples want their entries */
+  }
   factored  = true;
   sumsready = weightsready = false;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -312,8 +314,8 @@ PetscErrorCode Regression::ApplySpectral(int kind, const double *in, double *out
 
   PetscFunctionBegin;
   for (int j = 0; j < d; ++j) {
-    f[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
-    g[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j]);
+    f[j]      = eig[j].Op(true);
+    g[j]      = eig[j].Op(false);
     lam[0][j] = eig[j].lambda.data();
   }
   TensorPipe pipe(*grid, n, 0, in, out, HomeSize());
@@ -524,7 +526,7 @@ PetscErrorCode Regression::ToSpectral(const double *in, std::vector<double> *out
   double             *p;
 
   PetscFunctionBegin;
-  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
+  for (int j = 0; j < d; ++j) f[j] = eig[j].Op(true);
   const PetscInt64 far = std::max<PetscInt64>(0, grid->Box(grid->Stages() - 1, n).Volume());
   PetscCallCXX(out->resize(std::max(far, HomeSize())));
   TensorPipe pipe(*grid, n, 0, in, out->data(), static_cast<PetscInt64>(out->size()));
