@@ -9,7 +9,7 @@
 set -euo pipefail
 
 build="g++ gcc cmake ninja-build pkg-config libopenmpi-dev openmpi-bin petsc-dev slepc-dev libopenblas0-serial libopenblas-serial-dev librandom123-dev
-  zlib1g-dev libfftw3-dev libhdf5-mpi-dev libpnetcdf-dev libcairo2-dev"
+  zlib1g-dev libfftw3-dev libscalapack-openmpi-dev libhdf5-mpi-dev libpnetcdf-dev libcairo2-dev"
 test="$build libgtest-dev python3 binutils"
 # installed where the distribution has them under these names
 test_optional="clang-format-14 gfortran python3-petsc4py libpetsc-complex-dev
@@ -20,7 +20,7 @@ int64="$test libpetsc64-real-dev libslepc64-real-dev"
 int64_optional="$test_optional"
 lint="$build clang-tidy-14"
 demo="$test ferret-datasets" # the build folder is the one of the tests
-bench="$build libscalapack-openmpi-dev python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py dataset-fashion-mnist"
+bench="$build python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py dataset-fashion-mnist"
 
 want="" optional=""
 for kind in "${@:-build}"; do

@@ -7,6 +7,10 @@
 /*MC
    MATSKEANKRON - "skeankron", a sum of Kronecker products A = sum_t c_t F_t0 (x) F_t1 (x) ... (x) F_t,d-1 + s I
 
+   Options Database Keys:
+.  -mat_skeankron_scalapack <3000> - rows from which on the eigenproblem of a symmetric factor is distributed over all processes (ScaLAPACK); smaller ones are
+   solved by LAPACK, one per process
+
    Level: beginner
 
    Notes:

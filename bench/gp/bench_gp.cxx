@@ -1,16 +1,27 @@
-static char help[] = "Times the tensor-grid layer and SkeanGP; one JSON object per case.\n"
-                     "  -bench mode   products along a mode against square dgemm in the same run (-n 256 by default)\n"
-                     "  -bench gp     eigendecompositions, one likelihood with gradient, posterior mean and variance map, peak memory (-n 128, -d 3)\n"
-                     "  -bench dense  the same regression by dense Cholesky, equal answers (-n 14, -d 3)\n"
-                     "  -repeat r     repetitions (3)\n\n";
+static char help[] =
+  "Times the tensor-grid layer and SkeanGP; one JSON object per case.\n"
+  "  -bench mode   products along a mode against square dgemm in the same run (-n 256 by default)\n"
+  "  -bench gp     eigendecompositions, one likelihood with gradient, posterior mean and variance map, peak memory (-n 128, -d 3)\n"
+  "                (-kernel sets another covariance, -uniform a uniform grid; memory is the peak of each phase over what there was before, in arrays)\n"
+  "  -bench eigen  the eigenproblems of a d = 3 grid of -n 1000 points a side and the mode products with them, measured on -k 8 planes and scaled\n"
+  "  -bench closed log determinant and solve of Ornstein-Uhlenbeck and Brownian products against closed forms (-n 128, d = 3)\n"
+  "  -bench ranks  likelihood, gradient, mean and variance against one process (-n 24, -d 3)\n"
+  "  -bench dense  the same regression by dense Cholesky, equal answers (-n 14, -d 3)\n"
+  "  -repeat r     repetitions (3)\n\n";
 #include <skean/private/gpimpl.h>
 #include <skean/private/random.hpp>
+#include <skeankron.h>
 #include <petscblaslapack.h>
 #include <petsctime.h>
-#include <sys/resource.h>
+#include <malloc.h>
+#include <unistd.h>
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
+#include <string>
+#include <thread>
 
 using namespace skean;
 
@@ -28,12 +39,42 @@ double Since(MPI_Comm comm, double t)
   MPI_Allreduce(&d, &m, 1, MPI_DOUBLE, MPI_MAX, comm);
   return m;
 }
-double PeakBytes(MPI_Comm comm)
+/* Resident memory of this process, looked at every millisecond: the peak of a phase (the kernel's own high-water mark cannot be reset everywhere) */
+double ResidentNow()
 {
-  struct rusage u;
-  double        b, s;
-  getrusage(RUSAGE_SELF, &u);
-  b = 1024.0 * static_cast<double>(u.ru_maxrss);
+  std::ifstream statm("/proc/self/statm");
+  double        pages = 0;
+  statm >> pages >> pages;
+  return pages * static_cast<double>(sysconf(_SC_PAGESIZE));
+}
+class Sampler {
+public:
+  Sampler()
+      : thread([this] {
+          while (!stop) {
+            const double now = ResidentNow();
+            if (now > peak) peak = now;
+            usleep(1000);
+          }
+        })
+  {
+  }
+  ~Sampler()
+  {
+    stop = true;
+    thread.join();
+  }
+  void   Reset() { peak = ResidentNow(); }
+  double Peak() const { return std::max<double>(peak, ResidentNow()); }
+
+private:
+  std::atomic<bool>   stop{false};
+  std::atomic<double> peak{0};
+  std::thread         thread;
+};
+double Sum(MPI_Comm comm, double b)
+{
+  double s;
   MPI_Allreduce(&b, &s, 1, MPI_DOUBLE, MPI_SUM, comm);
   return s;
 }
@@ -99,13 +140,17 @@ PetscErrorCode Create(MPI_Comm comm, PetscInt n, PetscInt d, SkeanGP *gp)
   PetscInt                 lo, hi;
   PetscScalar             *p;
   const RandomStream       s(7, Purpose::Test);
+  char                     kernel[256] = "matern32(5)";
+  PetscBool                uniform     = PETSC_FALSE;
 
   PetscFunctionBegin;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-kernel", kernel, sizeof(kernel), NULL));
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-uniform", &uniform, NULL));
   /* slightly non-uniform, so that nothing is centrosymmetric */
-  for (PetscInt i = 0; i < n; ++i) x[i] = static_cast<PetscReal>(i) + 0.2 * std::sin(static_cast<double>(i));
+  for (PetscInt i = 0; i < n; ++i) x[i] = static_cast<PetscReal>(i) + (uniform ? 0.0 : 0.2 * std::sin(static_cast<double>(i)));
   PetscCall(SkeanGPCreate(comm, gp));
   PetscCall(SkeanGPSetGrid(*gp, d, sz.data(), px.data()));
-  PetscCall(SkeanGPSetKernel(*gp, "matern32(5)"));
+  PetscCall(SkeanGPSetKernel(*gp, kernel));
   PetscCall(SkeanGPSetVariances(*gp, 1.0, 0.1));
   PetscCall(SkeanGPSetFromOptions(*gp));
   PetscCall(SkeanGPCreateVec(*gp, &y));
@@ -122,10 +167,12 @@ PetscErrorCode Whole(MPI_Comm comm, PetscInt n, PetscInt d, PetscInt repeat)
 {
   PetscMPIInt rank, size;
   SkeanGP     gp;
-  Times       eig, value, gradient, solve, posterior;
-  double      base = PeakBytes(comm);
+  Times       eig, value, gradient, solve, mean, variance;
+  double      base = Sum(comm, ResidentNow()), peak[5] = {0, 0, 0, 0, 0};
   PetscReal   L;
-  Vec         m, v;
+  Vec         v;
+  bool        good;
+  Sampler     sampler;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
@@ -134,45 +181,246 @@ PetscErrorCode Whole(MPI_Comm comm, PetscInt n, PetscInt d, PetscInt repeat)
   PetscInt np;
   PetscCall(SkeanGPGetNumParameters(gp, &np));
   std::vector<PetscReal> g(np);
-  double                 peak = 0;
+  malloc_trim(0); /* the caller's vector of the data is gone, and its memory with it */
+  const auto Phase = [&](int which, Times *times, const auto &f) -> PetscErrorCode {
+    PetscFunctionBegin;
+    malloc_trim(0);
+    sampler.Reset();
+    const double t = Now(comm);
+    PetscCall(f());
+    times->t.push_back(Since(comm, t));
+    peak[which] = std::max(peak[which], Sum(comm, sampler.Peak()) - base);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
   for (PetscInt r = 0; r < repeat; ++r) {
     gp->reg->ForgetFactors();
     double t = Now(comm);
     PetscCall(gp->reg->Factor());
     eig.t.push_back(Since(comm, t));
-    t = Now(comm);
-    PetscCall(SkeanGPComputeLogLikelihood(gp, &L, NULL));
-    value.t.push_back(Since(comm, t));
-    if (!r) peak = PeakBytes(comm);
-    t = Now(comm);
-    PetscCall(SkeanGPComputeLogLikelihood(gp, &L, g.data()));
-    gradient.t.push_back(Since(comm, t));
-    t = Now(comm);
+    PetscCall(Phase(0, &value, [&] { return SkeanGPComputeLogLikelihood(gp, &L, NULL); }));
+    PetscCall(Phase(1, &gradient, [&] { return SkeanGPComputeLogLikelihood(gp, &L, g.data()); }));
+    PetscCall(Phase(2, &solve, [&] { return gp->reg->Weights(&good); }));
     PetscCall(SkeanGPSolve(gp));
-    solve.t.push_back(Since(comm, t));
-    PetscCall(SkeanGPCreateVec(gp, &m));
-    PetscCall(VecDuplicate(m, &v));
-    t = Now(comm);
-    PetscCall(SkeanGPGetPosterior(gp, m, v));
-    posterior.t.push_back(Since(comm, t));
-    PetscCall(VecDestroy(&m));
+    PetscCall(SkeanGPCreateVec(gp, &v));
+    PetscCall(Phase(3, &mean, [&] { return SkeanGPGetPosterior(gp, v, NULL); }));
+    PetscCall(Phase(4, &variance, [&] { return SkeanGPGetPosterior(gp, NULL, v); }));
     PetscCall(VecDestroy(&v));
   }
   const double  array = 8.0 * static_cast<double>(gp->reg->N);
   SkeanGPReport report;
   PetscCall(SkeanGPGetReport(gp, &report));
-  const double all = PeakBytes(comm);
   if (!rank) {
-    std::printf("{\"case\":\"gp\",\"n\":%d,\"d\":%d,\"points\":%.6g,\"ranks\":%d,\"seed\":7,", static_cast<int>(n), static_cast<int>(d), array / 8, size);
+    std::printf("{\"case\":\"gp\",\"n\":%d,\"d\":%d,\"points\":%.6g,\"ranks\":%d,\"seed\":7,\"eigen\":\"%s\",", static_cast<int>(n), static_cast<int>(d),
+                array / 8, size, gp->reg->eig[0].method);
     eig.Print("eigen_s");
     value.Print("value_s");
     gradient.Print("value_gradient_s");
     solve.Print("solve_verified_s");
-    posterior.Print("mean_variance_s");
-    std::printf("\"residual\":%.3g,\"loglik\":%.12g,\"peak_arrays_value\":%.3f,\"peak_arrays_all\":%.3f}\n", (double)report.residual, L, (peak - base) / array,
-                (all - base) / array);
+    mean.Print("mean_s");
+    variance.Print("variance_s");
+    std::printf("\"residual\":%.3g,\"loglik\":%.15g,\"peak_arrays\":{\"value\":%.3f,\"gradient\":%.3f,\"solve\":%.3f,\"mean\":%.3f,\"variance\":%.3f}}\n",
+                (double)report.residual, L, peak[0] / array, peak[1] / array, peak[2] / array, peak[3] / array, peak[4] / array);
   }
   PetscCall(SkeanGPDestroy(&gp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Eigenproblems beside the mode products of a solve, which are linear in the number of planes */
+PetscErrorCode Eigen(MPI_Comm comm, PetscInt n, PetscInt k)
+{
+  PetscMPIInt rank, size;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (int kind = 0; kind < 3; ++kind) { /* no structure; uniform grid; periodic uniform grid */
+    std::vector<double>           K(static_cast<size_t>(n) * n);
+    std::vector<KronEigen>        e(3);
+    std::vector<KronEigenProblem> p(3);
+    const double                  pi = PETSC_PI;
+    for (PetscInt j = 0; j < n; ++j)
+      for (PetscInt i = 0; i < n; ++i) {
+        const double   xi = i + (kind ? 0.0 : 0.2 * std::sin(i)), xj = j + (kind ? 0.0 : 0.2 * std::sin(j));
+        const PetscInt gap                = PetscAbsInt(i - j);
+        const double   z                  = kind == 2 ? n / pi * std::sin(pi * std::min(gap, n - gap) / n) : std::abs(xi - xj);
+        K[i + static_cast<size_t>(j) * n] = (1 + z / 5) * std::exp(-z / 5);
+      }
+    for (int j = 0; j < 3; ++j) {
+      p[j].n      = n;
+      p[j].A      = K.data();
+      p[j].centro = kind > 0;
+      p[j].eig    = &e[j];
+    }
+    double t = Now(comm);
+    PetscCall(KronEigenSolve(comm, &p));
+    const double     te   = Since(comm, t);
+    const PetscInt64 nn[] = {n, n, k};
+    TensorGrid       g;
+    ModeOp           op[3] = {e[0].Op(true), e[1].Op(true), ModeOp::Identity(k)}, bop[3] = {e[0].Op(false), e[1].Op(false), ModeOp::Identity(k)};
+    PetscCall(g.Create(comm, 3, nn));
+    const PetscInt64    m = std::max<PetscInt64>(0, g.Home().Volume());
+    std::vector<double> x(m, 1.0), y(m);
+    double              best = 1e300;
+    for (int r = 0; r < 2; ++r) {
+      t = Now(comm);
+      TensorPipe pipe(g, g.Sizes(), 0, x.data(), y.data(), m);
+      PetscCall(pipe.Forward(op, g.Stages() - 1));
+      PetscCall(pipe.Backward(bop));
+      PetscCall(pipe.Finish());
+      best = std::min(best, Since(comm, t));
+    }
+    /* two of the three modes, k of n planes */
+    const double solve = best * 1.5 * static_cast<double>(n) / static_cast<double>(k);
+    if (!rank)
+      std::printf("{\"case\":\"eigen\",\"n\":%d,\"ranks\":%d,\"method\":\"%s\",\"eigen_s\":%.4g,\"planes\":%d,\"planes_s\":%.4g,\"solve_scaled_s\":%.4g,"
+                  "\"share\":%.4f}\n",
+                  static_cast<int>(n), size, e[0].method, te, static_cast<int>(k), best, solve, te / (te + solve));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* r^|i-j| has the determinant (1 - r^2)^(n-1) and a tridiagonal inverse; min(t_i, t_j) the product of the increments and a tridiagonal one too */
+PetscErrorCode Closed(MPI_Comm comm, PetscInt n)
+{
+  PetscMPIInt  rank, size;
+  const double h = 1.0, r = std::exp(-h);
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (int brownian = 0; brownian < 2; ++brownian) {
+    /* Brownian motion along one dimension: its condition number grows as n^2, and the accuracy of any solve with it */
+    std::vector<std::vector<double>> K(3, std::vector<double>(static_cast<size_t>(n) * n));
+    std::vector<Mat>                 F(3), T(3);
+    double                           logdet = 0;
+    const double                     N      = std::pow(static_cast<double>(n), 3);
+    for (int j = 0; j < 3; ++j) {
+      const bool b = brownian && j == 1;
+      PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &F[j]));
+      PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 3, NULL, &T[j]));
+      PetscScalar *a;
+      PetscCall(MatDenseGetArrayWrite(F[j], &a));
+      for (PetscInt c = 0; c < n; ++c)
+        for (PetscInt i = 0; i < n; ++i) a[i + static_cast<size_t>(c) * n] = b ? 1.0 + std::min(i, c) : std::pow(r, PetscAbsInt(i - c));
+      PetscCall(MatDenseRestoreArrayWrite(F[j], &a));
+      PetscCall(MatAssemblyBegin(F[j], MAT_FINAL_ASSEMBLY));
+      PetscCall(MatAssemblyEnd(F[j], MAT_FINAL_ASSEMBLY));
+      const double s = b ? 1.0 : 1 / (1 - r * r);
+      for (PetscInt i = 0; i < n; ++i) {
+        const bool last = i == n - 1, edge = last || i == 0;
+        PetscCall(MatSetValue(T[j], i, i, b ? (last ? 1.0 : 2.0) : s * (edge ? 1.0 : 1 + r * r), INSERT_VALUES));
+        if (i) PetscCall(MatSetValue(T[j], i, i - 1, b ? -1.0 : -s * r, INSERT_VALUES));
+        if (!last) PetscCall(MatSetValue(T[j], i, i + 1, b ? -1.0 : -s * r, INSERT_VALUES));
+      }
+      PetscCall(MatAssemblyBegin(T[j], MAT_FINAL_ASSEMBLY));
+      PetscCall(MatAssemblyEnd(T[j], MAT_FINAL_ASSEMBLY));
+      if (!b) logdet += N / static_cast<double>(n) * static_cast<double>(n - 1) * std::log(1 - r * r);
+    }
+    SkeanGP               gp;
+    std::vector<PetscInt> sz(3, n);
+    PetscReal             nothing = 1e-30;
+    PetscCall(SkeanGPCreate(comm, &gp));
+    std::vector<PetscReal>   x(n);
+    std::vector<PetscReal *> px(3, x.data());
+    for (PetscInt i = 0; i < n; ++i) x[i] = i * h;
+    PetscCall(SkeanGPSetGrid(gp, 3, sz.data(), px.data()));
+    for (int j = 0; j < 3; ++j) PetscCall(SkeanGPSetFactor(gp, j, F[j]));
+    PetscCall(SkeanGPSetVariances(gp, 1.0, nothing));
+    double t = Now(comm);
+    PetscCall(gp->reg->Sums());
+    const double td = Since(comm, t), ed = std::abs(gp->reg->sums.logdet - logdet) / std::abs(logdet);
+    PetscCall(SkeanGPDestroy(&gp));
+    Mat A, B;
+    Vec b, y, z;
+    PetscCall(MatCreateSkeanKron(comm, 3, F.data(), &A));
+    PetscCall(MatCreateSkeanKron(comm, 3, T.data(), &B));
+    PetscCall(MatCreateVecs(A, &y, &b));
+    PetscCall(VecDuplicate(y, &z));
+    {
+      const RandomStream s(8, Purpose::Test);
+      PetscScalar       *p;
+      PetscInt           lo, hi;
+      PetscCall(VecGetOwnershipRange(b, &lo, &hi));
+      PetscCall(VecGetArrayWrite(b, &p));
+      for (PetscInt i = lo; i < hi; ++i) p[i - lo] = s.Normal(static_cast<std::uint64_t>(i));
+      PetscCall(VecRestoreArrayWrite(b, &p));
+    }
+    t = Now(comm);
+    PetscCall(MatSolve(A, b, y));
+    const double ts = Since(comm, t);
+    PetscReal    e, ny;
+    PetscCall(MatMult(B, b, z));
+    PetscCall(VecAXPY(y, -1.0, z));
+    PetscCall(VecNorm(y, NORM_2, &e));
+    PetscCall(VecNorm(z, NORM_2, &ny));
+    if (!rank)
+      std::printf(
+        "{\"case\":\"closed\",\"factors\":\"%s\",\"points\":%.6g,\"ranks\":%d,\"logdet_error\":%.3g,\"solve_error\":%.3g,\"logdet_s\":%.4g,\"solve_s\":%.4g}\n",
+        brownian ? "OU x Brownian x OU" : "OU x OU x OU", N, size, ed, (double)(e / ny), td, ts);
+    for (Vec *v : {&b, &y, &z}) PetscCall(VecDestroy(v));
+    PetscCall(MatDestroy(&A));
+    PetscCall(MatDestroy(&B));
+    for (int j = 0; j < 3; ++j) {
+      PetscCall(MatDestroy(&F[j]));
+      PetscCall(MatDestroy(&T[j]));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Everything by all processes and by each one alone */
+PetscErrorCode Ranks(MPI_Comm comm, PetscInt n, PetscInt d)
+{
+  PetscMPIInt            rank, size;
+  SkeanGP                gp[2];
+  PetscReal              L[2];
+  std::vector<PetscReal> g[2];
+  std::vector<double>    post[2][2];
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (int w = 0; w < 2; ++w) {
+    PetscInt np;
+    Vec      v, all;
+    PetscCall(Create(w ? PETSC_COMM_SELF : comm, n, d, &gp[w]));
+    PetscCall(gp[w]->reg->MakeGrid());
+    gp[w]->reg->grid->SetChunk(n * n); /* many chunks, as in large grids */
+    PetscCall(SkeanGPGetNumParameters(gp[w], &np));
+    g[w].resize(np);
+    PetscCall(SkeanGPComputeLogLikelihood(gp[w], &L[w], g[w].data()));
+    PetscCall(SkeanGPSolve(gp[w]));
+    PetscCall(SkeanGPCreateVec(gp[w], &v));
+    for (int k = 0; k < 2; ++k) {
+      VecScatter         sc;
+      const PetscScalar *p;
+      PetscCall(SkeanGPGetPosterior(gp[w], k ? NULL : v, k ? v : NULL));
+      PetscCall(VecScatterCreateToAll(v, &sc, &all));
+      PetscCall(VecScatterBegin(sc, v, all, INSERT_VALUES, SCATTER_FORWARD));
+      PetscCall(VecScatterEnd(sc, v, all, INSERT_VALUES, SCATTER_FORWARD));
+      PetscInt N;
+      PetscCall(VecGetSize(v, &N));
+      PetscCall(VecGetArrayRead(all, &p));
+      post[w][k].assign(p, p + N);
+      PetscCall(VecRestoreArrayRead(all, &p));
+      PetscCall(VecScatterDestroy(&sc));
+      PetscCall(VecDestroy(&all));
+    }
+    PetscCall(VecDestroy(&v));
+    PetscCall(SkeanGPDestroy(&gp[w]));
+  }
+  const auto Difference = [](const std::vector<double> &a, const std::vector<double> &b) {
+    double e = 0, s = 0;
+    for (size_t i = 0; i < a.size(); ++i) {
+      e = std::max(e, std::abs(a[i] - b[i]));
+      s = std::max(s, std::abs(b[i]));
+    }
+    return e / s;
+  };
+  if (!rank)
+    std::printf("{\"case\":\"ranks\",\"n\":%d,\"d\":%d,\"ranks\":%d,\"value\":%.3g,\"gradient\":%.3g,\"mean\":%.3g,\"variance\":%.3g}\n", static_cast<int>(n),
+                static_cast<int>(d), size, std::abs(L[0] - L[1]) / std::abs(L[1]), Difference(g[0], g[1]), Difference(post[0][0], post[1][0]),
+                Difference(post[0][1], post[1][1]));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -222,7 +470,8 @@ int main(int argc, char **argv)
   char        which[32] = "mode";
   PetscInt    n = 0, d = 3, repeat = 3;
   PetscMPIInt rank;
-  PetscBool   mode, gpb, dense;
+  PetscInt    planes = 8;
+  const auto  Is     = [&](const char *name) { return std::string(which) == name; };
 
   PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-bench", which, sizeof(which), NULL));
@@ -230,13 +479,15 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-d", &d, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-repeat", &repeat, NULL));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  PetscCall(PetscStrcmp(which, "mode", &mode));
-  PetscCall(PetscStrcmp(which, "gp", &gpb));
-  PetscCall(PetscStrcmp(which, "dense", &dense));
-  PetscCheck((mode || gpb || dense) && repeat > 0, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "-bench is mode, gp or dense, and -repeat positive");
-  if (mode) PetscCall(Mode(PETSC_COMM_WORLD, n ? n : 256, repeat));
-  if (gpb) PetscCall(Whole(PETSC_COMM_WORLD, n ? n : 128, d, repeat));
-  if (dense && !rank) PetscCall(Dense(n ? n : 14, d));
+  PetscCall(PetscOptionsGetInt(NULL, NULL, "-k", &planes, NULL));
+  PetscCheck((Is("mode") || Is("gp") || Is("eigen") || Is("closed") || Is("ranks") || Is("dense")) && repeat > 0, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
+             "-bench is mode, gp, eigen, closed, ranks or dense, and -repeat positive");
+  if (Is("mode")) PetscCall(Mode(PETSC_COMM_WORLD, n ? n : 256, repeat));
+  if (Is("gp")) PetscCall(Whole(PETSC_COMM_WORLD, n ? n : 128, d, repeat));
+  if (Is("eigen")) PetscCall(Eigen(PETSC_COMM_WORLD, n ? n : 1000, planes));
+  if (Is("closed")) PetscCall(Closed(PETSC_COMM_WORLD, n ? n : 128));
+  if (Is("ranks")) PetscCall(Ranks(PETSC_COMM_WORLD, n ? n : 24, d));
+  if (Is("dense") && !rank) PetscCall(Dense(n ? n : 14, d));
   PetscCall(SkeanFinalize());
   return 0;
 }

@@ -56,6 +56,10 @@ void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y)
     for (PetscInt64 q = 0; q < c; ++q)
       for (PetscInt64 i = 0; i < n; ++i) Y[q * n + i] = op.a[i] * X[q * n + i];
     break;
+  case ModeOp::TRANSFORM:
+    std::copy(X, X + n * c, Y);
+    op.transform->Apply(op.trans, c, Y, n);
+    break;
   case ModeOp::IDENTITY:
     std::copy(X, X + n * c, Y);
     break;
@@ -86,7 +90,14 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 l
       }
     return static_cast<double>(L) * n * w;
   }
-  const double work = op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] * L * w : 2.0 * m * n * L * w;
+  const double work = (op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] : op.kind == ModeOp::TRANSFORM ? op.transform->Flops() : 2.0 * m * n) * L * w;
+  if (op.kind == ModeOp::TRANSFORM && R == 1) {
+    for (PetscInt64 l = 0; l < L; ++l) {
+      if (in != out) std::memcpy(out + l * lsout, in + l * lsin, sizeof(double) * n);
+      op.transform->Apply(op.trans, 1, out + l * lsout, n);
+    }
+    return work;
+  }
   if (op.kind == ModeOp::DENSE && R <= INT_MAX && (w >= kThinMode || R == 1)) {
     const PetscBLASInt lda = static_cast<PetscBLASInt>(op.lda), bn = static_cast<PetscBLASInt>(n), bm = static_cast<PetscBLASInt>(m);
     const bool         inplace = in == out;
@@ -146,6 +157,14 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 l
     }
   }
   return work;
+}
+
+double ModeProduct(const ModeOp &op, const TensorBox &box, int mode, double *a, std::vector<double> &scratch)
+{
+  PetscInt64 L = 1, R = 1;
+  for (int k = 0; k < mode; ++k) L *= box.Length(k);
+  for (int k = mode + 1; k < box.d; ++k) R *= box.Length(k);
+  return ModeProduct(op, L, op.n * R, op.m * R, R, 0, R, a, a, scratch);
 }
 
 /* ---- distribution ---------------------------------------------------------------------------------------------------------- */
@@ -213,7 +232,8 @@ bool Intersect(const TensorBox &a, const TensorBox &b, TensorBox *c) noexcept
   return true;
 }
 
-/* Copies the entries of `part` from an array over box `fb` to one over box `tb` */
+} // namespace
+
 void CopyPart(const TensorBox &part, const TensorBox &fb, const double *from, const TensorBox &tb, double *to)
 {
   const int  d = part.d;
@@ -251,8 +271,6 @@ void CopyPart(const TensorBox &part, const TensorBox &fb, const double *from, co
     if (j < 0) return;
   }
 }
-
-} // namespace
 
 TensorGrid::~TensorGrid()
 {
@@ -405,7 +423,92 @@ PetscErrorCode TensorGrid::GroupOf(int from, int to, const Group **group)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+struct TensorGrid::Job {
+  const double *src     = nullptr;
+  double       *dst     = nullptr;
+  const Slice  *produce = nullptr, *consume = nullptr;
+  unsigned      whole = 0;
+  /* a product along a mode of src, in place, before it is sent */
+  double       *inplace = nullptr;
+  int           mode    = -1;
+  const ModeOp *op      = nullptr;
+};
+
+TensorGrid::Cut TensorGrid::Plan(const TensorSizes &n, int from, int to, unsigned whole, bool sourceslices, bool targetslices) const noexcept
+{
+  const TensorBox  big0 = Box(from, n, 0), big1 = Box(to, n, 0);
+  const PetscInt64 largest = std::max(big0.Volume(), big1.Volume());
+  const PetscInt64 limit   = chunk > 0 ? chunk : std::max<PetscInt64>(std::min<PetscInt64>(largest / 32, 1 << 27), 1 << 15);
+  const PetscInt64 wanted  = std::max<PetscInt64>(1, (largest + limit - 1) / limit);
+  const Stage     &f = stages[from], &t = stages[to];
+  const auto       Shared = [&](int k) { /* every process keeps its range of k */
+                                   if (f.p != t.p) return false;
+                                   for (size_t a = 0; a < f.dim.size(); ++a)
+                                     if (f.dim[a] == k && t.dim[a] == k) return true;
+                                   return false;
+  };
+  Cut cut;
+  int best = -1;
+  /* first choice: a chunk is a slice of everybody's own box, so that all processes have as much to do; the first dimension that is
+     long enough, otherwise the longest */
+  for (int pass = 0; pass < 2 && best < 0; ++pass) {
+    for (int k = 0; k < d; ++k) {
+      if ((whole >> k) & 1) continue;
+      const bool source = Processes(to, k) == 1 || Shared(k), target = Processes(from, k) == 1 || Shared(k);
+      if (!pass && ((sourceslices && !source) || (targetslices && !target) || (!sourceslices && !targetslices && !source))) continue;
+      const PetscInt64 have = best < 0 ? 0 : targetslices ? big1.Length(best) : big0.Length(best), here = targetslices ? big1.Length(k) : big0.Length(k);
+      if (best < 0 || (have < wanted && here > have)) best = k;
+    }
+    cut.slices = best >= 0 && !pass;
+  }
+  cut.dim    = std::max(best, 0);
+  cut.chunks = static_cast<int>(std::max<PetscInt64>(1, std::min(wanted, targetslices ? big1.Length(cut.dim) : big0.Length(cut.dim))));
+  if (!cut.slices && (sourceslices || targetslices)) cut.chunks = 1;
+  if (cut.chunks == 1) cut.slices = true;
+  return cut;
+}
+
+bool TensorGrid::Part(const TensorSizes &n, int from, int to, const Cut &cut, int s, int r, int c, TensorBox *part) const noexcept
+{
+  if (!Intersect(Box(from, n, s), Box(to, n, r), part)) return false;
+  const PetscInt64 len = part->Length(cut.dim), lo = part->lo[cut.dim];
+  part->lo[cut.dim] = lo + len * c / cut.chunks;
+  part->hi[cut.dim] = lo + len * (c + 1) / cut.chunks;
+  return part->hi[cut.dim] > part->lo[cut.dim];
+}
+
 PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *src, double *dst, int mode, const ModeOp *op)
+{
+  Job job;
+
+  PetscFunctionBegin;
+  job.src     = src;
+  job.dst     = dst;
+  job.inplace = src;
+  job.mode    = mode;
+  job.op      = op;
+  job.whole   = mode >= 0 ? 1u << mode : 0;
+  PetscCall(Exchange(n, from, to, job));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TensorGrid::Stream(const TensorSizes &n, int from, int to, unsigned whole, const double *src, const Slice &produce, double *dst,
+                                  const Slice &consume)
+{
+  Job job;
+
+  PetscFunctionBegin;
+  PetscCheck(!produce || !consume, PETSC_COMM_SELF, PETSC_ERR_SUP, "One of source and target is an array");
+  job.src     = src;
+  job.dst     = dst;
+  job.whole   = whole;
+  job.produce = produce ? &produce : nullptr;
+  job.consume = consume ? &consume : nullptr;
+  PetscCall(Exchange(n, from, to, job));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TensorGrid::Exchange(const TensorSizes &n, int from, int to, const Job &job)
 {
   const TensorBox  mysrc = Box(from, n), mydst = Box(to, n);
   const Group     *group;
@@ -414,39 +517,24 @@ PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *
 
   PetscFunctionBegin;
   PetscCall(GroupOf(from, to, &group));
-  const int np = static_cast<int>(group->ranks.size());
-
-  /* The dimension that is cut into chunks: not the mode, and not one that only the target distributes (chunks of that would go to few
-     processes at a time); the first that is long enough, otherwise the longest */
-  const TensorBox  big0 = Box(from, n, 0), big1 = Box(to, n, 0);
-  const PetscInt64 largest = std::max(big0.Volume(), big1.Volume());
-  const PetscInt64 limit   = chunk > 0 ? chunk : std::max<PetscInt64>(std::min<PetscInt64>(largest / 24, 1 << 27), 1 << 15);
-  const PetscInt64 wanted  = std::max<PetscInt64>(1, (largest + limit - 1) / limit);
-  int              cd      = -1;
-  for (int pass = 0; pass < 2 && cd < 0; ++pass) {
-    for (int k = 0; k < d; ++k) {
-      if (k == mode || (!pass && Processes(to, k) > 1 && Processes(from, k) == 1)) continue;
-      if (cd < 0 || (big0.Length(cd) < wanted && big0.Length(k) > big0.Length(cd))) cd = k;
-    }
-  }
-  if (cd < 0) cd = 0;
-  const bool fused = mode >= 0 && mode != cd && !(Processes(to, cd) > 1 && Processes(from, cd) == 1);
-  const int  C     = static_cast<int>(std::max<PetscInt64>(1, std::min(wanted, big0.Length(cd))));
+  const int  np  = static_cast<int>(group->ranks.size());
+  const Cut  cut = Plan(n, from, to, job.whole, job.produce || job.mode >= 0, job.consume != nullptr);
+  const int  cd = cut.dim, C = cut.chunks;
+  const bool fused = job.mode >= 0 && job.mode != cd;
 
   /* the mode, for the whole array if it cannot be done chunk by chunk */
   PetscInt64 L1 = 1, R = 1;
-  if (mode >= 0) {
-    for (int k = 0; k < mode; ++k) L1 *= mysrc.Length(k);
-    for (int k = mode + 1; k < d; ++k) R *= mysrc.Length(k);
-    if (!fused && mysrc.Volume() > 0) PetscCallCXX(flops += ModeProduct(*op, L1, op->n * R, op->m * R, R, 0, R, src, src, scratch));
+  if (job.mode >= 0) {
+    for (int k = 0; k < job.mode; ++k) L1 *= mysrc.Length(k);
+    for (int k = job.mode + 1; k < d; ++k) R *= mysrc.Length(k);
+    if (!fused && mysrc.Volume() > 0) PetscCallCXX(flops += ModeProduct(*job.op, L1, job.op->n * R, job.op->m * R, R, 0, R, job.inplace, job.inplace, scratch));
   }
 
-  const auto Chunk = [&](const TensorBox &a, const TensorBox &b, int c, TensorBox *part) {
-    if (!Intersect(a, b, part)) return false;
-    const PetscInt64 len = part->Length(cd), lo = part->lo[cd];
-    part->lo[cd] = lo + len * c / C;
-    part->hi[cd] = lo + len * (c + 1) / C;
-    return part->hi[cd] > part->lo[cd];
+  const auto Slab = [&](TensorBox b, int c) { /* slice c of a box */
+                                              const PetscInt64 len = b.Length(cd), lo = b.lo[cd];
+                                              b.lo[cd] = lo + len * c / C;
+                                              b.hi[cd] = lo + len * (c + 1) / C;
+                                              return b;
   };
   bool overflow = false;
   for (int b = 0; b < 2; ++b) {
@@ -455,35 +543,60 @@ PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *
     PetscCallCXX(rcount[b].assign(np, 0));
     PetscCallCXX(rdisp[b].assign(np, 0));
   }
-  const auto Unpack = [&](int c) {
-    const int b = c % 2;
-    TensorBox part;
-    for (int q = 0; q < np; ++q)
-      if (group->ranks[q] != rank && Chunk(Box(from, n, group->ranks[q]), mydst, c, &part)) CopyPart(part, part, recvbuf[b].data() + rdisp[b][q], mydst, dst);
+  const auto Unpack = [&](int c) -> PetscErrorCode {
+    const int       b     = c % 2;
+    const TensorBox slice = job.consume ? Slab(mydst, c) : mydst;
+    double         *to_   = job.dst;
+    TensorBox       part;
+    PetscFunctionBegin;
+    if (job.consume) {
+      PetscCallCXX(slicebuf.resize(std::max<size_t>(slicebuf.size(), std::max<PetscInt64>(0, slice.Volume()))));
+      to_ = slicebuf.data();
+    }
+    for (int q = 0; q < np; ++q) {
+      const int r = group->ranks[q];
+      if (r == rank && !job.consume) continue; /* done when it was packed */
+      if (!Part(n, from, to, cut, r, rank, c, &part)) continue;
+      if (r == rank)
+        CopyPart(part, mysrc, job.src, slice, to_);
+      else
+        CopyPart(part, part, recvbuf[b].data() + rdisp[b][q], slice, to_);
+    }
+    if (job.consume && slice.Volume() > 0) PetscCall((*job.consume)(slice, to_));
+    PetscFunctionReturn(PETSC_SUCCESS);
   };
   for (int c = 0; c < C; ++c) {
-    const int  b  = c % 2;
-    PetscInt64 ns = 0, nr = 0;
-    TensorBox  part;
+    const int     b  = c % 2;
+    PetscInt64    ns = 0, nr = 0;
+    TensorBox     part, have = mysrc;
+    const double *from_ = job.src;
 
+    if (job.produce) {
+      have = Slab(mysrc, c);
+      PetscCallCXX(slicebuf.resize(std::max<size_t>(slicebuf.size(), std::max<PetscInt64>(0, have.Volume()))));
+      from_ = slicebuf.data();
+      if (have.Volume() > 0) PetscCall((*job.produce)(have, slicebuf.data()));
+    }
     if (fused) {
       /* slice [s0,s1) of my box along the chunk dimension, times the factor */
+      const ModeOp    &op  = *job.op;
+      double          *src = job.inplace;
       const PetscInt64 len = mysrc.Length(cd), s0 = len * c / C, s1 = len * (c + 1) / C;
       if (s1 > s0 && mysrc.Volume() > 0) {
-        if (cd < mode) {
+        if (cd < job.mode) {
           PetscInt64 before = 1, between = 1;
           for (int k = 0; k < cd; ++k) before *= mysrc.Length(k);
-          for (int k = cd + 1; k < mode; ++k) between *= mysrc.Length(k);
+          for (int k = cd + 1; k < job.mode; ++k) between *= mysrc.Length(k);
           for (PetscInt64 l = 0; l < before; ++l) {
-            double *x = src + (l * len + s0) * between * op->n * R;
-            PetscCallCXX(flops += ModeProduct(*op, (s1 - s0) * between, op->n * R, op->n * R, R, 0, R, x, x, scratch));
+            double *x = src + (l * len + s0) * between * op.n * R;
+            PetscCallCXX(flops += ModeProduct(op, (s1 - s0) * between, op.n * R, op.n * R, R, 0, R, x, x, scratch));
           }
         } else {
           PetscInt64 before = 1, after = 1;
-          for (int k = mode + 1; k < cd; ++k) before *= mysrc.Length(k);
+          for (int k = job.mode + 1; k < cd; ++k) before *= mysrc.Length(k);
           for (int k = cd + 1; k < d; ++k) after *= mysrc.Length(k);
           for (PetscInt64 l = 0; l < before; ++l)
-            PetscCallCXX(flops += ModeProduct(*op, L1, op->n * R, op->n * R, R, (l * len + s0) * after, (l * len + s1) * after, src, src, scratch));
+            PetscCallCXX(flops += ModeProduct(op, L1, op.n * R, op.n * R, R, (l * len + s0) * after, (l * len + s1) * after, src, src, scratch));
         }
       }
     }
@@ -493,11 +606,11 @@ PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *
       sdisp[b][q]                 = static_cast<int>(std::min<PetscInt64>(ns, INT_MAX));
       rdisp[b][q]                 = static_cast<int>(std::min<PetscInt64>(nr, INT_MAX));
       if (r == rank) continue;
-      if (Chunk(mysrc, Box(to, n, r), c, &part)) {
+      if (Part(n, from, to, cut, rank, r, c, &part)) {
         scount[b][q] = static_cast<int>(std::min<PetscInt64>(part.Volume(), INT_MAX));
         ns += part.Volume();
       }
-      if (Chunk(Box(from, n, r), mydst, c, &part)) {
+      if (Part(n, from, to, cut, r, rank, c, &part)) {
         rcount[b][q] = static_cast<int>(std::min<PetscInt64>(part.Volume(), INT_MAX));
         nr += part.Volume();
       }
@@ -509,21 +622,22 @@ PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *
     PetscCallCXX(recvbuf[b].resize(std::max<size_t>(recvbuf[b].size(), nr)));
     for (int q = 0; q < np; ++q) {
       const int r = group->ranks[q];
-      if (!Chunk(mysrc, Box(to, n, r), c, &part)) continue;
+      if (r == rank && job.consume) continue;
+      if (!Part(n, from, to, cut, rank, r, c, &part)) continue;
       if (r == rank)
-        CopyPart(part, mysrc, src, mydst, dst);
+        CopyPart(part, have, from_, mydst, job.dst);
       else
-        CopyPart(part, mysrc, src, part, sendbuf[b].data() + sdisp[b][q]);
+        CopyPart(part, have, from_, part, sendbuf[b].data() + sdisp[b][q]);
     }
     PetscCallMPI(MPI_Ialltoallv(sendbuf[b].data(), scount[b].data(), sdisp[b].data(), MPI_DOUBLE, recvbuf[b].data(), rcount[b].data(), rdisp[b].data(),
                                 MPI_DOUBLE, group->comm, &request[b]));
     if (c > 0) {
       PetscCallMPI(MPI_Wait(&request[1 - b], MPI_STATUS_IGNORE));
-      Unpack(c - 1);
+      PetscCall(Unpack(c - 1));
     }
   }
   PetscCallMPI(MPI_Wait(&request[(C - 1) % 2], MPI_STATUS_IGNORE));
-  Unpack(C - 1);
+  PetscCall(Unpack(C - 1));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -543,6 +657,7 @@ void TensorGrid::FreeWork() noexcept
     std::vector<double>().swap(sendbuf[b]);
     std::vector<double>().swap(recvbuf[b]);
   }
+  std::vector<double>().swap(slicebuf);
   std::vector<double>().swap(scratch);
 }
 
@@ -608,8 +723,31 @@ PetscErrorCode TensorPipe::Move(int to)
 {
   PetscFunctionBegin;
   if (to == stage) PetscFunctionReturn(PETSC_SUCCESS);
+  double  *y;
+  unsigned modes  = 0;
+  bool     square = true;
+  for (const auto &q : queue) {
+    modes |= 1u << q.first;
+    square = square && q.second.m == q.second.n;
+  }
+  if (!cur && !queue.empty() && square && grid.Plan(now, stage, to, modes, true, false).chunks > 1) {
+    /* the input may not be written: its slices are copied, multiplied and sent */
+    const TensorBox all = grid.Box(stage, now);
+    PetscCallCXX(y = Buffer(grid.Box(to, now).Volume()));
+    PetscCall(grid.Stream(now, stage, to, modes, nullptr,
+                          [&](const TensorBox &slice, double *a) {
+                            PetscFunctionBegin;
+                            CopyPart(slice, all, in, slice, a);
+                            PetscCallCXX(for (const auto &q : queue) grid.flops += ModeProduct(q.second, slice, q.first, a, grid.scratch));
+                            PetscFunctionReturn(PETSC_SUCCESS);
+                          },
+                          y, {}));
+    queue.clear();
+    cur   = y;
+    stage = to;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(Run(true));
-  double *y;
   PetscCallCXX(y = Buffer(grid.Box(to, now).Volume()));
   /* Without a mode the source is only read */
   if (queue.empty())

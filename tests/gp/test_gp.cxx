@@ -338,8 +338,9 @@ TEST(GP, ClosedForms)
 TEST(GP, TheSameOnAnyNumberOfProcesses)
 {
   /* the second grid has fewer rows than processes: pencils, whose order is not the natural one */
-  for (int missing : {0, 5, 6}) {
-    Problem    p = Make({missing == 6 ? 2 : 5, 7, 6}, missing);
+  for (int which : {0, 1, 5, 6}) {
+    const int  missing = which == 1 ? 0 : which;
+    Problem    p       = Make({which == 6 ? 2 : 5, 7, 6}, missing);
     SkeanGP    a, b;
     PetscReal  La, Lb, ga[5], gb[5];
     Vec        va, vb;
@@ -352,6 +353,9 @@ TEST(GP, TheSameOnAnyNumberOfProcesses)
     ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &a));
     ASSERT_PETSC(Create(PETSC_COMM_SELF, p, &b));
     Tight(a), Tight(b);
+    /* redistributions in many chunks, as those of large grids */
+    ASSERT_PETSC(a->reg->MakeGrid());
+    if (which == 1 || which == 6) a->reg->grid->SetChunk(5);
     ASSERT_PETSC(SkeanGPComputeLogLikelihood(a, &La, ga));
     ASSERT_PETSC(SkeanGPComputeLogLikelihood(b, &Lb, gb));
     EXPECT_NEAR(La, Lb, 1e-12 * std::abs(Lb));

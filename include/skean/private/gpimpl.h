@@ -97,6 +97,8 @@ public:
   /* a = (K_OO + ratio I)^-1 b_O on O, zero (to CG's accuracy) on M; filled: b_O and the filled gaps; b == filled allowed */
   PetscErrorCode ObservedSolve(const double *b, double *a, double *filled, PetscInt *its, bool *good);
   PetscErrorCode Weights(bool *good);
+  /* |filled - ((x) K + ratio I) a|^2; r (may be NULL): the residual itself. One array of work, and r */
+  PetscErrorCode Residual(const double *filled, const double *a, std::vector<double> *r, double *rr);
   /* log likelihood at the present parameters; profile: s2f is set to its optimum for the present ratio first.
      grad (may be NULL): with respect to the kernels' parameters, log s2f, log s2n. ok = false: V is not positive definite, or a solve failed */
   PetscErrorCode      LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);

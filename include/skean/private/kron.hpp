@@ -43,17 +43,31 @@ struct KronTerm {
 
 /* F = V diag(lambda) V^-1 of a symmetric matrix, or of a pencil; arrays n x n column major, equal on all processes */
 struct KronEigen {
-  PetscInt64          n = 0;
-  std::vector<double> V, Vinv /* empty: the transpose of V */, lambda;
+  PetscInt64                           n = 0;
+  std::vector<double>                  V, Vinv /* empty: the transpose of V */, lambda;
+  std::shared_ptr<const FastTransform> transform; /* V where it is a transform; the array V is then empty until it is asked for */
+  const char                          *method = "";
+
+  ModeOp Op(bool trans) const; /* V or V'; refers to this object */
+  void   FormVectors();        /* the array V, of a transform too */
+};
+
+struct KronEigenProblem {
+  enum Kind { SYMMETRIC, PENCIL /* A x = l B x */, GENERAL /* real spectrum, cond(V) < 1e8 */ };
+  enum Result { GOOD, SWAPPED /* pencil: B x = l A x, A being the definite one */, FAILED };
+  Kind          kind = SYMMETRIC;
+  PetscInt64    n    = 0;
+  const double *A = nullptr, *B = nullptr; /* n x n column major, the same on all processes */
+  bool          centro = false;            /* SYMMETRIC: A = J A J, even/odd splitting: a quarter of the work */
+  KronEigen    *eig    = nullptr;
+  Result        result = GOOD; /* agreed: FAILED if the matrix is not finite, no convergence, or not of its kind */
 };
 
 /*
-   Symmetric eigenproblems, one per dimension, problem j on process j mod P, then broadcast. K[j]: n_j x n_j column major; even/odd
-   splitting where a matrix is centrosymmetric (a quarter of the work). Errors are agreed: failed[j] != 0 if LAPACK did not converge or the
-   matrix is not finite.
+   Collective. LAPACK, problem j on process j mod P, then broadcast; symmetric ones that a transform diagonalises (periodic and
+   Toeplitz-plus-Hankel matrices) by FFTW; symmetric ones of -mat_skeankron_scalapack rows or more by ScaLAPACK over all processes.
 */
-PetscErrorCode KronEigenSymmetric(MPI_Comm comm, const std::vector<const double *> &K, const std::vector<PetscInt64> &n, const std::vector<bool> &centro,
-                                  std::vector<KronEigen> *eig, std::vector<int> *failed);
+PetscErrorCode KronEigenSolve(MPI_Comm comm, std::vector<KronEigenProblem> *problems);
 
 /*
    Calls f(at, value) for every entry of a box in natural order with value = shift + sum_t c_t prod_j lambda[t][j][i_j]; lambda NULL: ones
@@ -107,14 +121,15 @@ public:
   /* Collective */
   PetscErrorCode SetUp(const TensorGrid &grid, const std::vector<KronTerm> &terms, double shift);
   /* Collective. x = A^-1 b; in == out allowed. singular: some eigenvalue is zero or the decomposition failed (x is then undefined) */
-  PetscErrorCode Apply(TensorGrid &grid, bool trans, const double *b, double *x, PetscInt64 nx);
-  bool           Ready() const noexcept { return ready; }
-  bool           Singular() const noexcept { return singular; }
-  double         SmallestEigenvalue() const noexcept { return smin; } /* in modulus; 0 for LU */
-  double         LargestEigenvalue() const noexcept { return smax; }
-  bool           Definite() const noexcept { return positive; }
-  const char    *Method() const noexcept { return method; }
-  void           Reset() noexcept { ready = false; }
+  PetscErrorCode   Apply(TensorGrid &grid, bool trans, const double *b, double *x, PetscInt64 nx);
+  bool             Ready() const noexcept { return ready; }
+  bool             Singular() const noexcept { return singular; }
+  double           SmallestEigenvalue() const noexcept { return smin; } /* in modulus; 0 for LU */
+  double           LargestEigenvalue() const noexcept { return smax; }
+  const KronEigen &Eigen(int j) const noexcept { return eig[j]; } /* empty where nothing was decomposed */
+  bool             Definite() const noexcept { return positive; }
+  const char      *Method() const noexcept { return method; }
+  void             Reset() noexcept { ready = false; }
 
 private:
   bool                                     ready = false, singular = false, lu = false, positive = false;

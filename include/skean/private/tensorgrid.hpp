@@ -17,9 +17,11 @@
 */
 #pragma once
 
+#include <skean/private/fasttransform.hpp>
 #include <skean/private/skeanimpl.h>
 #include <array>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <utility>
@@ -45,14 +47,15 @@ struct TensorBox {
 
 /* What is done along one mode: out_i = sum_j F_ij in_j with F m x n. Does not own its arrays. */
 struct ModeOp {
-  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU };
-  Kind                kind  = IDENTITY;
-  bool                trans = false; /* F is the transpose of what is stored */
-  PetscInt64          m = 0, n = 0;  /* sizes of F, after the transpose */
-  const double       *a   = nullptr; /* DENSE: column major; DIAGONAL: n numbers; SPARSE: values; LU: factors by dgetrf, F is the inverse */
-  PetscInt64          lda = 0;
-  const PetscInt     *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
-  const PetscBLASInt *piv = nullptr;               /* LU */
+  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU, TRANSFORM };
+  Kind                 kind  = IDENTITY;
+  bool                 trans = false; /* F is the transpose of what is stored */
+  PetscInt64           m = 0, n = 0;  /* sizes of F, after the transpose */
+  const double        *a   = nullptr; /* DENSE: column major; DIAGONAL: n numbers; SPARSE: values; LU: factors by dgetrf, F is the inverse */
+  PetscInt64           lda = 0;
+  const PetscInt      *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
+  const PetscBLASInt  *piv       = nullptr;         /* LU */
+  const FastTransform *transform = nullptr;         /* TRANSFORM */
 
   static ModeOp Identity(PetscInt64 n)
   {
@@ -80,6 +83,15 @@ struct ModeOp {
     o.a       = a;
     return o;
   }
+  static ModeOp Transform(const FastTransform *t, bool trans = false)
+  {
+    ModeOp o;
+    o.kind  = TRANSFORM;
+    o.trans = trans;
+    o.m = o.n   = t->Size();
+    o.transform = t;
+    return o;
+  }
 };
 
 /*
@@ -89,6 +101,33 @@ struct ModeOp {
 */
 double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 lsout, PetscInt64 R, PetscInt64 r0, PetscInt64 r1, const double *in, double *out,
                    std::vector<double> &scratch);
+
+/* The same for a whole array over a box, in place */
+double ModeProduct(const ModeOp &op, const TensorBox &box, int mode, double *a, std::vector<double> &scratch);
+/* Kernel: copies the entries of `part` from an array over box `fb` to one over box `tb` */
+void CopyPart(const TensorBox &part, const TensorBox &fb, const double *from, const TensorBox &tb, double *to);
+
+/* Calls f(at, in, count) for each run of entries of `part` that are consecutive in it (from at) and in `box` (from in) */
+template <class F>
+void ForRuns(const TensorBox &part, const TensorBox &box, F f)
+{
+  const int  d = part.d;
+  PetscInt64 idx[kTensorMaxDim], at = 0;
+  if (part.Volume() <= 0) return;
+  for (int k = 0; k < d; ++k) idx[k] = part.lo[k];
+  for (;;) {
+    PetscInt64 in = 0;
+    for (int k = 0; k < d; ++k) in = in * box.Length(k) + idx[k] - box.lo[k];
+    f(at, in, part.Length(d - 1));
+    at += part.Length(d - 1);
+    int k = d - 2;
+    for (; k >= 0; --k) {
+      if (++idx[k] < part.hi[k]) break;
+      idx[k] = part.lo[k];
+    }
+    if (k < 0) return;
+  }
+}
 
 class TensorGrid {
 public:
@@ -116,6 +155,19 @@ public:
      c is packed while c-1 is on its way. If mode >= 0, op (square, or src const) is applied along that mode of src, chunk by
      chunk, before it is packed; src is then overwritten. */
   PetscErrorCode Move(const TensorSizes &n, int from, int to, double *src, double *dst, int mode = -1, const ModeOp *op = nullptr);
+  /* Collective. The same without one of the two arrays, which exists as one slice at a time instead, cut along a dimension that is not in `whole` (bit k:
+     dimension k). produce fills a slice of the source's box, or consume is given one of the target's box, as an array in natural order. One of them
+     may be empty: then src or dst is used. Where no dimension can be cut, the slice is the whole box. */
+  using Slice = std::function<PetscErrorCode(const TensorBox &slice, double *a)>;
+  PetscErrorCode Stream(const TensorSizes &n, int from, int to, unsigned whole, const double *src, const Slice &produce, double *dst, const Slice &consume);
+
+  /* How a redistribution is cut: in chunks along a dimension; and the part of chunk c that process s sends to r (false: nothing) */
+  struct Cut {
+    int  dim = 0, chunks = 1;
+    bool slices = false; /* a chunk is a slice of the source's (target's) own box, as was asked for */
+  };
+  Cut  Plan(const TensorSizes &n, int from, int to, unsigned whole, bool sourceslices, bool targetslices) const noexcept;
+  bool Part(const TensorSizes &n, int from, int to, const Cut &cut, int s, int r, int c, TensorBox *part) const noexcept;
 
   /* Largest number of doubles in one chunk; 0: chosen from the size of the array. Small values are for tests. */
   void   SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
@@ -131,6 +183,8 @@ private:
     MPI_Comm         comm = MPI_COMM_NULL;
     std::vector<int> ranks; /* ranks in the grid's communicator */
   };
+  struct Job; /* what a redistribution reads, does and writes */
+  PetscErrorCode Exchange(const TensorSizes &n, int from, int to, const Job &job);
   PetscErrorCode GroupOf(int from, int to, const Group **group);
   double        *Work(int which, PetscInt64 size);
 
@@ -140,14 +194,15 @@ private:
   std::vector<Stage>                   stages;
   std::array<int, kTensorMaxDim>       stageof{};
   std::map<std::pair<int, int>, Group> groups;
-  std::vector<double>                  work[2], sendbuf[2], recvbuf[2], scratch;
+  std::vector<double>                  work[2], sendbuf[2], recvbuf[2], slicebuf, scratch;
   PetscInt64                           chunk = 0;
   double                               flops = 0;
 };
 
 /*
    One pass over a tensor: modes and moves, with as few arrays as possible: the input (not written, unless it is the output), the output,
-   and one work array of the grid (a second one only if a stage's box does not fit into the output).
+   and one work array of the grid from the second redistribution on (a second one only if a stage's box does not fit into the output). The modes before the first
+   redistribution are done slice by slice on their way.
 */
 class TensorPipe {
 public:

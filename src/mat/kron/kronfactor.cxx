@@ -6,15 +6,6 @@
 #include <cmath>
 #include <limits>
 
-extern "C" {
-void dsyevd_(const char *, const char *, const PetscBLASInt *, double *, const PetscBLASInt *, double *, double *, const PetscBLASInt *, PetscBLASInt *,
-             const PetscBLASInt *, PetscBLASInt *, size_t, size_t);
-void dsygst_(const PetscBLASInt *, const char *, const PetscBLASInt *, double *, const PetscBLASInt *, const double *, const PetscBLASInt *, PetscBLASInt *,
-             size_t);
-void dgecon_(const char *, const PetscBLASInt *, const double *, const PetscBLASInt *, const double *, double *, double *, PetscBLASInt *, PetscBLASInt *,
-             size_t);
-}
-
 namespace skean {
 
 /* ---- factors --------------------------------------------------------------------------------------------------------------- */
@@ -244,177 +235,14 @@ KronFactor KronFactor::Product(const KronFactor &A, const KronFactor &B)
   return Dense(A.m, B.n, std::move(c));
 }
 
-/* ---- eigendecompositions ----------------------------------------------------------------------------------------------------- */
-
-namespace {
-
-/* Symmetric A (overwritten by the vectors), eigenvalues ascending */
-bool Syevd(PetscInt64 n, double *A, double *w)
-{
-  if (!n) return true;
-  PetscBLASInt bn = static_cast<PetscBLASInt>(n), lwork = -1, liwork = -1, info, iquery;
-  double       query;
-  for (PetscInt64 i = 0; i < n * n; ++i)
-    if (!std::isfinite(A[i])) return false;
-  dsyevd_("V", "L", &bn, A, &bn, w, &query, &lwork, &iquery, &liwork, &info, 1, 1);
-  if (info) return false;
-  lwork  = static_cast<PetscBLASInt>(query);
-  liwork = iquery;
-  std::vector<double>       work(lwork);
-  std::vector<PetscBLASInt> iwork(liwork);
-  dsyevd_("V", "L", &bn, A, &bn, w, work.data(), &lwork, iwork.data(), &liwork, &info, 1, 1);
-  return info == 0;
-}
-
-/*
-   Centrosymmetric A (A = J A J): even vectors (u, c, J u) and odd ones (v, 0, -J v). With A = [A11 a A12; ...] and h = floor(n/2) the even
-   part is [A11 + A12 J, sqrt2 a; sqrt2 a', a_cc] and the odd one A11 - A12 J (Cantoni & Butler 1976).
-*/
-bool SyevdCentro(PetscInt64 n, const double *A, double *V, double *w)
-{
-  const PetscInt64    h = n / 2, e = n - h;
-  const double        r = std::sqrt(0.5);
-  std::vector<double> E(e * e), O(h * h), we(e), wo(h);
-
-  for (PetscInt64 j = 0; j < h; ++j)
-    for (PetscInt64 i = 0; i < h; ++i) {
-      E[i + j * e] = A[i + j * n] + A[i + (n - 1 - j) * n];
-      O[i + j * h] = A[i + j * n] - A[i + (n - 1 - j) * n];
-    }
-  if (e > h) {
-    for (PetscInt64 i = 0; i < h; ++i) E[i + h * e] = E[h + i * e] = std::sqrt(2.0) * A[i + h * n];
-    E[h + h * e] = A[h + h * n];
-  }
-  if (!Syevd(e, E.data(), we.data()) || !Syevd(h, O.data(), wo.data())) return false;
-  /* merged in ascending order */
-  for (PetscInt64 k = 0, ke = 0, ko = 0; k < n; ++k) {
-    double *v = V + k * n;
-    if (ko >= h || (ke < e && we[ke] <= wo[ko])) {
-      w[k] = we[ke];
-      for (PetscInt64 i = 0; i < h; ++i) v[i] = v[n - 1 - i] = r * E[i + ke * e];
-      if (e > h) v[h] = E[h + ke * e];
-      ++ke;
-    } else {
-      w[k] = wo[ko];
-      for (PetscInt64 i = 0; i < h; ++i) {
-        v[i]         = r * O[i + ko * h];
-        v[n - 1 - i] = -v[i];
-      }
-      if (e > h) v[h] = 0.0;
-      ++ko;
-    }
-  }
-  return true;
-}
-
-/* F x = l G x with G symmetric positive definite: X' G X = I, X' F X = diag(l) */
-bool Pencil(PetscInt64 n, double *F, const double *G, double *w)
-{
-  std::vector<double> L(G, G + n * n);
-  PetscBLASInt        bn = static_cast<PetscBLASInt>(n), itype = 1, info;
-  const double        one = 1.0;
-  for (PetscInt64 i = 0; i < n * n; ++i)
-    if (!std::isfinite(F[i]) || !std::isfinite(G[i])) return false;
-  LAPACKpotrf_("L", &bn, L.data(), &bn, &info);
-  if (info) return false;
-  dsygst_(&itype, "L", &bn, F, &bn, L.data(), &bn, &info, 1);
-  if (info || !Syevd(n, F, w)) return false;
-  BLAStrsm_("L", "L", "T", "N", &bn, &bn, &one, L.data(), &bn, F, &bn);
-  return true;
-}
-
-/* A = V diag(w) V^-1 with real w; false if the spectrum is complex or cond(V) is large */
-bool RealEigen(PetscInt64 n, double *A, double *V, double *Vinv, double *w)
-{
-  PetscBLASInt        bn = static_cast<PetscBLASInt>(n), one = 1, lwork = -1, info;
-  std::vector<double> wi(n);
-  double              query, dummy, norm = 0, rcond, scale = 0;
-  for (PetscInt64 i = 0; i < n * n; ++i)
-    if (!std::isfinite(A[i])) return false;
-  LAPACKgeev_("N", "V", &bn, A, &bn, w, wi.data(), &dummy, &one, V, &bn, &query, &lwork, &info);
-  lwork = static_cast<PetscBLASInt>(query);
-  std::vector<double> work(std::max<PetscBLASInt>(lwork, 4 * bn));
-  LAPACKgeev_("N", "V", &bn, A, &bn, w, wi.data(), &dummy, &one, V, &bn, work.data(), &lwork, &info);
-  if (info) return false;
-  for (PetscInt64 i = 0; i < n; ++i) scale = std::max(scale, std::abs(w[i]));
-  for (PetscInt64 i = 0; i < n; ++i)
-    if (wi[i] != 0.0) return false;
-  std::vector<double>       lu(V, V + n * n);
-  std::vector<PetscBLASInt> piv(n), iwork(n);
-  for (PetscInt64 j = 0; j < n; ++j) {
-    double s = 0;
-    for (PetscInt64 i = 0; i < n; ++i) s += std::abs(V[i + j * n]);
-    norm = std::max(norm, s);
-  }
-  LAPACKgetrf_(&bn, &bn, lu.data(), &bn, piv.data(), &info);
-  if (info) return false;
-  dgecon_("1", &bn, lu.data(), &bn, &norm, &rcond, work.data(), iwork.data(), &info, 1);
-  if (info || rcond < 1e-8) return false;
-  std::fill(Vinv, Vinv + n * n, 0.0);
-  for (PetscInt64 i = 0; i < n; ++i) Vinv[i + i * n] = 1.0;
-  LAPACKgetrs_("N", &bn, &bn, lu.data(), &bn, piv.data(), Vinv, &bn, &info);
-  return info == 0;
-}
-
-PetscErrorCode BcastDoubles(MPI_Comm comm, double *a, PetscInt64 n, int root)
-{
-  PetscFunctionBegin;
-  for (PetscInt64 i = 0; i < n; i += 1 << 28) PetscCallMPI(MPI_Bcast(a + i, static_cast<int>(std::min<PetscInt64>(1 << 28, n - i)), MPI_DOUBLE, root, comm));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-} // namespace
-
-PetscErrorCode KronEigenSymmetric(MPI_Comm comm, const std::vector<const double *> &K, const std::vector<PetscInt64> &n, const std::vector<bool> &centro,
-                                  std::vector<KronEigen> *eig, std::vector<int> *failed)
-{
-  PetscMPIInt rank, size;
-
-  PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(eig->assign(n.size(), KronEigen()));
-  PetscCallCXX(failed->assign(n.size(), 0));
-  for (size_t j = 0; j < n.size(); ++j) {
-    KronEigen       &e  = (*eig)[j];
-    const PetscInt64 nn = n[j] * n[j];
-    e.n                 = n[j];
-    PetscCallCXX(e.V.resize(nn));
-    PetscCallCXX(e.lambda.resize(n[j]));
-    if (static_cast<int>(j % size) == rank) {
-      PetscCallCXX({
-        bool good = true;
-        for (PetscInt64 i = 0; i < nn && good; ++i) good = std::isfinite(K[j][i]);
-        if (good && centro[j] && n[j] > 3)
-          good = SyevdCentro(n[j], K[j], e.V.data(), e.lambda.data());
-        else if (good) {
-          std::copy(K[j], K[j] + nn, e.V.data());
-          good = Syevd(n[j], e.V.data(), e.lambda.data());
-        }
-        (*failed)[j] = good ? 0 : 1;
-      });
-    }
-  }
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, failed->data(), static_cast<int>(n.size()), MPI_INT, MPI_MAX, comm));
-  for (size_t j = 0; j < n.size(); ++j)
-    if (!(*failed)[j]) {
-      PetscCall(BcastDoubles(comm, (*eig)[j].V.data(), n[j] * n[j], static_cast<int>(j % size)));
-      PetscCall(BcastDoubles(comm, (*eig)[j].lambda.data(), n[j], static_cast<int>(j % size)));
-    }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /* ---- inverse ------------------------------------------------------------------------------------------------------------------- */
 
 PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<KronTerm> &terms, double s)
 {
   const MPI_Comm comm = grid.Comm();
-  PetscMPIInt    rank, size;
-  const int      T = static_cast<int>(terms.size());
+  const int      T    = static_cast<int>(terms.size());
 
   PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCheck(T > 0, comm, PETSC_ERR_ARG_WRONGSTATE, "The Kronecker operator has no term");
   for (const KronTerm &t : terms)
     for (const KronFactor &f : t.f)
@@ -467,7 +295,8 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
   }
 
   /* 2. Which matrices meet along each dimension: none, one (with or without identities), or two without an identity */
-  std::vector<int> first(d, -1), second(d, -1), nonsym(d, 0), bad(d, 0);
+  std::vector<int>  first(d, -1), second(d, -1);
+  std::vector<bool> pencils(d, true);
   for (int j = 0; j < d; ++j) {
     bool identity = shift != 0.0;
     for (int t = 0; t < T; ++t) {
@@ -490,71 +319,64 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
   }
   method = "fast diagonalisation";
 
-  /* 3. Decompositions, dimension j on process j mod P */
-  for (int j = 0; j < d; ++j) {
-    if (first[j] < 0) continue;
-    const KronFactor &f = terms[first[j]].f[j];
-    KronEigen        &e = eig[j];
-    e.n                 = f.n;
-    if (f.kind == KronFactor::DIAGONAL && second[j] < 0) {
-      PetscCallCXX(e.lambda = *f.a);
-      continue;
-    }
-    nonsym[j] = second[j] < 0 && !f.symmetric;
-    PetscCallCXX(e.V.resize(f.n * f.n));
-    PetscCallCXX(e.lambda.resize(f.n));
-    if (nonsym[j]) PetscCallCXX(e.Vinv.resize(f.n * f.n));
-    if (j % size != rank) continue;
-    PetscCallCXX({
-      if (second[j] >= 0) {
-        const KronFactor         &g = terms[second[j]].f[j];
-        const std::vector<double> G = g.ToDense();
-        e.V                         = f.ToDense();
-        bad[j]                      = f.symmetric && g.symmetric && Pencil(f.n, e.V.data(), G.data(), e.lambda.data()) ? 0 : 1;
-        if (bad[j] && f.symmetric && g.symmetric) {
-          /* the other one may be the definite one */
-          const std::vector<double> F = f.ToDense();
-          e.V                         = G;
-          bad[j]                      = Pencil(f.n, e.V.data(), F.data(), e.lambda.data()) ? -1 : 1;
-        }
-      } else if (nonsym[j]) {
-        std::vector<double> A = f.ToDense();
-        bad[j]                = RealEigen(f.n, A.data(), e.V.data(), e.Vinv.data(), e.lambda.data()) ? 0 : 2;
-      } else {
-        const std::vector<double> A = f.ToDense();
-        if (f.centrosymmetric && f.n > 3) {
-          bool finite = true;
-          for (double x : A) finite = finite && std::isfinite(x);
-          bad[j] = finite && SyevdCentro(f.n, A.data(), e.V.data(), e.lambda.data()) ? 0 : 3;
-        } else {
-          e.V    = A;
-          bad[j] = Syevd(f.n, e.V.data(), e.lambda.data()) ? 0 : 3;
-        }
+  /* 3. Decompositions */
+  std::vector<KronEigenProblem>    problems;
+  std::vector<int>                 which(d, -1);
+  std::vector<std::vector<double>> store(2 * d);
+  PetscCallCXX({
+    const auto Array = [](const KronFactor &f, std::vector<double> &room) {
+      if (f.kind == KronFactor::DENSE) return f.a->data();
+      room = f.ToDense();
+      return static_cast<const double *>(room.data());
+    };
+    for (int j = 0; j < d; ++j) {
+      if (first[j] < 0) continue;
+      const KronFactor &f = terms[first[j]].f[j];
+      eig[j].n            = f.n;
+      if (f.kind == KronFactor::DIAGONAL && second[j] < 0) {
+        eig[j].lambda = *f.a;
+        continue;
       }
-    });
-  }
-  for (int j = 0; j < d; ++j) PetscCallMPI(MPI_Bcast(&bad[j], 1, MPI_INT, j % size, comm));
+      KronEigenProblem p;
+      p.kind = second[j] >= 0 ? KronEigenProblem::PENCIL : f.symmetric ? KronEigenProblem::SYMMETRIC : KronEigenProblem::GENERAL;
+      p.n    = f.n;
+      p.A    = Array(f, store[2 * j]);
+      if (second[j] >= 0) {
+        const KronFactor &g = terms[second[j]].f[j];
+        pencils[j]          = f.symmetric && g.symmetric;
+        p.B                 = Array(g, store[2 * j + 1]);
+      }
+      p.centro = f.centrosymmetric;
+      p.eig    = &eig[j];
+      which[j] = static_cast<int>(problems.size());
+      problems.push_back(p);
+    }
+  });
+  for (int j = 0; j < d; ++j)
+    PetscCheck(pencils[j], comm, PETSC_ERR_SUP, "The two factors along dimension %d are no symmetric pencil with one of them positive definite", j);
+  PetscCall(KronEigenSolve(comm, &problems));
   for (int j = 0; j < d; ++j) {
-    PetscCheck(bad[j] != 1, comm, PETSC_ERR_SUP, "The two factors along dimension %d are no symmetric pencil with one of them positive definite", j);
-    PetscCheck(bad[j] != 2, comm, PETSC_ERR_SUP,
+    if (which[j] < 0) continue;
+    const KronEigenProblem &p   = problems[which[j]];
+    const bool              bad = p.result == KronEigenProblem::FAILED;
+    PetscCheck(!bad || p.kind != KronEigenProblem::PENCIL, comm, PETSC_ERR_SUP,
+               "The two factors along dimension %d are no symmetric pencil with one of them positive definite", j);
+    PetscCheck(!bad || p.kind != KronEigenProblem::GENERAL, comm, PETSC_ERR_SUP,
                "The factor along dimension %d is not symmetric and has complex or ill-conditioned eigenvectors: no fast diagonalisation; use an iterative KSP",
                j);
-    PetscCheck(bad[j] != 3, comm, PETSC_ERR_LIB, "The eigendecomposition of the factor along dimension %d failed (not finite, or no convergence of LAPACK)", j);
+    PetscCheck(!bad, comm, PETSC_ERR_LIB, "The eigendecomposition of the factor along dimension %d failed (not finite, or no convergence of LAPACK)", j);
   }
   for (int j = 0; j < d; ++j) {
     KronEigen       &e = eig[j];
     const PetscInt64 n = e.n;
     fwd[j] = bwd[j] = ModeOp::Identity(terms[0].f[j].n);
     if (first[j] < 0) continue;
-    if (!e.V.empty()) {
-      PetscCall(BcastDoubles(comm, e.V.data(), n * n, j % size));
-      PetscCall(BcastDoubles(comm, e.lambda.data(), n, j % size));
-      if (nonsym[j]) PetscCall(BcastDoubles(comm, e.Vinv.data(), n * n, j % size));
-      bwd[j] = ModeOp::Dense(n, n, e.V.data(), n);
-      fwd[j] = nonsym[j] ? ModeOp::Dense(n, n, e.Vinv.data(), n) : ModeOp::Dense(n, n, e.V.data(), n, true);
+    if (which[j] >= 0) {
+      bwd[j] = e.Op(false);
+      fwd[j] = e.Vinv.empty() ? e.Op(true) : ModeOp::Dense(n, n, e.Vinv.data(), n);
     }
-    /* bad == -1: the pencil was taken the other way round */
-    const int carrier = bad[j] == -1 ? second[j] : first[j];
+    /* the pencil may have been taken the other way round */
+    const int carrier = which[j] >= 0 && problems[which[j]].result == KronEigenProblem::SWAPPED ? second[j] : first[j];
     for (int t = 0; t < T; ++t)
       if (terms[t].f[j].kind != KronFactor::IDENTITY && terms[t].f[j].Same(terms[carrier].f[j])) lambda[t][j] = e.lambda.data();
   }
@@ -582,7 +404,7 @@ PetscErrorCode KronInverse::Apply(TensorGrid &grid, bool trans, const double *b,
   PetscFunctionBegin;
   PetscCheck(ready, PETSC_COMM_SELF, PETSC_ERR_PLIB, "The inverse is not set up");
   const auto Flip = [](ModeOp o) {
-    if (o.kind == ModeOp::DENSE || o.kind == ModeOp::LU) o.trans = !o.trans;
+    if (o.kind == ModeOp::DENSE || o.kind == ModeOp::LU || o.kind == ModeOp::TRANSFORM) o.trans = !o.trans;
     return o;
   };
   for (int j = 0; j < d; ++j) {

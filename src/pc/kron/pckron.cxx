@@ -1,7 +1,7 @@
 /*
    PC type skeankron: the inverse of a Mat skeankron.
 
-     1. eigenvectors F_j V_j = V_j L_j of each factor (symmetric: dsyevd, dimension j on process j mod P, broadcast)
+     1. eigenvectors F_j V_j = V_j L_j of each factor (kroneigen.cxx: FFTW, LAPACK or ScaLAPACK)
      2. y = (x_j V_j^-1) b            products along the modes, one redistribution
      3. y /= sum_t c_t prod_j l_tj + s   the spectrum is formed on the fly
      4. x = (x_j V_j) y               and back
@@ -123,6 +123,9 @@ static PetscErrorCode PCView_SkeanKron(PC pc, PetscViewer viewer)
 /*MC
    PCSKEANKRON - "skeankron", the inverse of a Kronecker operator by fast diagonalisation
 
+   Options Database Key:
+.  -mat_skeankron_scalapack <3000> - rows from which on the eigenproblem of a symmetric factor is distributed over all processes
+
    Level: beginner
 
    Notes:
@@ -130,6 +133,11 @@ static PetscErrorCode PCView_SkeanKron(PC pc, PetscViewer viewer)
    solve; with a perturbed operator (masked, variable noise, a Jacobian with variable coefficients) it is a preconditioner. What it can invert:
    one product with any shift and symmetric factors; Kronecker sums; two-term sums as pencils; factors that are not symmetric if their eigenvectors are real
    and well conditioned; one product of any regular factors without shift, by LU.
+   Symmetric factors that a fast transform diagonalises to rounding are recognised and use FFTW, at set-up (n_j^2 log n_j) and in every application (log n_j in place
+   of n_j operations a point): circulant ones (stationary covariances and Laplacians on a periodic uniform grid) the Hartley transform,
+   symmetric Toeplitz-plus-Hankel ones with even, odd or zero ends (Laplacians with Neumann or Dirichlet conditions, reflected covariances) the cosine and sine
+   transforms II, IV and I. Centrosymmetric factors are split into even and odd parts. Factors of `-mat_skeankron_scalapack` rows or more are distributed over all
+   processes by ScaLAPACK if Skean was built with it; the vectors are then gathered, so every process holds n_j^2 numbers in any case.
    A masked operator is not inverted: the inverse without the mask is restricted to the points kept.
 
    Cost: about 9 n_j^3 flops per factor at set-up (not repeated while the factors stay), 4 N sum_j n_j per application, two redistributions, one array besides the vectors.

@@ -1,7 +1,9 @@
 /* Mat and PC skeankron against products by definition */
 #include "harness/skeantest.hpp"
+#include <skean/private/kron.hpp>
 #include <skean/private/random.hpp>
 #include <petscksp.h>
+#include <algorithm>
 #include <cmath>
 #include <functional>
 
@@ -476,4 +478,198 @@ TEST(PCKron, SingularIsAReasonAndImpossibleIsAnError)
   ASSERT_PETSC(VecDestroy(&x));
   ASSERT_PETSC(VecDestroy(&b));
   Free(S), Free(L);
+}
+
+namespace {
+/* Column k of the orthogonal transforms, by definition */
+double TransformEntry(skean::FastTransform::Kind kind, PetscInt n, PetscInt i, PetscInt k)
+{
+  const double pi = 3.14159265358979323846, N = static_cast<double>(n), s = std::sqrt(2 / N), h = std::sqrt(0.5);
+  switch (kind) {
+  case skean::FastTransform::DHT:
+    return (std::cos(2 * pi * i * k / N) + std::sin(2 * pi * i * k / N)) / std::sqrt(N);
+  case skean::FastTransform::DCT2:
+    return s * (k ? 1 : h) * std::cos(pi * (i + 0.5) * k / N);
+  case skean::FastTransform::DST2:
+    return s * (k == n - 1 ? h : 1) * std::sin(pi * (i + 0.5) * (k + 1) / N);
+  case skean::FastTransform::DST1:
+    return std::sqrt(2 / (N + 1)) * std::sin(pi * (i + 1) * (k + 1) / (N + 1));
+  case skean::FastTransform::DCT4:
+    return s * std::cos(pi * (i + 0.5) * (k + 0.5) / N);
+  case skean::FastTransform::DST4:
+    return s * std::sin(pi * (i + 0.5) * (k + 0.5) / N);
+  }
+  return 0;
+}
+const skean::FastTransform::Kind AllKinds[] = {skean::FastTransform::DHT,  skean::FastTransform::DCT2, skean::FastTransform::DST2,
+                                               skean::FastTransform::DST1, skean::FastTransform::DCT4, skean::FastTransform::DST4};
+} // namespace
+
+/* The fast transforms are the matrices of their definition, and are recognised as eigenvectors, and only then */
+TEST(PCKron, FastTransforms)
+{
+  if (!skean::FastTransform::Create(skean::FastTransform::DHT, 4)) GTEST_SKIP() << "built without FFTW";
+  for (PetscInt n : {4, 5, 12, 17})
+    for (skean::FastTransform::Kind kind : AllKinds) {
+      const auto t = skean::FastTransform::Create(kind, n);
+      SCOPED_TRACE(std::string(t->Name()) + " " + std::to_string(n));
+      const std::vector<double> x = Random(n, kind);
+      std::vector<double>       y = x, z = x, lambda(n), got;
+      t->Apply(false, 1, y.data(), n);
+      t->Apply(true, 1, z.data(), n);
+      /* an even spectrum for DHT: the matrix is then circulant */
+      for (PetscInt k = 0; k < n; ++k) lambda[k] = 1.0 + (kind == skean::FastTransform::DHT ? std::min(k, n - k) : k) * 0.37;
+      std::vector<double> A(n * n);
+      for (PetscInt i = 0; i < n; ++i) {
+        double a = 0, b = 0;
+        for (PetscInt k = 0; k < n; ++k) {
+          a += TransformEntry(kind, n, i, k) * x[k];
+          b += TransformEntry(kind, n, k, i) * x[k];
+        }
+        EXPECT_NEAR(y[i], a, 1e-14 * n);
+        EXPECT_NEAR(z[i], b, 1e-14 * n);
+        for (PetscInt j = 0; j < n; ++j)
+          for (PetscInt k = 0; k < n; ++k) A[i + j * n] += lambda[k] * TransformEntry(kind, n, i, k) * TransformEntry(kind, n, j, k);
+      }
+      const auto found = skean::DiagonalizeByTransform(n, A.data(), &got);
+      ASSERT_ALL(found != nullptr);
+      EXPECT_EQ(found->GetKind(), kind);
+      for (PetscInt k = 0; k < n; ++k) EXPECT_NEAR(got[k], lambda[k], 1e-13 * n);
+      A[1] += 1e-10;
+      A[n] += 1e-10;
+      EXPECT_EQ(skean::DiagonalizeByTransform(n, A.data(), &got), nullptr);
+      A[1] = A[n] = NAN;
+      EXPECT_EQ(skean::DiagonalizeByTransform(n, A.data(), &got), nullptr);
+    }
+}
+
+/* Laplacians with periodic, Neumann and Dirichlet ends and a circulant covariance: solved through their transforms; the solution by definition */
+TEST(PCKron, PeriodicAndReflectedGrids)
+{
+  const auto Laplacian = [](PetscInt n, int ends) {
+    Mat F;
+    MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 3, NULL, &F);
+    for (PetscInt i = 0; i < n; ++i) {
+      const bool edge = i == 0 || i == n - 1;
+      MatSetValue(F, i, i, edge && ends == 1 ? 1.0 : 2.0, INSERT_VALUES);
+      if (i) MatSetValue(F, i, i - 1, -1.0, INSERT_VALUES);
+      if (i + 1 < n) MatSetValue(F, i, i + 1, -1.0, INSERT_VALUES);
+      if (edge && ends == 0) MatSetValue(F, i, n - 1 - i, -1.0, INSERT_VALUES);
+    }
+    MatAssemblyBegin(F, MAT_FINAL_ASSEMBLY);
+    MatAssemblyEnd(F, MAT_FINAL_ASSEMBLY);
+    return F;
+  };
+  std::vector<PetscScalar> c(6);
+  for (PetscInt i = 0; i < 6; ++i) c[i] = std::exp(-std::min(i, 6 - i));
+  Mat circulant;
+  ASSERT_PETSC(MatCreateSkeanToeplitz(6, c.data(), NULL, &circulant));
+  const bool fftw = skean::FastTransform::Create(skean::FastTransform::DHT, 4) != nullptr;
+  for (int sum = 0; sum < 2; ++sum) {
+    std::vector<Mat> F = {Laplacian(5, 1), sum ? Laplacian(6, 0) : circulant, Laplacian(7, 2)};
+    Mat              A;
+    Vec              x, b;
+    SkeanKronData   *data;
+    if (sum)
+      ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 3, F.data(), &A));
+    else
+      ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, F.data(), &A));
+    ASSERT_PETSC(MatSkeanKronSetShift(A, 0.5));
+    Dense D = sum ? Dense(210, std::vector<double>(210, 0.0)) : Full(F);
+    if (sum)
+      for (int t = 0; t < 3; ++t) {
+        std::vector<Mat> G = {Factor(2, 5, 5, 0), Factor(2, 6, 6, 0), Factor(2, 7, 7, 0)};
+        MatDestroy(&G[t]);
+        G[t]            = F[t];
+        const Dense one = Full(G);
+        for (int i = 0; i < 210; ++i)
+          for (int j = 0; j < 210; ++j) D[i][j] += one[i][j];
+        for (int k = 0; k < 3; ++k)
+          if (k != t) MatDestroy(&G[k]);
+      }
+    for (int i = 0; i < 210; ++i) D[i][i] += 0.5;
+    const std::vector<double>   want = Random(210, 7), rhs = Times(D, want, false);
+    const std::vector<PetscInt> nat = Natural(A, true);
+    PetscInt                    lo, hi;
+    ASSERT_PETSC(MatCreateVecs(A, &x, &b));
+    ASSERT_PETSC(VecGetOwnershipRange(b, &lo, &hi));
+    for (PetscInt i = lo; i < hi; ++i) VecSetValue(b, i, rhs[nat[i]], INSERT_VALUES);
+    ASSERT_PETSC(VecAssemblyBegin(b));
+    ASSERT_PETSC(VecAssemblyEnd(b));
+    ASSERT_PETSC(MatSolve(A, b, x));
+    EXPECT_LT(Diff(x, nat, want), 1e-12);
+    ASSERT_PETSC(MatSolveTranspose(A, b, x)); /* symmetric */
+    EXPECT_LT(Diff(x, nat, want), 1e-12);
+    ASSERT_PETSC(MatSkeanKronGetData_Private(A, &data));
+    if (fftw) {
+      const skean::FastTransform::Kind kinds[] = {skean::FastTransform::DCT2, skean::FastTransform::DHT, skean::FastTransform::DST1};
+      for (int j = 0; j < 3; ++j) {
+        ASSERT_ALL(data->inverse.Eigen(j).transform != nullptr);
+        EXPECT_EQ(data->inverse.Eigen(j).transform->GetKind(), kinds[j]);
+      }
+    }
+    ASSERT_PETSC(VecDestroy(&x));
+    ASSERT_PETSC(VecDestroy(&b));
+    ASSERT_PETSC(MatDestroy(&A));
+    for (Mat &f : F)
+      if (f != circulant) ASSERT_PETSC(MatDestroy(&f));
+  }
+  ASSERT_PETSC(MatDestroy(&circulant));
+}
+
+/* Distributed eigenproblems: the same eigenvalues as LAPACK's, orthogonal vectors, equal on all processes; not finite is a result, no hang */
+TEST(PCKron, DistributedEigenproblems)
+{
+  for (PetscInt n : {4, 7, 24, 67})
+    for (int kind : {6, 5}) {
+      SCOPED_TRACE(std::to_string(n) + (kind == 5 ? " centrosymmetric" : ""));
+      Mat                                  F = Factor(kind, n, n, 3);
+      skean::KronFactor                    f;
+      skean::KronEigen                     e[2], bad;
+      std::vector<skean::KronEigenProblem> p(1);
+      ASSERT_PETSC(skean::KronFactor::FromMat(F, &f));
+      p[0].n      = n;
+      p[0].A      = f.a->data();
+      p[0].centro = f.centrosymmetric;
+      EXPECT_EQ(f.centrosymmetric, kind == 5);
+      for (int which = 0; which < 2; ++which) {
+        ASSERT_PETSC(PetscOptionsSetValue(NULL, "-mat_skeankron_scalapack", which ? "4" : "1000000"));
+        p[0].eig = &e[which];
+        ASSERT_PETSC(skean::KronEigenSolve(PETSC_COMM_WORLD, &p));
+        EXPECT_EQ(p[0].result, skean::KronEigenProblem::GOOD);
+      }
+#if defined(SKEAN_HAVE_SCALAPACK)
+      EXPECT_EQ(std::string(e[1].method).find("ScaLAPACK") == 0, skeantest::Size() > 1) << e[1].method;
+#endif
+      double largest = 0, off = 0, residual = 0;
+      for (double l : e[0].lambda) largest = std::max(largest, std::abs(l));
+      std::vector<double> l0 = e[0].lambda, l1 = e[1].lambda;
+      std::sort(l0.begin(), l0.end());
+      std::sort(l1.begin(), l1.end());
+      for (PetscInt i = 0; i < n; ++i) {
+        EXPECT_NEAR(l0[i], l1[i], 1e-14 * n * largest);
+        for (PetscInt j = 0; j < n; ++j) {
+          double s = i == j ? -1.0 : 0.0, r = 0;
+          for (PetscInt k = 0; k < n; ++k) {
+            s += e[1].V[k + i * n] * e[1].V[k + j * n];
+            r += p[0].A[i + k * n] * e[1].V[k + j * n];
+          }
+          off      = std::max(off, std::abs(s));
+          residual = std::max(residual, std::abs(r - e[1].lambda[j] * e[1].V[i + j * n]));
+        }
+      }
+      EXPECT_LT(off, 1e-14 * n);
+      EXPECT_LT(residual, 1e-14 * n * largest);
+      std::vector<double> first = e[1].V;
+      MPI_Bcast(first.data(), static_cast<int>(first.size()), MPI_DOUBLE, 0, PETSC_COMM_WORLD);
+      EXPECT_EQ(first, e[1].V);
+      std::vector<double> wrong(p[0].A, p[0].A + n * n);
+      wrong[n + 1] = INFINITY;
+      p[0].A       = wrong.data();
+      p[0].eig     = &bad;
+      ASSERT_PETSC(skean::KronEigenSolve(PETSC_COMM_WORLD, &p));
+      EXPECT_EQ(p[0].result, skean::KronEigenProblem::FAILED);
+      ASSERT_PETSC(PetscOptionsClearValue(NULL, "-mat_skeankron_scalapack"));
+      ASSERT_PETSC(MatDestroy(&F));
+    }
 }

@@ -55,8 +55,8 @@ PetscErrorCode Regression::MakeGrid()
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Needed: five arrays of the size of the data shared by the processes (data, weights, result, two for work) and the factors with their eigenvectors on
-   each. Compared with what the kernel says is available, shared by the processes of a node. */
+/* Needed on a full grid: 3.2 arrays of the size of the data shared by the processes (data, weights, one for work, chunks of messages) and the factors with
+   their eigenvectors on each; missing points need more, which is not known here. Compared with what the kernel says is available, shared by the processes of a node. */
 PetscErrorCode Regression::CheckMemory()
 {
   double        available = 0, perrank, factors = 0, worst;
@@ -81,7 +81,7 @@ PetscErrorCode Regression::CheckMemory()
   perrank = available > 0 ? available / nnode : std::numeric_limits<double>::infinity();
   PetscCallMPI(MPI_Allreduce(&perrank, &worst, 1, MPI_DOUBLE, MPI_MIN, comm));
   for (int j = 0; j < d; ++j) factors += 40.0 * static_cast<double>(n[j]) * static_cast<double>(n[j]);
-  const double arrays = 5 * 8.0 * static_cast<double>(N), need = arrays / size + factors;
+  const double arrays = 3.2 * 8.0 * static_cast<double>(N), need = arrays / size + factors;
   if (worst - factors > 0)
     PetscCheck(need <= worst, comm, PETSC_ERR_MEM,
                "The grid of %" PetscInt64_FMT
@@ -119,29 +119,41 @@ static PetscErrorCode NaturalIndices(const TensorBox &b, const TensorSizes &n, s
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Copies between a natural-order vector of any distribution and the home boxes for arrays of the sizes given */
-static PetscErrorCode Transfer(const TensorGrid &grid, const TensorSizes &sizes, Vec v, double *home, bool tohome)
+/* Whether the boxes for arrays of the sizes given are the pieces of a natural-order vector, on every process */
+static PetscErrorCode SameAsBoxes(const TensorGrid &grid, const TensorSizes &sizes, Vec v, bool *same)
 {
-  const TensorBox  b    = grid.Box(0, sizes);
-  const PetscInt64 mine = std::max<PetscInt64>(0, b.Volume());
+  const TensorBox  b     = grid.Box(0, sizes);
+  const PetscInt64 mine  = std::max<PetscInt64>(0, b.Volume());
+  PetscInt64       first = 0;
   PetscInt         lo, hi, total = 1, global;
-  bool             differs = false, any;
+  bool             slab = true, any;
 
   PetscFunctionBegin;
   for (int j = 0; j < grid.Dim(); ++j) total *= static_cast<PetscInt>(sizes[j]);
   PetscCall(VecGetSize(v, &global));
   PetscCheck(global == total, grid.Comm(), PETSC_ERR_ARG_SIZ, "The vector has %" PetscInt_FMT " entries, the grid %" PetscInt_FMT " points", global, total);
   PetscCall(VecGetOwnershipRange(v, &lo, &hi));
-  /* the box is the same piece of the natural order? */
-  PetscInt64 first = 0;
-  bool       slab  = true;
   for (int j = 0; j < grid.Dim(); ++j) {
     first = first * sizes[j] + b.lo[j];
     if (j && mine && b.Length(j) != sizes[j]) slab = false;
   }
-  differs = !(hi - lo == mine && (mine == 0 || (slab && first == lo)));
-  PetscCall(AgreeAny(grid.Comm(), differs, &any));
-  if (!any) {
+  PetscCall(AgreeAny(grid.Comm(), !(hi - lo == mine && (mine == 0 || (slab && first == lo))), &any));
+  *same = !any;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Copies between a natural-order vector of any distribution and the home boxes for arrays of the sizes given */
+static PetscErrorCode Transfer(const TensorGrid &grid, const TensorSizes &sizes, Vec v, double *home, bool tohome)
+{
+  const TensorBox  b    = grid.Box(0, sizes);
+  const PetscInt64 mine = std::max<PetscInt64>(0, b.Volume());
+  PetscInt         total;
+  bool             same;
+
+  PetscFunctionBegin;
+  PetscCall(SameAsBoxes(grid, sizes, v, &same));
+  PetscCall(VecGetSize(v, &total));
+  if (same) {
     double *p;
     if (tohome) {
       PetscCall(VecGetArrayRead(v, (const PetscScalar **)&p));
@@ -196,10 +208,7 @@ PetscErrorCode Regression::Factor()
   PetscFunctionBegin;
   if (factored) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(MakeGrid());
-  std::vector<const double *> ptr(d);
-  std::vector<PetscInt64>     sz(n.begin(), n.begin() + d);
-  std::vector<bool>           centro(d, false);
-  std::vector<int>            failed;
+  std::vector<KronEigenProblem> problems(d);
   PetscCallCXX(K.resize(d));
   for (int j = 0; j < d; ++j) {
     const size_t nj = static_cast<size_t>(n[j]);
@@ -217,13 +226,18 @@ PetscErrorCode Regression::Factor()
     bool even = true;
     for (size_t c = 0; c < nj && even; ++c)
       for (size_t r = 0; r < nj && even; ++r) even = K[j][r + c * nj] == K[j][(nj - 1 - r) + (nj - 1 - c) * nj];
-    centro[j] = even;
-    ptr[j]    = K[j].data();
+    problems[j].n      = n[j];
+    problems[j].A      = K[j].data();
+    problems[j].centro = even;
   }
-  PetscCall(KronEigenSymmetric(comm, ptr, sz, centro, &eig, &failed));
-  for (int j = 0; j < d; ++j)
-    PetscCheck(!failed[j], comm, PETSC_ERR_FP,
+  PetscCallCXX(eig.assign(d, KronEigen()));
+  for (int j = 0; j < d; ++j) problems[j].eig = &eig[j];
+  PetscCall(KronEigenSolve(comm, &problems));
+  for (int j = 0; j < d; ++j) {
+    PetscCheck(problems[j].result != KronEigenProblem::FAILED, comm, PETSC_ERR_FP,
                "The covariance matrix of dimension %d is not finite, or LAPACK found no eigenvectors (hyper-parameters out of range?)", j);
+    PetscCallCXX(eig[j].FormVectors()); /* gradient, variance and samples want their entries */
+  }
   factored  = true;
   sumsready = weightsready = false;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -312,8 +326,8 @@ PetscErrorCode Regression::ApplySpectral(int kind, const double *in, double *out
 
   PetscFunctionBegin;
   for (int j = 0; j < d; ++j) {
-    f[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
-    g[j]      = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j]);
+    f[j]      = eig[j].Op(true);
+    g[j]      = eig[j].Op(false);
     lam[0][j] = eig[j].lambda.data();
   }
   TensorPipe pipe(*grid, n, 0, in, out, HomeSize());
@@ -460,11 +474,53 @@ PetscErrorCode Regression::ObservedSolve(const double *b, double *a, double *fil
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode Regression::Residual(const double *filled, const double *a, std::vector<double> *r, double *rr)
+{
+  const TensorBox     home  = grid->Home();
+  const double        ratio = Ratio();
+  std::vector<ModeOp> f(d);
+  std::vector<double> t;
+  StableSum           sum;
+  double             *p, v;
+
+  PetscFunctionBegin;
+  const PetscInt64 m = HomeSize(), far = std::max<PetscInt64>(0, grid->Box(grid->Stages() - 1, n).Volume());
+  const auto       Row = [&](PetscInt64 in, PetscInt64 count, const double *ka) {
+    for (PetscInt64 i = 0; i < count; ++i) {
+      const double e = filled[in + i] - ka[i] - ratio * a[in + i];
+      sum.Add(e * e);
+      if (r) (*r)[in + i] = e;
+    }
+  };
+  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], K[j].data(), n[j]);
+  if (mask.empty()) grid->FreeWork();
+  if (r) PetscCallCXX(r->resize(m));
+  PetscCallCXX(t.resize(std::max(m, far)));
+  TensorPipe pipe(*grid, n, 0, a, t.data(), static_cast<PetscInt64>(t.size()));
+  if (grid->Stages() == 2) {
+    /* K a comes home in slices, which are compared and forgotten */
+    PetscCall(pipe.Forward(f.data(), 1));
+    PetscCall(pipe.Data(&p));
+    PetscCall(grid->Stream(n, 1, 0, 0, p, {}, nullptr, [&](const TensorBox &slice, double *ka) -> PetscErrorCode {
+      ForRuns(slice, home, [&](PetscInt64 at, PetscInt64 in, PetscInt64 count) { Row(in, count, ka + at); });
+      return PETSC_SUCCESS;
+    }));
+  } else {
+    PetscCall(pipe.Forward(f.data()));
+    PetscCall(pipe.Move(0));
+    PetscCall(pipe.Finish());
+    Row(0, m, t.data());
+  }
+  v = sum.Value();
+  PetscCallMPI(MPI_Allreduce(&v, rr, 1, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* alpha, checked and refined with the operator itself: the eigenvectors only propose */
 PetscErrorCode Regression::Weights(bool *good)
 {
   const PetscInt64    m = HomeSize();
-  std::vector<double> r, c; /* residual, correction */
+  std::vector<double> c; /* correction */
   double              yy, rr, best = std::numeric_limits<double>::infinity();
 
   PetscFunctionBegin;
@@ -491,12 +547,9 @@ PetscErrorCode Regression::Weights(bool *good)
     filled = store.data();
   }
   PetscCall(ObservedSolve(y.data(), alpha.data(), filled, &fillits, good));
-  PetscCallCXX(r.resize(m));
-  /* r = filled - (K + ratio I) alpha by the factors; refined while that helps */
+  /* by the factors; refined while that helps. The residual is computed again where it is wanted as an array: that is rare, and an array less where it is not */
   for (int step = 0;; ++step) {
-    PetscCall(ApplyCovariance(alpha.data(), r.data()));
-    for (PetscInt64 i = 0; i < m; ++i) r[i] = filled[i] - r[i] - Ratio() * alpha[i];
-    PetscCall(Dot(r.data(), r.data(), &rr));
+    PetscCall(Residual(filled, alpha.data(), nullptr, &rr));
     const double rel = std::sqrt(rr / yy);
     if (!(rel < best)) { /* the correction did not help: take it back */
       if (step)
@@ -504,14 +557,19 @@ PetscErrorCode Regression::Weights(bool *good)
       break;
     }
     best = rel;
-    if (rel < 1e-13 || step == 2 || maskedcg) break;
-    PetscCallCXX(c.resize(m));
-    PetscCall(ApplyInverse(r.data(), c.data()));
+    /* as small as rounding in K a lets it be: |r| <= 8 eps (|K| |a| + |y|), the backward error of a stable method (Rigal & Gaches 1967) */
+    double aa;
+    PetscCall(Dot(alpha.data(), alpha.data(), &aa));
+    const bool stable = std::sqrt(rr) <= 8 * PETSC_MACHINE_EPSILON * (sums.largest * std::sqrt(aa) + std::sqrt(yy));
+    if (rel < 1e-13 || stable || step == 2 || maskedcg) break;
+    PetscCall(Residual(filled, alpha.data(), &c, &rr));
+    PetscCall(ApplyInverse(c.data(), c.data()));
     for (PetscInt64 i = 0; i < m; ++i) alpha[i] += c[i];
   }
   residual     = best;
   weightsready = std::isfinite(best);
   *good        = *good && weightsready;
+  grid->FreeWork();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -524,7 +582,7 @@ PetscErrorCode Regression::ToSpectral(const double *in, std::vector<double> *out
   double             *p;
 
   PetscFunctionBegin;
-  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], eig[j].V.data(), n[j], true);
+  for (int j = 0; j < d; ++j) f[j] = eig[j].Op(true);
   const PetscInt64 far = std::max<PetscInt64>(0, grid->Box(grid->Stages() - 1, n).Volume());
   PetscCallCXX(out->resize(std::max(far, HomeSize())));
   TensorPipe pipe(*grid, n, 0, in, out->data(), static_cast<PetscInt64>(out->size()));
@@ -610,17 +668,28 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
     bool need = false;
     for (int j = 0; j < d; ++j) need = need || (!done[j] && grid->Processes(at, j) == 1);
     if (!need) continue;
+    if (at != last && a == b) {
+      /* slices of the redistributed array are used and forgotten */
+      unsigned whole = 0;
+      for (int j = 0; j < d; ++j)
+        if (!done[j] && grid->Processes(at, j) == 1) whole |= 1u << j;
+      PetscCall(grid->Stream(n, last, at, whole, a, {}, nullptr, [&](const TensorBox &slice, double *x) -> PetscErrorCode {
+        PetscFunctionBegin;
+        for (int j = 0; j < d; ++j)
+          if ((whole >> j) & 1) PetscCall(Gram(j, slice, eig, x, x, weight, (*M)[j].data()));
+        PetscFunctionReturn(PETSC_SUCCESS);
+      }));
+      for (int j = 0; j < d; ++j) done[j] = done[j] || ((whole >> j) & 1);
+      continue;
+    }
     if (at != last) {
       const PetscInt64 v = std::max<PetscInt64>(0, grid->Box(at, n).Volume());
       PetscCallCXX(ma.resize(v));
       PetscCall(grid->Move(n, last, at, const_cast<double *>(a), ma.data()));
       pa = ma.data();
-      if (a != b) {
-        PetscCallCXX(mb.resize(v));
-        PetscCall(grid->Move(n, last, at, const_cast<double *>(b), mb.data()));
-        pb = mb.data();
-      } else
-        pb = pa;
+      PetscCallCXX(mb.resize(v));
+      PetscCall(grid->Move(n, last, at, const_cast<double *>(b), mb.data()));
+      pb = mb.data();
     }
     for (int j = 0; j < d; ++j) {
       if (done[j] || grid->Processes(at, j) != 1) continue;
@@ -903,6 +972,7 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
   PetscCall(AllreduceSum(comm, grad->data(), np));
   (*grad)[np - 2] = 0.5 * (aka / s2f - sums.tracek - extrak);
   (*grad)[np - 1] = 0.5 * ratio * (aa / s2f - sums.trace - extratrace);
+  grid->FreeWork();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -996,10 +1066,8 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     }
   }
   const PetscInt64    mt = std::max<PetscInt64>(0, grid->Box(0, t).Volume()), m = HomeSize();
-  std::vector<double> out;
   std::vector<ModeOp> op(d);
-  PetscCallCXX(out.resize(mt));
-  const auto ApplyC = [&](const double *in, double *res) {
+  const auto          ApplyC = [&](const double *in, double *res) {
     for (int j = 0; j < d; ++j) op[j] = ModeOp::Dense(t[j], n[j], C[j].data(), t[j]);
     TensorPipe pipe(*grid, n, 0, in, res, mt);
     PetscCall(pipe.Forward(op.data()));
@@ -1007,12 +1075,38 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     PetscCall(pipe.Finish());
     return static_cast<PetscErrorCode>(PETSC_SUCCESS);
   };
+  /* Results are computed in the caller's vector where it is distributed as the boxes are */
+  std::vector<double> store;
+  double             *out    = nullptr;
+  bool                direct = false;
+  const auto          Open   = [&](Vec v) -> PetscErrorCode {
+    PetscFunctionBegin;
+    PetscCall(SameAsBoxes(*grid, t, v, &direct));
+    if (direct)
+      PetscCall(VecGetArrayWrite(v, &out));
+    else {
+      PetscCallCXX(store.resize(mt));
+      out = store.data();
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
+  const auto Close = [&](Vec v) -> PetscErrorCode {
+    PetscFunctionBegin;
+    if (direct)
+      PetscCall(VecRestoreArrayWrite(v, &out));
+    else
+      PetscCall(ToNatural(out, &t, v));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
   if (vmean) {
-    PetscCall(ApplyC(alpha.data(), out.data()));
-    for (double &v : out) v += mean;
-    PetscCall(ToNatural(out.data(), &t, vmean));
+    PetscCall(Open(vmean));
+    PetscCall(ApplyC(alpha.data(), out));
+    for (PetscInt64 i = 0; i < mt; ++i) out[i] += mean;
+    PetscCall(Close(vmean));
+    grid->FreeWork();
   }
   if (!vvar) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Open(vvar));
 
   /* squares of C_j Q_j on 1/(lam + ratio) */
   std::vector<std::vector<double>>         S(d);
@@ -1026,15 +1120,35 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     lam[0][j] = eig[j].lambda.data();
     op[j]     = ModeOp::Dense(t[j], n[j], S[j].data(), t[j]);
   }
-  {
-    std::vector<double> store;
-    double             *f = out.data(); /* in place on the data's grid */
+  const std::vector<double> unit(1, 1.0);
+  if (!nt && grid->Stages() == 2) {
+    /* the spectrum is made slice by slice where the last stage has it, and goes home on the way: no array but the result */
+    unsigned whole = 0;
+    for (int j = 0; j < d; ++j)
+      if (grid->StageOf(j) == 1) whole |= 1u << j;
+    PetscCall(grid->Stream(n, 1, 0, whole, nullptr,
+                           [&](const TensorBox &slice, double *a) -> PetscErrorCode {
+                             std::vector<double> scratch;
+                             PetscFunctionBegin;
+                             ForSpectrum(slice, Ratio(), unit, lam, [&](PetscInt64 at, double v) { a[at] = 1 / v; });
+                             for (int j = 0; j < d; ++j)
+                               if ((whole >> j) & 1) PetscCall(PetscLogFlops(ModeProduct(op[j], slice, j, a, scratch)));
+                             PetscFunctionReturn(PETSC_SUCCESS);
+                           },
+                           out, {}));
+    TensorPipe pipe(*grid, n, 0, out, out, mt);
+    for (int j = d - 1; j >= 0; --j)
+      if (!((whole >> j) & 1)) PetscCall(pipe.Mode(j, op[j]));
+    PetscCall(pipe.Finish());
+  } else {
+    std::vector<double> spectrum;
+    double             *f = out; /* in place on the data's grid */
     if (nt) {
-      PetscCallCXX(store.resize(m));
-      f = store.data();
+      PetscCallCXX(spectrum.resize(m));
+      f = spectrum.data();
     }
-    ForSpectrum(grid->Home(), Ratio(), std::vector<double>(1, 1.0), lam, [&](PetscInt64 at, double v) { f[at] = 1 / v; });
-    TensorPipe pipe(*grid, n, 0, f, out.data(), mt);
+    ForSpectrum(grid->Home(), Ratio(), unit, lam, [&](PetscInt64 at, double v) { f[at] = 1 / v; });
+    TensorPipe pipe(*grid, n, 0, f, out, mt);
     PetscCall(pipe.Forward(op.data()));
     PetscCall(pipe.Move(0));
     PetscCall(pipe.Finish());
@@ -1104,8 +1218,9 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     }
     for (PetscInt64 i = 0; i < mt; ++i) out[i] += add[i];
   }
-  for (double &v : out) v *= s2f;
-  PetscCall(ToNatural(out.data(), &t, vvar));
+  for (PetscInt64 i = 0; i < mt; ++i) out[i] *= s2f;
+  PetscCall(Close(vvar));
+  grid->FreeWork();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
