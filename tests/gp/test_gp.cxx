@@ -430,6 +430,57 @@ TEST(GP, MissingPointsEstimates)
   ASSERT_PETSC(SkeanGPDestroy(&gp));
 }
 
+/* A large gap: deflated by itself, in a tenth of the iterations, to the same answer; scattered points: left alone, few iterations */
+TEST(GP, LargeGapsAreDeflated)
+{
+  Problem p = Make({6, 16, 18}, 0);
+  p.kernel  = "matern52(4),matern52(4),matern52(4)";
+  p.mask.assign(p.N(), 1.0);
+  for (PetscInt i = 0; i < p.N(); ++i)
+    if ((i / 18) % 16 < 11 && i % 18 < 14) p.mask[i] = 0.0;
+  SkeanGP       gp;
+  SkeanGPReport report;
+  Vec           a, b;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-2));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &a));
+  ASSERT_PETSC(VecDuplicate(a, &b));
+  PetscInt its[3];
+  int      k = 0;
+  for (PetscInt modes : {PETSC_DECIDE, 0, 20}) {
+    ASSERT_PETSC(SkeanGPSetDeflation(gp, modes, 1.0));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+    its[k] = report.filliterations;
+    if (modes == 0)
+      EXPECT_EQ(report.deflated, 0);
+    else if (modes == 20)
+      EXPECT_LE(report.deflated, 20);
+    else
+      EXPECT_GT(report.deflated, 20);
+    ASSERT_PETSC(SkeanGPGetPosterior(gp, k ? b : a, NULL));
+    if (k++) { EXPECT_LT(MaxDiff(Take(a), Take(b)), 1e-6); }
+  }
+  EXPECT_LT(its[0], 20) << "the condition number is at most 2";
+  EXPECT_LT(its[0], its[1] / 4);
+  EXPECT_LT(its[2], its[1]);
+  ASSERT_PETSC(SkeanGPSetDeflation(gp, PETSC_DECIDE, PETSC_DEFAULT));
+  RandomStream s(8, Purpose::Test);
+  for (PetscInt i = 0; i < p.N(); ++i) p.mask[i] = s.Uniform(i) < 0.3 ? 0.0 : 1.0;
+  Put(a, p.y);
+  Put(b, p.mask);
+  ASSERT_PETSC(SkeanGPSetData(gp, a, b));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+  EXPECT_EQ(report.deflated, 0);
+  EXPECT_LE(report.filliterations, 20);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetDeflation(gp, -5, 1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetDeflation(gp, 5, 0.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(VecDestroy(&a));
+  ASSERT_PETSC(VecDestroy(&b));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
 /* Data drawn from a known covariance: the optimum is a stationary point, better than the truth, and near it */
 TEST(GP, HyperParametersAreRecovered)
 {

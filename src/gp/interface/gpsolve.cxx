@@ -317,8 +317,8 @@ static PetscErrorCode Optimize(SkeanGP gp)
    hyper-parameters, the signal variance eliminated in closed form, from the present hyper-parameters and -gp_restarts random ones.
    Then (K + s I) alpha = y is solved, through the eigenvectors of the factors and, with missing points, by filling the gaps with conjugate gradients (options with prefix
    -gp_fill_). The residual is computed with the factors themselves and the solve is refined if it is not at rounding level.
-   The tolerance of the filling, -gp_fill_rtol, is that of the residual on the missing block: scattered gaps are found in some ten iterations to 1e-8; inside large gaps
-   the data say little and convergence is slow, but 1e-3 does not change the predictions visibly there.
+   The tolerance of the filling, -gp_fill_rtol, is that of the residual on the missing block: scattered gaps are found in some ten iterations to 1e-8;
+   of large ones the slow modes are deflated, see `SkeanGPSetDeflation()`.
    Source: Saatci, Scalable inference for structured Gaussian process models, PhD thesis, Cambridge 2011, chapter 5.
    Not converging is no error unless `-gp_error_if_not_converged`; see `SkeanGPGetConvergedReason()`.
 
@@ -387,6 +387,7 @@ PetscErrorCode SkeanGPGetReport(SkeanGP gp, SkeanGPReport *report)
   report->filliterations = r->fillits;
   report->missing        = static_cast<PetscInt>(r->N - r->nobs);
   report->evaluations    = gp->evaluations;
+  report->deflated       = r->deflation.Ready() ? static_cast<PetscInt>(r->deflation.Modes()) : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -226,6 +226,7 @@ PetscErrorCode Regression::Factor()
                "The covariance matrix of dimension %d is not finite, or LAPACK found no eigenvectors (hyper-parameters out of range?)", j);
   factored  = true;
   sumsready = weightsready = false;
+  deflratio                = -1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -388,6 +389,55 @@ static PetscErrorCode BlockMult(Mat S, Vec vx, Vec vy)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode BlockPrecondition(PC pc, Vec vx, Vec vy)
+{
+  Regression   *r;
+  const double *x;
+  double       *y;
+
+  PetscFunctionBegin;
+  PetscCall(PCShellGetContext(pc, &r));
+  if (r->maskedcg || !r->deflation.Ready())
+    PetscCall(VecCopy(vx, vy));
+  else {
+    PetscCall(VecGetArrayRead(vx, &x));
+    PetscCall(VecGetArrayWrite(vy, &y));
+    PetscCall(r->deflation.Apply(*r->grid, r->mask.data(), x, y));
+    PetscCall(VecRestoreArrayWrite(vy, &y));
+    PetscCall(VecRestoreArrayRead(vx, &x));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Scattered gaps need no preconditioner: ten iterations or so. Whether there are slow modes is found out from the kTrial largest eigenvalues, which
+   costs less than an iteration; gaps that are slow in other modes show in the number of iterations (MissingSolve()).
+*/
+static constexpr size_t   kTrial     = 128;
+static constexpr double   kSlow      = 30; /* condition number above which deflation pays */
+static constexpr PetscInt kPatience  = 40; /* iterations without it */
+static constexpr size_t   kMostModes = 2000;
+
+PetscErrorCode Regression::Deflate(bool force)
+{
+  PetscFunctionBegin;
+  if (deflratio == Ratio() && !(force && !deflation.Ready())) PetscFunctionReturn(PETSC_SUCCESS);
+  deflation.Reset();
+  deflratio = Ratio();
+  if (!deflmodes || mask.empty()) PetscFunctionReturn(PETSC_SUCCESS);
+  const size_t most = deflmodes > 0 ? static_cast<size_t>(deflmodes) : kMostModes;
+  if (deflmodes == PETSC_DECIDE && !force) {
+    PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, std::min(most, kTrial)));
+    const bool slow = deflation.SlowestMode(6) > kSlow;
+    deflation.Reset();
+    if (!slow) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, most));
+  if (deflation.Ready())
+    PetscCall(PetscInfo(ksp, "Missing points: %d modes deflated, condition at most %g\n", static_cast<int>(deflation.Modes()), 1 + deflation.Theta()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *its, bool *good)
 {
   const PetscInt     m = static_cast<PetscInt>(HomeSize());
@@ -406,7 +456,10 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
     PetscCall(KSPSetNormType(ksp, KSP_NORM_UNPRECONDITIONED));
     PC pc;
     PetscCall(KSPGetPC(ksp, &pc));
-    PetscCall(PCSetType(pc, PCNONE));
+    PetscCall(PCSetType(pc, PCSHELL));
+    PetscCall(PCShellSetName(pc, "leading eigenvectors on the missing points"));
+    PetscCall(PCShellSetContext(pc, this));
+    PetscCall(PCShellSetApply(pc, BlockPrecondition));
     PetscCall(KSPSetTolerances(ksp, fillrtol, 0.0, PETSC_DEFAULT, fillmaxit));
     PetscCall(KSPSetFromOptions(ksp));
   }
@@ -415,9 +468,23 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscCall(VecGetArrayWrite(kb, &p));
   std::copy(b, b + m, p);
   PetscCall(VecRestoreArrayWrite(kb, &p));
+  if (!maskedcg) PetscCall(Deflate(false));
+  const bool watch = !maskedcg && deflmodes == PETSC_DECIDE && !deflation.Ready() && fillmaxit > kPatience;
+  PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_FALSE));
+  PetscCall(KSPSetTolerances(ksp, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT, watch ? kPatience : fillmaxit));
   PetscCall(KSPSolve(ksp, kb, kx));
   PetscCall(KSPGetConvergedReason(ksp, &reason));
   PetscCall(KSPGetIterationNumber(ksp, its));
+  if (watch && reason == KSP_DIVERGED_ITS) {
+    PetscCall(Deflate(true));
+    PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_TRUE));
+    PetscCall(KSPSetTolerances(ksp, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT, fillmaxit - kPatience));
+    PetscCall(KSPSolve(ksp, kb, kx));
+    PetscCall(KSPGetConvergedReason(ksp, &reason));
+    PetscInt more;
+    PetscCall(KSPGetIterationNumber(ksp, &more));
+    *its += more;
+  }
   *good = reason > 0;
   PetscCall(VecGetArrayRead(kx, (const PetscScalar **)&p));
   std::copy(p, p + m, xx);
