@@ -74,9 +74,12 @@ public:
   PetscInt     deflmodes = PETSC_DECIDE;
   double       defltheta = kDeflationTheta;
   GapDeflation deflation;
-  double       deflratio = -1; /* the ratio that was decided for; negative: not decided for these factors and this mask */
-  KSP          ksp       = nullptr;
-  Mat          shell     = nullptr;
+  GapDeflation control; /* that of an optimisation's start, see HoldControl() */
+  bool         controlheld = false;
+  double       looserrtol  = 0;  /* for solves that need less than fillrtol */
+  double       deflratio   = -1; /* the ratio that was decided for; negative: not decided for these factors and this mask */
+  KSP          ksp         = nullptr;
+  Mat          shell       = nullptr;
   Vec          kx = nullptr, kb = nullptr;
   std::string  prefix;
   /* natural order <-> home box, only where they differ */
@@ -113,10 +116,15 @@ public:
   PetscErrorCode Weights(bool *good);
   /* log likelihood at the present parameters; profile: s2f is set to its optimum for the present ratio first.
      grad (may be NULL): with respect to the kernels' parameters, log s2f, log s2n. ok = false: V is not positive definite, or a solve failed */
-  PetscErrorCode      LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);
-  PetscErrorCode      Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M); /* a, b in the last stage's eigenbasis */
-  PetscErrorCode      ToSpectral(const double *in, std::vector<double> *out);
-  PetscErrorCode      MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok);
+  PetscErrorCode LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);
+  PetscErrorCode Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M); /* a, b in the last stage's eigenbasis */
+  PetscErrorCode ToSpectral(const double *in, std::vector<double> *out);
+  PetscErrorCode MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok);
+  PetscErrorCode LogForm(GapDeflation *P, const std::vector<PetscInt64> &place, const std::vector<double> &z, double *value, std::vector<double> *sigma,
+                         std::vector<std::vector<double>> *s, bool *good);
+  /* From now to ReleaseControl() the estimate of the determinant is one smooth function of the hyper-parameters */
+  PetscErrorCode      HoldControl();
+  void                ReleaseControl() { controlheld = false; }
   size_t              NumParams() const;
   std::vector<double> Params() const;
   void                SetParams(const double *theta);

@@ -146,9 +146,9 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_converged_reason     - print why it stopped
 .  -gp_view                 - view the regression after the solve
 .  -gp_error_if_not_converged - make it an error if it has not converged
-.  -gp_checkpoint file      - not supported by this class: hyper-parameters are few, give them with -gp_kernel
-.  -gp_checkpoint_interval n - not supported by this class
--  -gp_restart file         - not supported by this class
+.  -gp_checkpoint file      - write the state of the optimisation there, see `SkeanGPSolve()`; without optimisation there is none
+.  -gp_checkpoint_interval n - iterations between checkpoints (0: only at the end and on SIGTERM or SIGUSR1)
+-  -gp_restart file         - go on with the optimisation of a checkpoint
 
    Level: beginner
 
@@ -211,8 +211,6 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
              "-gp_fill_rtol must be in (0,1); -gp_fill_max_it, -gp_probes and -gp_variance_samples positive; -gp_exactmissing not negative");
   PetscCall(SkeanSolverSetFromOptions_Private((PetscObject)gp, &gp->solver, NULL, PetscOptionsObject));
   PetscOptionsEnd();
-  PetscCheck(!gp->solver.checkpointfile && !gp->solver.restartfile, GP_COMM(gp), PETSC_ERR_SUP,
-             "SkeanGP does not support checkpoints: its state is the hyper-parameters, which -gp_view prints and -gp_kernel, -gp_signal and -gp_noise take");
   r->seed = gp->solver.seed;
   if (r->ksp) PetscCall(KSPSetTolerances(r->ksp, r->fillrtol, 0.0, PETSC_DEFAULT, r->fillmaxit));
   r->weightsready = false;
