@@ -20,7 +20,7 @@ int64="$test libpetsc64-real-dev libslepc64-real-dev"
 int64_optional="$test_optional"
 lint="$build clang-tidy-14"
 demo="$test ferret-datasets" # the build folder is the one of the tests
-bench="$build python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py dataset-fashion-mnist"
+bench="$build python3 python3-numpy python3-scipy python3-matplotlib python3-pot python3-h5py python3-sklearn ferret-datasets dataset-fashion-mnist"
 
 want="" optional=""
 for kind in "${@:-build}"; do

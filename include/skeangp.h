@@ -28,14 +28,14 @@ SKEAN_EXTERN PetscClassId SKEAN_GP_CLASSID;
    Notes:
    effectiverank: eigenvalues of the signal's covariance above the noise; negative: eigenvalues that rounding made negative (they are used as they are, nothing is clamped);
    condition: of the data's covariance on the full grid; floor: smallest noise-to-signal ratio that rounding allows on this grid; residual: |y - V alpha| / |y| with the gaps of y filled, computed with the factors
-   and not with the eigenvectors; filliterations: conjugate-gradient iterations for the missing points; missing: their number; logdeterror: standard error of
+   and not with the eigenvectors; filliterations: conjugate-gradient iterations for the missing points, deflated: modes deflated in them; missing: their number; logdeterror: standard error of
    the log likelihood's determinant where it is estimated (0: exact).
 
 .seealso: `SkeanGPGetReport()`
 S*/
 typedef struct {
   PetscReal effectiverank, negative, condition, floor, residual, logdeterror;
-  PetscInt  filliterations, missing, evaluations;
+  PetscInt  filliterations, missing, evaluations, deflated;
 } SkeanGPReport;
 
 SKEAN_EXTERN PetscErrorCode SkeanGPCreate(MPI_Comm comm, SkeanGP *gp);
@@ -63,6 +63,7 @@ SKEAN_EXTERN PetscErrorCode SkeanGPSetOptimize(SkeanGP gp, PetscBool flg);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetFixedParameters(SkeanGP gp, PetscInt n, const PetscInt which[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetRestarts(SkeanGP gp, PetscInt restarts);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg);
+SKEAN_EXTERN PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetTolerances(SkeanGP gp, PetscReal rtol, PetscReal atol, PetscInt max_it);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetSeed(SkeanGP gp, SkeanSeed seed);
 SKEAN_EXTERN PetscErrorCode SkeanGPMonitorSet(SkeanGP gp, PetscErrorCode (*monitor)(SkeanGP, PetscInt, PetscReal, void *), void *ctx,

@@ -4,6 +4,8 @@
 #include <skean/private/random.hpp>
 #include <petscblaslapack.h>
 #include <cmath>
+#include <csignal>
+#include <cstdio>
 #include <functional>
 #include <limits>
 
@@ -431,6 +433,237 @@ TEST(GP, MissingPointsEstimates)
   SkeanConvergedReason reason;
   ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
   EXPECT_EQ(reason, SKEAN_DIVERGED_LINEAR_SOLVE);
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+/* An estimated determinant: the gradient is that of the value, wherever the estimate is centred; both are near the exact ones */
+TEST(GP, GradientOfTheEstimate)
+{
+  Problem p = Make({3, 8, 7}, 0);
+  p.kernel  = "matern52(0.7),matern52(1.5),matern32(1.2)";
+  p.mask.assign(p.N(), 1.0);
+  for (PetscInt i = 0; i < p.N(); ++i)
+    if (((i / 7) % 8 < 5 && i % 7 < 4) || i % 13 == 0) p.mask[i] = 0.0;
+  double noise[2] = {0, 0};
+  for (bool deflated : {true, false}) {
+    SCOPED_TRACE(deflated ? "deflated" : "not deflated");
+    SkeanGP gp;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+    gp->reg->fillrtol   = 1e-12;
+    gp->reg->exactlimit = 0;
+    gp->reg->probes     = 4;
+    ASSERT_PETSC(SkeanGPSetDeflation(gp, deflated ? 40 : 0, 1.0));
+    std::vector<PetscReal> theta(5), grad(5), exact(5), t;
+    PetscReal              L, Lexact;
+    ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
+    for (PetscReal away : {0.0, 0.3}) { /* of the centre */
+      for (PetscReal &v : theta) v += away;
+      if (away == 0.0) ASSERT_PETSC(gp->reg->HoldControl());
+      EXPECT_EQ(gp->reg->control.Ready(), deflated);
+      ASSERT_PETSC(SkeanGPSetParameters(gp, theta.data()));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
+      const double error = gp->reg->logdeterr;
+      if (away == 0.0) noise[deflated] = error;
+      double scale = 0;
+      for (double g : grad) scale = std::max(scale, std::abs(g));
+      for (PetscInt i = 0; i < 5; ++i) {
+        const double h = 1e-4, c[] = {0.5, -0.5};
+        double       fd = 0;
+        for (int q = 0; q < 2; ++q) {
+          double Lq;
+          t = theta;
+          t[i] += (q ? -1 : 1) * h;
+          ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
+          ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
+          fd += c[q] * Lq / h;
+        }
+        EXPECT_NEAR(grad[i], fd, 1e-5 * scale) << i;
+      }
+      ASSERT_PETSC(SkeanGPSetParameters(gp, theta.data()));
+      gp->reg->exactlimit = 10000;
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lexact, exact.data()));
+      gp->reg->exactlimit = 0;
+      EXPECT_LT(std::abs(L - Lexact), 0.5 * 10 * error); /* three degrees of freedom in the standard error */
+    }
+    if (deflated) { EXPECT_LT(noise[0], noise[1]); }
+    gp->reg->ReleaseControl();
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+  EXPECT_LT(noise[1], noise[0]);
+}
+
+namespace {
+/* A signal on the last process at an iteration */
+PetscErrorCode RaiseAtThree(SkeanGP, PetscInt it, PetscReal, void *)
+{
+  PetscFunctionBegin;
+  if (it == 3 && skeantest::Rank() == skeantest::Size() - 1) std::raise(SIGUSR1);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+/* Interrupted by a signal, continued on all processes and on one: the same hyper-parameters as without interruption, and no evaluation made twice */
+TEST(GP, CheckpointContinuesToTheSameAnswer)
+{
+  Problem p = Make({3, 8, 7}, 9);
+  p.kernel  = "matern32(0.8),matern52(0.6),matern32(0.5)";
+  /* smooth data */
+  for (PetscInt i = 0; i < p.N(); ++i) p.y[i] = 0.2 * p.y[i] + std::sin(p.x[1][(i / 7) % 8]) * std::cos(p.x[2][i % 7]) + p.x[0][i / 56];
+  const std::string file = "gp-checkpoint-" + std::to_string(skeantest::Size()) + ".bin";
+  for (PetscInt exact : {300, 10}) {
+    SCOPED_TRACE(exact == 10 ? "estimated" : "exact");
+    const auto Prepare = [&](SkeanGP g) {
+      PetscFunctionBegin;
+      g->reg->exactlimit = exact;
+      g->reg->probes     = 1;
+      PetscCall(SkeanGPSetOptimize(g, PETSC_TRUE));
+      PetscCall(SkeanGPSetRestarts(g, exact == 300 ? 1 : 0));
+      PetscCall(SkeanGPSetTolerances(g, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT));
+      PetscFunctionReturn(PETSC_SUCCESS);
+    };
+    PetscReal            whole[5], part[5];
+    PetscInt             all = 0, its = 0;
+    SkeanConvergedReason reason, wanted;
+    SkeanGP              gp;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, Prepare));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &wanted));
+    EXPECT_GT(wanted, 0) << SkeanConvergedReasons[wanted];
+    ASSERT_PETSC(SkeanGPGetParameters(gp, whole));
+    ASSERT_PETSC(SkeanGPGetIterationNumber(gp, &its));
+    all = gp->evaluations;
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, Prepare));
+    ASSERT_PETSC(PetscStrallocpy(file.c_str(), &gp->solver.checkpointfile));
+    ASSERT_PETSC(SkeanGPMonitorSet(gp, RaiseAtThree, NULL, NULL));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+    EXPECT_EQ(reason, SKEAN_DIVERGED_INTERRUPTED);
+    const PetscInt before = gp->evaluations;
+    EXPECT_LT(before, all);
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+
+    for (MPI_Comm comm : {PETSC_COMM_WORLD, PETSC_COMM_SELF}) {
+      ASSERT_PETSC(Create(comm, p, &gp, Prepare));
+      ASSERT_PETSC(PetscStrallocpy(file.c_str(), &gp->solver.restartfile));
+      /* other starting values: those of the checkpoint count */
+      ASSERT_PETSC(SkeanGPSetVariances(gp, 5.0, 0.5));
+      ASSERT_PETSC(SkeanGPSolve(gp));
+      ASSERT_PETSC(SkeanGPGetConvergedReason(gp, &reason));
+      EXPECT_EQ(reason, wanted);
+      ASSERT_PETSC(SkeanGPGetParameters(gp, part));
+      for (int i = 0; i < 5; ++i) EXPECT_NEAR(part[i], whole[i], 1e-6) << i;
+      if (comm == PETSC_COMM_WORLD) {
+        EXPECT_EQ(gp->evaluations, all - before);
+        EXPECT_EQ(gp->solver.its, its);
+      }
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    }
+    /* another problem */
+    std::string message;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, Prepare));
+    ASSERT_PETSC(PetscStrallocpy(file.c_str(), &gp->solver.restartfile));
+    ASSERT_PETSC(SkeanGPSetKernel(gp, "matern32(0.8),rq(0.6,1),matern32(0.5)"));
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }, &message), PETSC_ERR_FILE_UNEXPECTED);
+    EXPECT_NE(message.find("hyper-parameters"), std::string::npos) << message;
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+    Problem other = p;
+    other.y[3] += 1.0;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, other, &gp, Prepare));
+    ASSERT_PETSC(PetscStrallocpy(file.c_str(), &gp->solver.restartfile));
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }, &message), PETSC_ERR_FILE_UNEXPECTED);
+    EXPECT_NE(message.find("other data"), std::string::npos) << message;
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+  ASSERT_PETSC(MPI_Barrier(PETSC_COMM_WORLD));
+  if (!skeantest::Rank()) std::remove(file.c_str());
+}
+
+/* Variance with most points missing in one gap, exactly: by definition; estimated: within the error of the number of random vectors, and on the mean */
+TEST(GP, VarianceWithManyMissingPoints)
+{
+  Problem p = Make({4, 8, 7}, 0);
+  p.mask.assign(p.N(), 1.0);
+  RandomStream s(13, Purpose::Test);
+  for (PetscInt i = 0; i < p.N(); ++i)
+    if ((i / 7) % 8 < 5 || s.Uniform(i) < 0.1) p.mask[i] = 0.0;
+  const Dense         ref(p, std::vector<double>(p.N(), 0.06));
+  std::vector<double> var(p.N()), mean(p.N());
+  for (PetscInt i = 0; i < p.N(); ++i) {
+    double c[3];
+    ref.Point(i, c);
+    ref.Predict(c, &mean[i], &var[i]);
+  }
+  SkeanGP gp;
+  Vec     v;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &v));
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, v));
+  EXPECT_GT(p.N() - static_cast<PetscInt>(ref.obs.size()), 130);
+  EXPECT_LT(MaxDiff(Take(v), var), 1e-10);
+  gp->reg->exactlimit = 0;
+  gp->variancesamples = 64;
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, v));
+  const std::vector<double> est  = Take(v);
+  double                    bias = 0;
+  for (size_t i = 0; i < est.size(); ++i) {
+    EXPECT_LT(std::abs(est[i] - var[i]), 6 * std::sqrt(2.0 / 64) * var[i]) << i;
+    bias += est[i] / var[i] - 1;
+  }
+  EXPECT_LT(std::abs(bias) / static_cast<double>(est.size()), 6 * std::sqrt(2.0 / 64) / 4);
+  ASSERT_PETSC(VecDestroy(&v));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+/* A large gap: deflated by itself, in a tenth of the iterations, to the same answer; scattered points: left alone, few iterations */
+TEST(GP, LargeGapsAreDeflated)
+{
+  Problem p = Make({6, 16, 18}, 0);
+  p.kernel  = "matern52(4),matern52(4),matern52(4)";
+  p.mask.assign(p.N(), 1.0);
+  for (PetscInt i = 0; i < p.N(); ++i)
+    if ((i / 18) % 16 < 11 && i % 18 < 14) p.mask[i] = 0.0;
+  SkeanGP       gp;
+  SkeanGPReport report;
+  Vec           a, b;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-2));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &a));
+  ASSERT_PETSC(VecDuplicate(a, &b));
+  PetscInt its[3];
+  int      k = 0;
+  for (PetscInt modes : {PETSC_DECIDE, 0, 20}) {
+    ASSERT_PETSC(SkeanGPSetDeflation(gp, modes, 1.0));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+    its[k] = report.filliterations;
+    if (modes == 0)
+      EXPECT_EQ(report.deflated, 0);
+    else if (modes == 20)
+      EXPECT_LE(report.deflated, 20);
+    else
+      EXPECT_GT(report.deflated, 20);
+    ASSERT_PETSC(SkeanGPGetPosterior(gp, k ? b : a, NULL));
+    if (k++) { EXPECT_LT(MaxDiff(Take(a), Take(b)), 1e-6); }
+  }
+  EXPECT_LT(its[0], 20) << "the condition number is at most 2";
+  EXPECT_LT(its[0], its[1] / 4);
+  EXPECT_LT(its[2], its[1]);
+  ASSERT_PETSC(SkeanGPSetDeflation(gp, PETSC_DECIDE, PETSC_DEFAULT));
+  RandomStream s(8, Purpose::Test);
+  for (PetscInt i = 0; i < p.N(); ++i) p.mask[i] = s.Uniform(i) < 0.3 ? 0.0 : 1.0;
+  Put(a, p.y);
+  Put(b, p.mask);
+  ASSERT_PETSC(SkeanGPSetData(gp, a, b));
+  ASSERT_PETSC(SkeanGPSolve(gp));
+  ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+  EXPECT_EQ(report.deflated, 0);
+  EXPECT_LE(report.filliterations, 20);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetDeflation(gp, -5, 1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetDeflation(gp, 5, 0.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(VecDestroy(&a));
+  ASSERT_PETSC(VecDestroy(&b));
   ASSERT_PETSC(SkeanGPDestroy(&gp));
 }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <skean/private/gpdeflation.hpp>
 #include <skean/private/gpkernels.hpp>
 #include <skean/private/kron.hpp>
 #include <skean/private/skeansolver.h>
@@ -8,6 +9,8 @@
 
 namespace skean {
 namespace gp {
+
+constexpr double kDeflationTheta = 30;
 
 /* Sums over the spectrum lam_i = prod_j lambda_j[i_j], with v_i = lam_i + ratio */
 struct SpectralSums {
@@ -60,17 +63,25 @@ public:
   PetscInt            fillits   = 0;
   double              logdeterr = 0; /* standard error of the log determinant where it is estimated */
   /* missing points */
-  double      fillrtol   = 1e-8;
-  PetscInt    fillmaxit  = 2000;
-  bool        maskedcg   = false; /* the comparison: CG on the observed block */
-  PetscInt    probes     = 8;
-  PetscInt    exactlimit = 300; /* missing points up to which log det A_MM is exact */
-  PetscInt    lanczos    = 80;
-  SkeanSeed   seed       = SKEAN_DEFAULT_SEED;
-  KSP         ksp        = nullptr;
-  Mat         shell      = nullptr;
-  Vec         kx = nullptr, kb = nullptr;
-  std::string prefix;
+  double    fillrtol   = 1e-8;
+  PetscInt  fillmaxit  = 2000;
+  bool      maskedcg   = false; /* the comparison: CG on the observed block */
+  PetscInt  probes     = 8;
+  PetscInt  exactlimit = 300; /* missing points up to which log det A_MM is exact */
+  PetscInt  lanczos    = 80;
+  SkeanSeed seed       = SKEAN_DEFAULT_SEED;
+  /* slow modes of large gaps: PETSC_DECIDE takes them where they are slow, 0 never */
+  PetscInt     deflmodes = PETSC_DECIDE;
+  double       defltheta = kDeflationTheta;
+  GapDeflation deflation;
+  GapDeflation control; /* that of an optimisation's start, see HoldControl() */
+  bool         controlheld = false;
+  double       looserrtol  = 0;  /* for solves that need less than fillrtol */
+  double       deflratio   = -1; /* the ratio that was decided for; negative: not decided for these factors and this mask */
+  KSP          ksp         = nullptr;
+  Mat          shell       = nullptr;
+  Vec          kx = nullptr, kb = nullptr;
+  std::string  prefix;
   /* natural order <-> home box, only where they differ */
   VecScatter tonatural = nullptr;
   Vec        homevec = nullptr, naturalvec = nullptr;
@@ -80,7 +91,11 @@ public:
   PetscInt64     HomeSize() const { return std::max<PetscInt64>(0, grid->Home().Volume()); }
   PetscErrorCode MakeGrid();
   PetscErrorCode CheckMemory();
-  void           ForgetFactors() { factored = sumsready = weightsready = false; }
+  void           ForgetFactors()
+  {
+    factored = sumsready = weightsready = false;
+    deflratio                           = -1;
+  }
   PetscErrorCode FromNatural(Vec v, const TensorSizes *sizes, double *home);
   PetscErrorCode ToNatural(const double *home, const TensorSizes *sizes, Vec v);
   PetscErrorCode Factor(); /* K, eig */
@@ -92,6 +107,8 @@ public:
   /* out = g(lam) in the eigenbasis: kind 0: v^-1, 1: v^-1/2 */
   PetscErrorCode ApplySpectral(int kind, const double *in, double *out);
   PetscErrorCode Dot(const double *a, const double *b, double *dot);
+  /* Whether the solves on M are preconditioned for the present hyper-parameters; force: yes */
+  PetscErrorCode Deflate(bool force);
   /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */
   PetscErrorCode MissingSolve(const double *b, double *x, PetscInt *its, bool *good);
   /* a = (K_OO + ratio I)^-1 b_O on O, zero (to CG's accuracy) on M; filled: b_O and the filled gaps; b == filled allowed */
@@ -101,10 +118,15 @@ public:
   PetscErrorCode Residual(const double *filled, const double *a, std::vector<double> *r, double *rr);
   /* log likelihood at the present parameters; profile: s2f is set to its optimum for the present ratio first.
      grad (may be NULL): with respect to the kernels' parameters, log s2f, log s2n. ok = false: V is not positive definite, or a solve failed */
-  PetscErrorCode      LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);
-  PetscErrorCode      Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M); /* a, b in the last stage's eigenbasis */
-  PetscErrorCode      ToSpectral(const double *in, std::vector<double> *out);
-  PetscErrorCode      MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok);
+  PetscErrorCode LogLikelihood(bool profile, double *L, std::vector<double> *grad, bool *ok);
+  PetscErrorCode Grams(const double *a, const double *b, double weight, std::vector<std::vector<double>> *M); /* a, b in the last stage's eigenbasis */
+  PetscErrorCode ToSpectral(const double *in, std::vector<double> *out);
+  PetscErrorCode MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok);
+  PetscErrorCode LogForm(GapDeflation *P, const std::vector<PetscInt64> &place, const std::vector<double> &z, double *value, std::vector<double> *sigma,
+                         std::vector<std::vector<double>> *s, bool *good);
+  /* From now to ReleaseControl() the estimate of the determinant is one smooth function of the hyper-parameters */
+  PetscErrorCode      HoldControl();
+  void                ReleaseControl() { controlheld = false; }
   size_t              NumParams() const;
   std::vector<double> Params() const;
   void                SetParams(const double *theta);

@@ -130,8 +130,10 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_fix i,j,...          - numbers of hyper-parameters that the optimiser leaves as they are
 .  -gp_restarts n           - further optimisations from random starting points
 .  -gp_maskedcg             - missing points by conjugate gradients on the observed block, for comparison
-.  -gp_fill_rtol r          - relative tolerance of the residual in the solve for the missing points (1e-6)
+.  -gp_fill_rtol r          - relative tolerance of the residual in the solve for the missing points (1e-8)
 .  -gp_fill_max_it n        - its largest number of iterations
+.  -gp_fill_modes n         - largest number of slow modes of large gaps that are deflated, see `SkeanGPSetDeflation()`
+.  -gp_fill_theta t         - smallest eigenvalue that is deflated, over the noise (30)
 .  -gp_probes n             - random vectors for the log determinant with missing points
 .  -gp_exactmissing n       - number of missing points up to which the log determinant and the variance are exact
 .  -gp_variance_samples n   - random vectors for the variance with missing points
@@ -144,9 +146,9 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_converged_reason     - print why it stopped
 .  -gp_view                 - view the regression after the solve
 .  -gp_error_if_not_converged - make it an error if it has not converged
-.  -gp_checkpoint file      - not supported by this class: hyper-parameters are few, give them with -gp_kernel
-.  -gp_checkpoint_interval n - not supported by this class
--  -gp_restart file         - not supported by this class
+.  -gp_checkpoint file      - write the state of the optimisation there, see `SkeanGPSolve()`; without optimisation there is none
+.  -gp_checkpoint_interval n - iterations between checkpoints (0: only at the end and on SIGTERM or SIGUSR1)
+-  -gp_restart file         - go on with the optimisation of a checkpoint
 
    Level: beginner
 
@@ -192,6 +194,13 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
   PetscCall(PetscOptionsReal("-gp_fill_rtol", "Tolerance of the solve for the missing points", "", r->fillrtol, &r->fillrtol, NULL));
   PetscCall(PetscOptionsInt("-gp_fill_max_it", "Iterations of the solve for the missing points", "", fillits, &fillits, NULL));
   r->fillmaxit = fillits;
+  {
+    PetscInt  modes = r->deflmodes;
+    PetscReal theta = r->defltheta;
+    PetscCall(PetscOptionsInt("-gp_fill_modes", "Largest number of slow modes of gaps that are deflated", "SkeanGPSetDeflation", modes, &modes, &set));
+    PetscCall(PetscOptionsReal("-gp_fill_theta", "Smallest eigenvalue that is deflated, over the noise", "SkeanGPSetDeflation", theta, &theta, &flg));
+    if (set || flg) PetscCall(SkeanGPSetDeflation(gp, modes, theta));
+  }
   PetscCall(PetscOptionsInt("-gp_probes", "Random vectors for the log determinant with missing points", "", r->probes, &r->probes, NULL));
   PetscCall(PetscOptionsInt("-gp_exactmissing", "Missing points up to which the log determinant and the variance are exact", "", exact, &exact, NULL));
   r->exactlimit = exact;
@@ -202,8 +211,6 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
              "-gp_fill_rtol must be in (0,1); -gp_fill_max_it, -gp_probes and -gp_variance_samples positive; -gp_exactmissing not negative");
   PetscCall(SkeanSolverSetFromOptions_Private((PetscObject)gp, &gp->solver, NULL, PetscOptionsObject));
   PetscOptionsEnd();
-  PetscCheck(!gp->solver.checkpointfile && !gp->solver.restartfile, GP_COMM(gp), PETSC_ERR_SUP,
-             "SkeanGP does not support checkpoints: its state is the hyper-parameters, which -gp_view prints and -gp_kernel, -gp_signal and -gp_noise take");
   r->seed = gp->solver.seed;
   if (r->ksp) PetscCall(KSPSetTolerances(r->ksp, r->fillrtol, 0.0, PETSC_DEFAULT, r->fillmaxit));
   r->weightsready = false;
@@ -658,6 +665,7 @@ PetscErrorCode SkeanGPSetData(SkeanGP gp, Vec y, Vec mask)
   r->y             = std::move(v);
   r->havedata      = true;
   r->weightsready  = false;
+  r->deflratio     = -1;
   gp->solver.state = SKEAN_STATE_INITIAL;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -860,6 +868,49 @@ PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg)
   PetscFunctionBegin;
   GP_CHECK(gp);
   gp->reg->maskedcg     = maskedcg == PETSC_TRUE;
+  gp->reg->weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetDeflation - Chooses how many slow modes of large gaps are deflated in the solve for missing values
+
+   Logically Collective
+
+   Input Parameters:
++  gp    - the regression
+.  modes - largest number; 0: none; `PETSC_DECIDE` (the default): at most 2000, and only where the gaps make the solve slow
+-  theta - eigenvalues above theta times the noise are taken, or `PETSC_DEFAULT` (30)
+
+   Options Database Keys:
++  -gp_fill_modes n - largest number
+-  -gp_fill_theta t - smallest eigenvalue over the noise
+
+   Level: advanced
+
+   Notes:
+   Smooth functions that live inside a large gap make conjugate gradients slow. The missing block of the full grid's inverse is preconditioned with the same block of
+   the inverse in which all but the r largest eigenvalues of the covariance are taken for zero. Its condition number is then at most 1 + theta' for any gaps, where theta' is theta or, if
+   there are more than `modes` eigenvalues above theta, the largest one left out over the noise. Scattered gaps need no deflation; whether gaps are slow is judged from the 128 largest eigenvalues
+   and by the number of iterations.
+   Cost: about N r_last^2 + ... + n_0 r^2 operations (the Gram matrix of the eigenvectors on the missing points, dimension by dimension, with the last first; r_k: eigenvalues
+   of the dimensions from k on that take part) and r^3/3 for its factorisation, again for every new set of hyper-parameters; r^2 numbers on each process. Applied: two truncated mode products, one sum of r numbers.
+   Source: an eigenvector Nystroem preconditioner (Williams & Seeger, NIPS 2000) on the missing block, with Woodbury's identity.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a theta that is not positive or a negative number.
+
+.seealso: `SkeanGPSolve()`, `SkeanGPSetMissingMethod()`
+@*/
+PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  if (theta == (PetscReal)PETSC_DEFAULT) theta = kDeflationTheta;
+  PetscCheck(modes >= 0 || modes == PETSC_DECIDE, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "Number of modes %" PetscInt_FMT " must not be negative", modes);
+  PetscCheck(theta > 0 && std::isfinite(theta), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "theta %g must be positive", (double)theta);
+  gp->reg->deflmodes    = modes;
+  gp->reg->defltheta    = theta;
+  gp->reg->deflratio    = -1;
   gp->reg->weightsready = false;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

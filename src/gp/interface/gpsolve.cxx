@@ -1,4 +1,5 @@
 /* SkeanGP: likelihood, hyper-parameters, posterior, samples */
+#include <skean/private/checkpoint.hpp>
 #include <skean/private/gpimpl.h> /*I "skeangp.h" I*/
 #include <skean/private/random.hpp>
 #include <petsctao.h>
@@ -13,6 +14,10 @@ extern PetscLogEvent SKEAN_GPSolve, SKEAN_GPLikelihood, SKEAN_GPPredict;
 
 #define GP_CHECK(gp) PetscCheck((gp) && ((PetscObject)(gp))->classid == SKEAN_GP_CLASSID, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "Not a SkeanGP")
 #define GP_COMM(gp)  PetscObjectComm((PetscObject)(gp))
+
+/* Maximisations with the estimate of the determinant centred anew, and the change of the logarithms at which that ends */
+static constexpr int    kRounds = 4;
+static constexpr double kStays  = 0.02;
 
 /* Smallest noise-to-signal ratio for which K + ratio I is positive definite whatever the rounding of the eigenvalues: they are in error by
    about eps times the largest possible one, N */
@@ -37,7 +42,9 @@ static double Floor(const Regression *r)
 
    Notes:
    Full grid: exact; d mode products for the value, about twice that with the gradient. With missing points log det(K_OO + s I) = log det(K + s I) + log det A_MM: exact
-   up to -gp_exactmissing of them, otherwise by stochastic Lanczos quadrature with -gp_probes fixed random vectors, whose standard error `SkeanGPGetReport()` gives.
+   up to -gp_exactmissing of them, otherwise by stochastic Lanczos quadrature with -gp_probes fixed random vectors, relative to the preconditioner of `SkeanGPSetDeflation()` where there is one; `SkeanGPGetReport()` gives its standard error.
+   The gradient is that of the quadrature for these vectors.
+   Source: Ubaru, Chen & Saad, SIAM J. Matrix Anal. Appl. 38, 2017, for the quadrature.
 
    Errors: `PETSC_ERR_CONV_FAILED` if the covariance is not positive definite in floating point (the message gives the smallest noise that would do) or the solve for missing
    values did not converge.
@@ -66,58 +73,179 @@ PetscErrorCode SkeanGPComputeLogLikelihood(SkeanGP gp, PetscReal *loglik, PetscR
 }
 
 namespace {
+
 /* What TAO minimises: -L/n_obs over the kernels' parameters and log ratio (profile) or log s2f, log s2n */
 struct Objective {
   SkeanGP             gp;
+  PetscInt            nx        = 0;
   double              scale     = 1; /* of the objective: makes the first step of the optimiser, which is the gradient, a short one */
   double              lastvalue = 0;
   int                 same      = 0;
   std::vector<double> best;
   double              bestvalue = std::numeric_limits<double>::infinity();
+  std::vector<double> hold; /* where the estimate of the determinant is to be centred before the next evaluation; empty: it is */
+  /*
+     All evaluations so far, in order: ok, L, log s2f, x, gradient (nx numbers each). A restart hands them to the optimiser again, which so
+     comes to the state it had, whatever its memory, and goes on.
+  */
+  std::vector<double> start, journal;
+  size_t              replayed    = 0;
+  bool                interrupted = false;
+  size_t              Width() const { return 3 + 2 * static_cast<size_t>(nx); }
 };
+
+std::string ParameterNames(const Regression *r)
+{
+  std::string s;
+  for (size_t i = 0; i < r->NumParams(); ++i) s += r->ParamName(i) + ";";
+  return s;
+}
+
 } // namespace
 
-/* The optimiser runs on every process with the same numbers: those of process 0 */
-static PetscErrorCode FormObjective(Tao, Vec X, PetscReal *f, Vec G, void *ctx)
+/* The parameters of the regression from the optimiser's, s2f = 1 where it is eliminated */
+static PetscErrorCode SetFromOptimizer(SkeanGP gp, const double *x, PetscInt nx)
 {
-  Objective          *o  = static_cast<Objective *>(ctx);
-  SkeanGP             gp = o->gp;
-  Regression         *r  = gp->reg;
-  const PetscReal    *x;
-  PetscReal          *g;
-  std::vector<double> theta, grad, msg;
-  double              L;
-  bool                ok;
-  PetscInt            nx;
+  std::vector<double> theta;
 
   PetscFunctionBegin;
-  PetscCall(VecGetLocalSize(X, &nx));
-  PetscCall(VecGetArrayRead(X, &x));
   PetscCallCXX(theta.assign(x, x + nx));
-  PetscCall(VecRestoreArrayRead(X, &x));
-  if (gp->profile) PetscCallCXX(theta.insert(theta.end() - 1, 0.0)); /* s2f = 1, s2n = ratio */
-  r->SetParams(theta.data());
-  PetscCall(PetscLogEventBegin(SKEAN_GPLikelihood, gp, 0, 0, 0));
-  PetscCall(r->LogLikelihood(gp->profile, &L, &grad, &ok));
-  PetscCall(PetscLogEventEnd(SKEAN_GPLikelihood, gp, 0, 0, 0));
-  gp->evaluations++;
-  const double scale = o->scale / static_cast<double>(r->nobs);
-  PetscCallCXX(msg.assign(static_cast<size_t>(nx) + 1, 0.0));
-  if (ok) {
-    msg[0] = -L * scale;
-    for (PetscInt i = 0; i < nx; ++i) msg[i + 1] = -scale * grad[i < nx - 1 || !gp->profile ? i : nx]; /* the noise is the last of both */
-    for (PetscInt k : r->fixed) msg[gp->profile && k == nx ? nx : k + 1] = 0.0;
-    PetscCallMPI(MPI_Bcast(msg.data(), static_cast<int>(nx + 1), MPI_DOUBLE, 0, GP_COMM(gp)));
-    if (msg[0] < o->bestvalue) {
-      o->bestvalue = msg[0];
-      PetscCallCXX(o->best = r->Params());
+  if (gp->profile) PetscCallCXX(theta.insert(theta.end() - 1, 0.0));
+  gp->reg->SetParams(theta.data());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode WriteCheckpoint(Objective *o)
+{
+  SkeanGP           gp = o->gp;
+  const Regression *r  = gp->reg;
+  CheckpointWriter  w;
+
+  PetscFunctionBegin;
+  PetscCall(w.Open(GP_COMM(gp), gp->solver.checkpointfile, "SkeanGP"));
+  PetscCall(w.PutString("parameters", ParameterNames(r)));
+  PetscCall(w.PutInts("problem", {r->N, r->nobs, gp->profile ? 1 : 0, gp->solver.seed, r->probes, r->exactlimit}));
+  PetscCall(w.PutReals("data", {r->mean, r->yvar}));
+  PetscCall(w.PutReals("start", o->start));
+  PetscCall(w.PutReals("evaluations", o->journal));
+  PetscCall(w.Close());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode ReadCheckpoint(Objective *o)
+{
+  SkeanGP                   gp   = o->gp;
+  const Regression         *r    = gp->reg;
+  const char               *file = gp->solver.restartfile;
+  CheckpointReader          c;
+  std::string               names;
+  std::vector<std::int64_t> problem;
+  std::vector<double>       data;
+
+  PetscFunctionBegin;
+  PetscCall(c.Open(GP_COMM(gp), file, "SkeanGP"));
+  PetscCall(c.GetString("parameters", &names));
+  PetscCall(c.GetInts("problem", &problem));
+  PetscCall(c.GetReals("data", &data));
+  PetscCall(c.GetReals("start", &o->start));
+  PetscCall(c.GetReals("evaluations", &o->journal));
+  PetscCall(c.Close());
+  PetscCheck(names == ParameterNames(r), GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED, "%s is of a regression with the hyper-parameters %s, this one has %s", file,
+             names.c_str(), ParameterNames(r).c_str());
+  const std::vector<std::int64_t> mine{r->N, r->nobs, gp->profile ? 1 : 0, gp->solver.seed, r->probes, r->exactlimit};
+  PetscCheck(problem == mine, GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+             "%s is of another regression: number of points, observed values, -gp_profile, -gp_seed, -gp_probes and -gp_exactmissing must be the same", file);
+  PetscCheck(data.size() == 2 && std::abs(data[0] - r->mean) <= 1e-10 * (std::abs(r->mean) + std::sqrt(r->yvar)) &&
+               std::abs(data[1] - r->yvar) <= 1e-10 * r->yvar,
+             GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED, "%s is of other data: their mean and variance differ", file);
+  PetscCheck(o->start.size() == static_cast<size_t>(o->nx) && o->journal.size() % o->Width() == 0, GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+             "%s holds evaluations of another length", file);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The log likelihood at x: from the journal, if this is what was evaluated there, otherwise computed, written down, and a signal looked for. The numbers are those of process 0. */
+static PetscErrorCode Evaluate(Objective *o, const double *x, bool wantgradient, double *L, double *g, bool *ok)
+{
+  SkeanGP             gp    = o->gp;
+  Regression         *r     = gp->reg;
+  const PetscInt      nx    = o->nx;
+  const size_t        width = o->Width();
+  std::vector<double> row, grad;
+
+  PetscFunctionBegin;
+  if (o->replayed < o->journal.size() && !std::equal(x, x + nx, o->journal.data() + o->replayed + 3)) {
+    PetscCall(PetscInfo(gp, "The optimiser leaves the path of the checkpoint after %d evaluations\n", static_cast<int>(o->replayed / width)));
+    PetscCallCXX(o->journal.resize(o->replayed));
+  }
+  if (o->replayed < o->journal.size())
+    PetscCallCXX(
+      row.assign(o->journal.begin() + static_cast<std::ptrdiff_t>(o->replayed), o->journal.begin() + static_cast<std::ptrdiff_t>(o->replayed + width)));
+  else {
+    bool good;
+    if (!o->hold.empty()) {
+      PetscCall(SetFromOptimizer(gp, o->hold.data(), nx));
+      PetscCall(r->HoldControl());
+      o->hold.clear();
     }
-  } else
-    msg[0] = PETSC_INFINITY; /* no likelihood here: the line search steps back */
-  *f = msg[0];
+    PetscCall(SetFromOptimizer(gp, x, nx));
+    PetscCall(PetscLogEventBegin(SKEAN_GPLikelihood, gp, 0, 0, 0));
+    PetscCall(r->LogLikelihood(gp->profile, L, wantgradient ? &grad : nullptr, &good));
+    PetscCall(PetscLogEventEnd(SKEAN_GPLikelihood, gp, 0, 0, 0));
+    gp->evaluations++;
+    PetscCallCXX(row.assign(width, 0.0));
+    row[0] = good;
+    row[1] = good ? *L : 0.0;
+    row[2] = std::log(r->s2f);
+    std::copy(x, x + nx, row.begin() + 3);
+    if (good && wantgradient)
+      for (PetscInt i = 0; i < nx; ++i) row[3 + nx + i] = grad[i < nx - 1 || !gp->profile ? i : nx]; /* the noise is the last of both */
+    PetscCallMPI(MPI_Bcast(row.data(), static_cast<int>(width), MPI_DOUBLE, 0, GP_COMM(gp)));
+    PetscCallCXX(o->journal.insert(o->journal.end(), row.begin(), row.end()));
+    if (gp->solver.checkpointfile) {
+      int sig = SignalLatchGet(), any;
+      PetscCallMPI(MPI_Allreduce(&sig, &any, 1, MPI_INT, MPI_MAX, GP_COMM(gp)));
+      if (any) {
+        o->interrupted = true;
+        PetscCall(WriteCheckpoint(o));
+      }
+    }
+  }
+  o->replayed += width;
+  *ok = row[0] != 0.0;
+  *L  = row[1];
+  if (wantgradient) std::copy(row.begin() + 3 + nx, row.end(), g);
+  if (*ok && -*L < o->bestvalue) {
+    o->bestvalue = -*L;
+    PetscCallCXX(o->best.assign(x, x + nx));
+    if (gp->profile) {
+      PetscCallCXX(o->best.insert(o->best.end() - 1, row[2]));
+      o->best.back() += row[2];
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The optimiser runs on every process with the same numbers */
+static PetscErrorCode FormObjective(Tao, Vec X, PetscReal *f, Vec G, void *ctx)
+{
+  Objective       *o  = static_cast<Objective *>(ctx);
+  SkeanGP          gp = o->gp;
+  const PetscReal *x;
+  PetscReal       *g;
+  double           L;
+  bool             ok    = false;
+  const double     scale = o->scale / static_cast<double>(gp->reg->nobs);
+
+  PetscFunctionBegin;
+  PetscCall(VecGetArrayRead(X, &x));
   PetscCall(VecGetArrayWrite(G, &g));
-  std::copy(msg.begin() + 1, msg.end(), g);
+  std::fill(g, g + o->nx, 0.0);
+  if (!o->interrupted) PetscCall(Evaluate(o, x, true, &L, g, &ok));
+  *f = ok ? -L * scale : PETSC_INFINITY; /* no likelihood here: the line search steps back */
+  for (PetscInt i = 0; i < o->nx; ++i) g[i] *= -scale;
+  for (PetscInt k : gp->reg->fixed) g[gp->profile && k == o->nx ? o->nx - 1 : k] = 0.0;
   PetscCall(VecRestoreArrayWrite(G, &g));
+  PetscCall(VecRestoreArrayRead(X, &x));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -132,10 +260,113 @@ static PetscErrorCode Monitor(Tao tao, void *ctx)
   PetscFunctionBegin;
   PetscCall(TaoGetSolutionStatus(tao, &it, &f, &gnorm, NULL, NULL, &reason));
   PetscCall(SkeanSolverMonitor_Private((PetscObject)gp, &gp->solver, it, gnorm / o->scale));
-  /* the line search finds nothing better any more: with estimated determinants the value and the gradient fit only to their accuracy */
+  /* the line search finds nothing better any more */
   o->same      = it && f == o->lastvalue ? o->same + 1 : 0;
   o->lastvalue = f;
-  if (o->same >= 2 && !reason) PetscCall(TaoSetConvergedReason(tao, TAO_DIVERGED_USER));
+  if ((o->same >= 2 || o->interrupted) && !reason) PetscCall(TaoSetConvergedReason(tao, TAO_DIVERGED_USER));
+  const PetscInt interval = gp->solver.checkpointinterval;
+  if (gp->solver.checkpointfile && interval > 0 && it && it % interval == 0 && o->replayed == o->journal.size()) PetscCall(WriteCheckpoint(o));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static SkeanConvergedReason ReasonOf(TaoConvergedReason reason, bool byatol)
+{
+  switch (reason) {
+  case TAO_CONVERGED_GATOL:
+    return byatol ? SKEAN_CONVERGED_ATOL : SKEAN_CONVERGED_RTOL;
+  case TAO_CONVERGED_GRTOL:
+  case TAO_CONVERGED_GTTOL:
+    return SKEAN_CONVERGED_RTOL;
+  case TAO_DIVERGED_MAXITS:
+  case TAO_DIVERGED_MAXFCN:
+    return SKEAN_DIVERGED_ITS;
+  case TAO_DIVERGED_LS_FAILURE:
+    return SKEAN_DIVERGED_LINE_SEARCH;
+  case TAO_DIVERGED_USER:
+    return SKEAN_DIVERGED_STAGNATION;
+  case TAO_DIVERGED_NAN:
+    return SKEAN_DIVERGED_NANORINF;
+  default:
+    return reason > 0 ? SKEAN_CONVERGED_RTOL : SKEAN_DIVERGED_BREAKDOWN;
+  }
+}
+
+/* One maximisation from x, which becomes the best point found. gradient: norm at the first x of a sequence of maximisations, found out if negative */
+static PetscErrorCode Maximize(Objective *o, double *x, double *gradient, PetscInt *its, SkeanConvergedReason *reason)
+{
+  SkeanGP            gp = o->gp;
+  Regression        *r  = gp->reg;
+  const PetscInt     nx = o->nx;
+  Tao                tao;
+  Vec                X, G0, lo, hi;
+  PetscReal          f0, g0, *l, *h;
+  TaoConvergedReason taoreason;
+  PetscInt           it;
+
+  PetscFunctionBegin;
+  *reason      = SKEAN_DIVERGED_ROUNDING_FLOOR;
+  o->bestvalue = std::numeric_limits<double>::infinity();
+  o->scale     = 1.0;
+  o->same      = 0;
+  PetscCallCXX(o->hold.assign(x, x + nx));
+  PetscCall(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, nx, x, &X));
+  /* TAO takes an infinite starting value for an error of the program */
+  PetscCall(VecDuplicate(X, &G0));
+  PetscCall(FormObjective(NULL, X, &f0, G0, o));
+  PetscCall(VecNorm(G0, NORM_2, &g0));
+  PetscCall(VecDestroy(&G0));
+  if (std::isfinite(f0)) {
+    if (*gradient < 0) *gradient = g0;
+    o->scale = g0 > 0.5 ? 0.5 / g0 : 1.0;
+    PetscCall(TaoCreate(PETSC_COMM_SELF, &tao));
+    PetscCall(TaoSetOptionsPrefix(tao, r->prefix.c_str()));
+    PetscCall(TaoAppendOptionsPrefix(tao, "gp_"));
+    PetscCall(TaoSetType(tao, TAOBLMVM));
+    PetscCall(TaoSetSolution(tao, X));
+    PetscCall(TaoSetObjectiveAndGradient(tao, NULL, FormObjective, o));
+    /* logarithms stay within six natural units (a factor of 400) of the start, frequencies free; the noise above the rounding floor */
+    PetscCall(VecDuplicate(X, &lo));
+    PetscCall(VecDuplicate(X, &hi));
+    PetscCall(VecGetArrayWrite(lo, &l));
+    PetscCall(VecGetArrayWrite(hi, &h));
+    for (PetscInt i = 0; i < nx; ++i) {
+      const bool islog = r->ParamName(static_cast<size_t>(i)).compare(0, 4, "log ") == 0;
+      l[i]             = islog ? o->start[i] - 6 : PETSC_NINFINITY;
+      h[i]             = islog ? o->start[i] + 6 : PETSC_INFINITY;
+    }
+    if (gp->profile) {
+      l[nx - 1] = std::log(Floor(r));
+      h[nx - 1] = std::log(1e8);
+    }
+    for (PetscInt k : r->fixed) {
+      const PetscInt i = gp->profile && k == nx ? nx - 1 : k;
+      l[i] = h[i] = o->start[i];
+    }
+    PetscCall(VecRestoreArrayWrite(lo, &l));
+    PetscCall(VecRestoreArrayWrite(hi, &h));
+    PetscCall(TaoSetVariableBounds(tao, lo, hi));
+    PetscCall(VecDestroy(&lo));
+    PetscCall(VecDestroy(&hi));
+    PetscCall(TaoSetMaximumIterations(tao, gp->solver.max_it));
+#if SKEAN_PETSC_GE(3, 21)
+    PetscCall(TaoMonitorSet(tao, Monitor, o, NULL));
+#else
+    PetscCall(TaoSetMonitor(tao, Monitor, o, NULL));
+#endif
+    PetscCall(TaoSetTolerances(tao, std::max(gp->solver.atol, gp->solver.rtol * *gradient) * o->scale, 0.0, 0.0));
+    PetscCall(TaoSetFromOptions(tao));
+    PetscCall(TaoSolve(tao));
+    PetscCall(TaoGetConvergedReason(tao, &taoreason));
+    PetscCall(TaoGetIterationNumber(tao, &it));
+    *reason = ReasonOf(taoreason, gp->solver.atol > gp->solver.rtol * *gradient);
+    *its += it;
+    PetscCall(TaoDestroy(&tao));
+  }
+  PetscCall(VecDestroy(&X));
+  if (!o->best.empty() && std::isfinite(o->bestvalue)) {
+    std::copy(o->best.begin(), o->best.begin() + nx, x);
+    if (gp->profile) x[nx - 1] = o->best[nx] - o->best[nx - 1]; /* log s2n - log s2f */
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -143,10 +374,11 @@ static PetscErrorCode Optimize(SkeanGP gp)
 {
   Regression          *r = gp->reg;
   Objective            o;
-  std::vector<double>  start, spread, bestall;
+  std::vector<double>  bestall;
   double               bestvalue  = std::numeric_limits<double>::infinity();
   SkeanConvergedReason bestreason = SKEAN_DIVERGED_BREAKDOWN;
   PetscInt             bestits    = 0;
+  const bool           estimated  = r->N - r->nobs > r->exactlimit;
   const RandomStream   stream(gp->solver.seed, Purpose::Restart);
 
   PetscFunctionBegin;
@@ -157,146 +389,67 @@ static PetscErrorCode Optimize(SkeanGP gp)
     PetscCheck(!gp->profile || k != np - 2, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "The signal variance is eliminated and cannot be fixed; use -gp_profile 0");
   }
   /* with the signal variance eliminated the last one is log(noise/signal) */
-  start = r->Params();
+  o.gp    = gp;
+  o.start = r->Params();
   if (gp->profile) {
     const double ratio = r->Ratio();
-    start.pop_back();
-    start.back() = std::log(std::max(ratio, 10 * Floor(r)));
+    o.start.pop_back();
+    o.start.back() = std::log(std::max(ratio, 10 * Floor(r)));
   }
-  const PetscInt nx = static_cast<PetscInt>(start.size());
-  for (PetscInt run = 0; run <= gp->restarts; ++run) {
-    Tao                tao;
-    Vec                X;
-    PetscReal         *x;
-    TaoConvergedReason reason;
-    PetscInt           it;
-
-    o.gp        = gp;
-    o.bestvalue = std::numeric_limits<double>::infinity();
-    o.scale     = 1.0;
-    o.same      = 0;
-    PetscCall(VecCreateSeq(PETSC_COMM_SELF, nx, &X));
-    PetscCall(VecGetArrayWrite(X, &x));
-    std::copy(start.begin(), start.end(), x);
+  const PetscInt nx = o.nx = static_cast<PetscInt>(o.start.size());
+  if (gp->solver.restartfile) PetscCall(ReadCheckpoint(&o));
+  if (gp->solver.checkpointfile) PetscCall(SignalLatchBegin());
+  for (PetscInt run = 0; run <= gp->restarts && !o.interrupted; ++run) {
+    std::vector<double>  x(o.start);
+    double               gradient = -1;
+    PetscInt             its      = 0;
+    SkeanConvergedReason reason   = SKEAN_DIVERGED_BREAKDOWN;
     if (run) {
       /* the best of several random points: likelihoods have plateaus (a length scale far below the spacing) from which no gradient leads away */
       double bestL = -std::numeric_limits<double>::infinity();
-      for (int candidate = 0; candidate < 8; ++candidate) {
-        std::vector<double> c(start), theta;
+      PetscCallCXX(o.hold = o.start);
+      for (int candidate = 0; candidate < 8 && !o.interrupted; ++candidate) {
+        std::vector<double> c(o.start);
         double              L;
         bool                ok;
         for (PetscInt i = 0; i < nx; ++i) c[i] += 1.5 * stream.Normal(static_cast<std::uint64_t>(8 * run + candidate), static_cast<std::uint64_t>(i));
-        for (PetscInt k : r->fixed) c[gp->profile && k == nx ? nx - 1 : k] = start[gp->profile && k == nx ? nx - 1 : k];
+        for (PetscInt k : r->fixed) c[gp->profile && k == nx ? nx - 1 : k] = o.start[gp->profile && k == nx ? nx - 1 : k];
         if (gp->profile) c[nx - 1] = std::max(c[nx - 1], std::log(10 * Floor(r)));
-        theta = c;
-        if (gp->profile) theta.insert(theta.end() - 1, 0.0);
-        r->SetParams(theta.data());
-        PetscCall(r->LogLikelihood(gp->profile, &L, nullptr, &ok));
-        gp->evaluations++;
-        PetscCallMPI(MPI_Bcast(&L, 1, MPI_DOUBLE, 0, GP_COMM(gp)));
+        PetscCall(Evaluate(&o, c.data(), false, &L, NULL, &ok));
         if (ok && L > bestL) {
           bestL = L;
-          std::copy(c.begin(), c.end(), x);
+          x     = c;
         }
       }
     }
-    PetscCall(VecRestoreArrayWrite(X, &x));
-    PetscCall(TaoCreate(PETSC_COMM_SELF, &tao));
-    PetscCall(TaoSetOptionsPrefix(tao, r->prefix.c_str()));
-    PetscCall(TaoAppendOptionsPrefix(tao, "gp_"));
-    PetscCall(TaoSetType(tao, TAOBLMVM));
-    PetscCall(TaoSetSolution(tao, X));
-    PetscCall(TaoSetObjectiveAndGradient(tao, NULL, FormObjective, &o));
-    {
-      /* logarithms stay within six natural units (a factor of 400) of the start, frequencies free; the noise above the rounding floor */
-      Vec        lo, hi;
-      PetscReal *l, *h;
-      PetscCall(VecDuplicate(X, &lo));
-      PetscCall(VecDuplicate(X, &hi));
-      PetscCall(VecGetArrayWrite(lo, &l));
-      PetscCall(VecGetArrayWrite(hi, &h));
-      for (PetscInt i = 0; i < nx; ++i) {
-        const bool islog = r->ParamName(static_cast<size_t>(i)).compare(0, 4, "log ") == 0;
-        l[i]             = islog ? start[i] - 6 : PETSC_NINFINITY;
-        h[i]             = islog ? start[i] + 6 : PETSC_INFINITY;
-      }
-      if (gp->profile) {
-        l[nx - 1] = std::log(Floor(r));
-        h[nx - 1] = std::log(1e8);
-      }
-      for (PetscInt k : r->fixed) {
-        const PetscInt i = gp->profile && k == nx ? nx - 1 : k;
-        l[i] = h[i] = start[i];
-      }
-      PetscCall(VecRestoreArrayWrite(lo, &l));
-      PetscCall(VecRestoreArrayWrite(hi, &h));
-      PetscCall(TaoSetVariableBounds(tao, lo, hi));
-      PetscCall(VecDestroy(&lo));
-      PetscCall(VecDestroy(&hi));
+    /* an estimated determinant is most accurate near the point it is centred at: centred anew at the maximum, until that stays */
+    for (int round = 0; round < kRounds && !o.interrupted; ++round) {
+      const std::vector<double> from(x);
+      double                    moved = 0;
+      PetscCall(Maximize(&o, x.data(), &gradient, &its, &reason));
+      for (PetscInt i = 0; i < nx; ++i) moved = std::max(moved, std::abs(x[i] - from[i]));
+      if (!estimated || moved < kStays || !std::isfinite(o.bestvalue)) break;
     }
-    PetscCall(TaoSetMaximumIterations(tao, gp->solver.max_it));
-#if SKEAN_PETSC_GE(3, 21)
-    PetscCall(TaoMonitorSet(tao, Monitor, &o, NULL));
-#else
-    PetscCall(TaoSetMonitor(tao, Monitor, &o, NULL));
-#endif
-    /* TAO takes an infinite starting value for an error of the program */
-    PetscReal f0;
-    Vec       G0;
-    PetscCall(VecDuplicate(X, &G0));
-    PetscCall(FormObjective(tao, X, &f0, G0, &o));
-    PetscReal g0;
-    PetscCall(VecNorm(G0, NORM_2, &g0));
-    PetscCall(VecDestroy(&G0));
-    if (std::isfinite(f0)) {
-      o.scale = g0 > 0.5 ? 0.5 / g0 : 1.0;
-      PetscCall(TaoSetTolerances(tao, gp->solver.atol * o.scale, 0.0, gp->solver.rtol));
-      PetscCall(TaoSetFromOptions(tao));
-      o.bestvalue = std::numeric_limits<double>::infinity();
-      PetscCall(TaoSolve(tao));
-      PetscCall(TaoGetConvergedReason(tao, &reason));
-      PetscCall(TaoGetIterationNumber(tao, &it));
-      SkeanConvergedReason mine;
-      switch (reason) {
-      case TAO_CONVERGED_GATOL:
-        mine = SKEAN_CONVERGED_ATOL;
-        break;
-      case TAO_CONVERGED_GRTOL:
-      case TAO_CONVERGED_GTTOL:
-        mine = SKEAN_CONVERGED_RTOL;
-        break;
-      case TAO_DIVERGED_MAXITS:
-      case TAO_DIVERGED_MAXFCN:
-        mine = SKEAN_DIVERGED_ITS;
-        break;
-      case TAO_DIVERGED_LS_FAILURE:
-        mine = SKEAN_DIVERGED_LINE_SEARCH;
-        break;
-      case TAO_DIVERGED_USER:
-        mine = SKEAN_DIVERGED_STAGNATION;
-        break;
-      case TAO_DIVERGED_NAN:
-        mine = SKEAN_DIVERGED_NANORINF;
-        break;
-      default:
-        mine = reason > 0 ? SKEAN_CONVERGED_RTOL : SKEAN_DIVERGED_BREAKDOWN;
-      }
-      if (o.bestvalue / o.scale < bestvalue) {
-        bestvalue  = o.bestvalue / o.scale;
-        bestall    = o.best;
-        bestreason = mine;
-        bestits    = it;
-      }
+    if (o.bestvalue < bestvalue) {
+      bestvalue  = o.bestvalue;
+      bestall    = o.best;
+      bestreason = reason;
+      bestits    = its;
     }
-    PetscCall(TaoDestroy(&tao));
-    PetscCall(VecDestroy(&X));
   }
-  if (bestall.empty())
+  r->ReleaseControl();
+  if (gp->solver.checkpointfile) {
+    if (!o.interrupted) PetscCall(WriteCheckpoint(&o));
+    PetscCall(SignalLatchEnd());
+  }
+  if (!bestall.empty()) r->SetParams(bestall.data());
+  gp->solver.its = bestits;
+  if (o.interrupted)
+    gp->solver.reason = SKEAN_DIVERGED_INTERRUPTED;
+  else if (bestall.empty())
     gp->solver.reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
   else {
-    r->SetParams(bestall.data());
     gp->solver.reason = bestreason;
-    gp->solver.its    = bestits;
     if (r->Ratio() <= 1.01 * Floor(r)) PetscCall(PetscInfo(gp, "The noise is at the rounding floor of this grid, %g of the signal variance\n", Floor(r)));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -315,14 +468,18 @@ static PetscErrorCode Optimize(SkeanGP gp)
    Notes:
    With `SkeanGPSetOptimize()` the likelihood is maximised by a bounded limited-memory quasi-Newton method (TAOBLMVM, options with prefix -gp_tao_) in the logarithms of the
    hyper-parameters, the signal variance eliminated in closed form, from the present hyper-parameters and -gp_restarts random ones.
+   With more missing points than -gp_exactmissing the determinant is estimated from fixed random vectors relative to a fixed preconditioner, and the gradient is that of
+   this estimate, so that the optimiser sees one smooth function; at its maximum the preconditioner is renewed and the optimisation goes on until the maximum stays.
+   -gp_checkpoint writes all evaluations of the likelihood every -gp_checkpoint_interval iterations, at the end, and when SIGTERM or SIGUSR1 comes, which also stops
+   (`SKEAN_DIVERGED_INTERRUPTED`); -gp_restart hands them to the optimiser again, without computing them, and goes on from there, on any number of processes.
    Then (K + s I) alpha = y is solved, through the eigenvectors of the factors and, with missing points, by filling the gaps with conjugate gradients (options with prefix
    -gp_fill_). The residual is computed with the factors themselves and the solve is refined if it is not at rounding level.
-   The tolerance of the filling, -gp_fill_rtol, is that of the residual on the missing block: scattered gaps are found in some ten iterations to 1e-8; inside large gaps
-   the data say little and convergence is slow, but 1e-3 does not change the predictions visibly there.
+   The tolerance of the filling, -gp_fill_rtol, is that of the residual on the missing block: scattered gaps are found in some ten iterations to 1e-8;
+   of large ones the slow modes are deflated, see `SkeanGPSetDeflation()`.
    Source: Saatci, Scalable inference for structured Gaussian process models, PhD thesis, Cambridge 2011, chapter 5.
    Not converging is no error unless `-gp_error_if_not_converged`; see `SkeanGPGetConvergedReason()`.
 
-   Errors: `PETSC_ERR_ORDER` if something is not set; `PETSC_ERR_ARG_WRONG` for a constant field with optimisation.
+   Errors: `PETSC_ERR_ORDER` if something is not set; `PETSC_ERR_ARG_WRONG` for a constant field with optimisation; `PETSC_ERR_FILE_UNEXPECTED` for a checkpoint of another problem.
 
 .seealso: `SkeanGPGetPosterior()`, `SkeanGPPredict()`, `SkeanGPSample()`, `SkeanGPGetReport()`, `SkeanGPGetConvergedReason()`
 @*/
@@ -340,7 +497,7 @@ PetscErrorCode SkeanGPSolve(SkeanGP gp)
   gp->evaluations   = 0;
   gp->solver.reason = SKEAN_CONVERGED_ITS;
   if (gp->optimize) PetscCall(Optimize(gp));
-  if (gp->solver.reason != SKEAN_DIVERGED_ROUNDING_FLOOR) {
+  if (gp->solver.reason != SKEAN_DIVERGED_ROUNDING_FLOOR && gp->solver.reason != SKEAN_DIVERGED_INTERRUPTED) {
     PetscCall(r->Weights(&good));
     if (!r->Positive())
       gp->solver.reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
@@ -387,6 +544,7 @@ PetscErrorCode SkeanGPGetReport(SkeanGP gp, SkeanGPReport *report)
   report->filliterations = r->fillits;
   report->missing        = static_cast<PetscInt>(r->N - r->nobs);
   report->evaluations    = gp->evaluations;
+  report->deflated       = r->deflation.Ready() ? static_cast<PetscInt>(r->deflation.Modes()) : 0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

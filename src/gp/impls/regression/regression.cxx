@@ -240,6 +240,7 @@ PetscErrorCode Regression::Factor()
   }
   factored  = true;
   sumsready = weightsready = false;
+  deflratio                = -1;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -402,6 +403,56 @@ static PetscErrorCode BlockMult(Mat S, Vec vx, Vec vy)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static PetscErrorCode BlockPrecondition(PC pc, Vec vx, Vec vy)
+{
+  Regression   *r;
+  const double *x;
+  double       *y;
+
+  PetscFunctionBegin;
+  PetscCall(PCShellGetContext(pc, &r));
+  if (r->maskedcg || !r->deflation.Ready())
+    PetscCall(VecCopy(vx, vy));
+  else {
+    PetscCall(VecGetArrayRead(vx, &x));
+    PetscCall(VecGetArrayWrite(vy, &y));
+    PetscCall(r->deflation.Apply(*r->grid, r->mask.data(), x, y));
+    PetscCall(VecRestoreArrayWrite(vy, &y));
+    PetscCall(VecRestoreArrayRead(vx, &x));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Scattered gaps need no preconditioner: ten iterations or so. Whether there are slow modes is found out from the kTrial largest eigenvalues, which
+   costs less than an iteration; gaps that are slow in other modes show in the number of iterations (MissingSolve()).
+*/
+static constexpr size_t   kTrial      = 128;
+static constexpr double   kSlow       = 30;   /* condition number above which deflation pays */
+static constexpr PetscInt kPatience   = 40;   /* iterations without it */
+static constexpr double   kLanczosTol = 1e-8; /* of the quadrature's mean logarithm */
+static constexpr size_t   kMostModes  = 2000;
+
+PetscErrorCode Regression::Deflate(bool force)
+{
+  PetscFunctionBegin;
+  if (deflratio == Ratio() && !(force && !deflation.Ready())) PetscFunctionReturn(PETSC_SUCCESS);
+  deflation.Reset();
+  deflratio = Ratio();
+  if (!deflmodes || mask.empty()) PetscFunctionReturn(PETSC_SUCCESS);
+  const size_t most = deflmodes > 0 ? static_cast<size_t>(deflmodes) : kMostModes;
+  if (deflmodes == PETSC_DECIDE && !force) {
+    PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, std::min(most, kTrial)));
+    const bool slow = deflation.SlowestMode(6) > kSlow;
+    deflation.Reset();
+    if (!slow) PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, most));
+  if (deflation.Ready())
+    PetscCall(PetscInfo(ksp, "Missing points: %d modes deflated, condition at most %g\n", static_cast<int>(deflation.Modes()), 1 + deflation.Theta()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *its, bool *good)
 {
   const PetscInt     m = static_cast<PetscInt>(HomeSize());
@@ -420,7 +471,10 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
     PetscCall(KSPSetNormType(ksp, KSP_NORM_UNPRECONDITIONED));
     PC pc;
     PetscCall(KSPGetPC(ksp, &pc));
-    PetscCall(PCSetType(pc, PCNONE));
+    PetscCall(PCSetType(pc, PCSHELL));
+    PetscCall(PCShellSetName(pc, "leading eigenvectors on the missing points"));
+    PetscCall(PCShellSetContext(pc, this));
+    PetscCall(PCShellSetApply(pc, BlockPrecondition));
     PetscCall(KSPSetTolerances(ksp, fillrtol, 0.0, PETSC_DEFAULT, fillmaxit));
     PetscCall(KSPSetFromOptions(ksp));
   }
@@ -429,9 +483,23 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscCall(VecGetArrayWrite(kb, &p));
   std::copy(b, b + m, p);
   PetscCall(VecRestoreArrayWrite(kb, &p));
+  if (!maskedcg) PetscCall(Deflate(false));
+  const bool watch = !maskedcg && deflmodes == PETSC_DECIDE && !deflation.Ready() && fillmaxit > kPatience;
+  PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_FALSE));
+  PetscCall(KSPSetTolerances(ksp, std::max(fillrtol, looserrtol), PETSC_DEFAULT, PETSC_DEFAULT, watch ? kPatience : fillmaxit));
   PetscCall(KSPSolve(ksp, kb, kx));
   PetscCall(KSPGetConvergedReason(ksp, &reason));
   PetscCall(KSPGetIterationNumber(ksp, its));
+  if (watch && reason == KSP_DIVERGED_ITS) {
+    PetscCall(Deflate(true));
+    PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_TRUE));
+    PetscCall(KSPSetTolerances(ksp, std::max(fillrtol, looserrtol), PETSC_DEFAULT, PETSC_DEFAULT, fillmaxit - kPatience));
+    PetscCall(KSPSolve(ksp, kb, kx));
+    PetscCall(KSPGetConvergedReason(ksp, &reason));
+    PetscInt more;
+    PetscCall(KSPGetIterationNumber(ksp, &more));
+    *its += more;
+  }
   *good = reason > 0;
   PetscCall(VecGetArrayRead(kx, (const PetscScalar **)&p));
   std::copy(p, p + m, xx);
@@ -701,10 +769,135 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
 }
 
 /*
-   log det A_MM and, for the gradient, what A_MM^-1 dA_MM contributes: with A' = -A dK A,
-     tr(A_MM^-1 dA_MM) = -sum_p (A u_p)' dK (A z_p),  u_p = A_MM^-1 z_p
-   over unit vectors z_p (few missing points: exact), or the mean over random signs z_p on M. The log determinant is then sum log of a
-   Cholesky factor, or Lanczos quadrature from the same z_p (Ubaru, Chen & Saad 2017).
+   w' log(B) w for B = P^-1/2 A_MM P^-1/2, P^1/2 w = z, by Lanczos in the inner product of P^-1 (P NULL: the identity), divided by w'w: the quadrature
+   e1' log(T) e1. For the derivative with respect to A the matrix w'w y1_i y1_j log[theta_i, theta_j] of divided differences, positive semidefinite and
+   of low numerical rank because log is operator monotone (Daleckii & Krein), as sum_l sigma_l s_l s_l': the derivative of this very number,
+   not another estimate of that of the determinant, so that value and gradient belong together.
+   z, s: the missing points of this process.
+*/
+PetscErrorCode Regression::LogForm(GapDeflation *P, const std::vector<PetscInt64> &place, const std::vector<double> &z, double *value,
+                                   std::vector<double> *sigma, std::vector<std::vector<double>> *s, bool *good)
+{
+  const PetscInt64                 m = HomeSize(), nm = N - nobs;
+  const size_t                     mine = place.size();
+  std::vector<double>              full(m), w(mine), q(mine), al, be, V, theta;
+  std::vector<std::vector<double>> v(1, z), p;
+  double                           last  = 0;
+  const auto                       Local = [&](const std::vector<double> &a, const std::vector<double> &b) {
+    StableSum t;
+    for (size_t i = 0; i < mine; ++i) t.Add(a[i] * b[i]);
+    return t.Value();
+  };
+  const auto Spread = [&](const std::vector<double> &a) {
+    std::fill(full.begin(), full.end(), 0.0);
+    for (size_t i = 0; i < mine; ++i) full[place[i]] = a[i];
+  };
+  const auto Precondition = [&](const std::vector<double> &a, std::vector<double> *b) {
+    PetscFunctionBegin;
+    if (!P) {
+      PetscCallCXX(*b = a);
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
+    Spread(a);
+    PetscCall(P->Apply(*grid, mask.data(), full.data(), full.data()));
+    PetscCallCXX(b->resize(mine));
+    for (size_t i = 0; i < mine; ++i) (*b)[i] = full[place[i]];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
+
+  PetscFunctionBegin;
+  *good = true;
+  PetscCall(Precondition(z, &q));
+  double norm = Local(z, q);
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &norm, 1, MPI_DOUBLE, MPI_SUM, comm));
+  for (double &x : v[0]) x /= std::sqrt(norm);
+  for (double &x : q) x /= std::sqrt(norm);
+  PetscCallCXX(p.push_back(q));
+  for (PetscInt k = 0; k < std::min<PetscInt64>(lanczos, nm); ++k) {
+    std::vector<double> h(k + 1);
+    Spread(p[k]);
+    PetscCall(ApplyInverse(full.data(), full.data()));
+    for (size_t i = 0; i < mine; ++i) w[i] = full[place[i]];
+    /* against all vectors, which are kept for the derivative anyway */
+    for (PetscInt i = 0; i <= k; ++i) h[i] = Local(w, p[i]);
+    PetscCall(AllreduceSum(comm, h.data(), h.size()));
+    for (PetscInt j = 0; j <= k; ++j)
+      for (size_t i = 0; i < mine; ++i) w[i] -= h[j] * v[j][i];
+    PetscCall(Precondition(w, &q));
+    double bb = Local(w, q);
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &bb, 1, MPI_DOUBLE, MPI_SUM, comm));
+    al.push_back(h[k]);
+    /* quadrature value so far: stop when it has settled */
+    const PetscBLASInt  kk = static_cast<PetscBLASInt>(al.size());
+    PetscBLASInt        info;
+    std::vector<double> ee(be), work(std::max(1, 2 * kk - 2));
+    PetscCallCXX(V.resize(kk * kk));
+    theta = al;
+    ee.resize(kk);
+    LAPACKsteqr_("I", &kk, theta.data(), ee.data(), V.data(), &kk, work.data(), &info);
+    double now = 0;
+    *good      = info == 0;
+    for (PetscBLASInt t = 0; t < kk && *good; ++t) {
+      *good = theta[t] > 0;
+      if (*good) now += V[t * kk] * V[t * kk] * std::log(theta[t]);
+    }
+    if (!*good) PetscFunctionReturn(PETSC_SUCCESS);
+    const bool   settled = k > 2 && std::abs(now - last) < kLanczosTol * std::max(1.0, std::abs(now));
+    const double beta    = std::sqrt(std::max(0.0, bb));
+    last                 = now;
+    if (settled || !(beta > 1e-13 * std::abs(h[k]))) break;
+    be.push_back(beta);
+    for (double &x : w) x /= beta;
+    for (double &x : q) x /= beta;
+    PetscCallCXX(v.push_back(w));
+    PetscCallCXX(p.push_back(q));
+  }
+  *value = last;
+  if (!s) PetscFunctionReturn(PETSC_SUCCESS);
+  const PetscBLASInt  kk    = static_cast<PetscBLASInt>(al.size());
+  PetscBLASInt        lwork = 40 * kk, info;
+  std::vector<double> F(kk * kk), work(lwork), val(kk);
+  for (PetscBLASInt i = 0; i < kk; ++i)
+    for (PetscBLASInt j = 0; j < kk; ++j) {
+      const double x = theta[i], y = theta[j], t = (x - y) / y;
+      F[i + j * kk] = V[i * kk] * V[j * kk] * (std::abs(t) < 1e-5 ? (1 - t / 2 + t * t / 3) / y : std::log1p(t) / (x - y));
+    }
+  LAPACKsyev_("V", "L", &kk, F.data(), &kk, val.data(), work.data(), &lwork, &info);
+  *good = info == 0;
+  for (PetscBLASInt l = kk - 1; l >= 0 && *good && val[l] > 1e-9 * val[kk - 1]; --l) {
+    std::vector<double> c(kk, 0.0), r(mine, 0.0);
+    for (PetscBLASInt t = 0; t < kk; ++t)
+      for (PetscBLASInt i = 0; i < kk; ++i) c[i] += V[i + t * kk] * F[t + l * kk];
+    for (PetscBLASInt j = 0; j < kk; ++j)
+      for (size_t i = 0; i < mine; ++i) r[i] += c[j] * p[j][i];
+    PetscCallCXX(sigma->push_back(val[l]));
+    PetscCallCXX(s->push_back(r));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   The estimate of log det A_MM is  log det P + tr log(P^-1/2 A_MM P^-1/2), the trace from random vectors. Its variance is that of the logarithm of a matrix with
+   a condition number of at most 1 + theta if P is the preconditioner of these hyper-parameters; it stays an unbiased estimate for any other,
+   so an optimisation keeps P and the vectors: its objective is one smooth function.
+*/
+PetscErrorCode Regression::HoldControl()
+{
+  PetscFunctionBegin;
+  controlheld = false;
+  if (mask.empty() || N - nobs <= exactlimit) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Sums());
+  if (!Positive()) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(Deflate(false));
+  PetscCallCXX(control = deflation);
+  controlheld = true;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   log det A_MM and, for the gradient, the Gram matrices of its derivative: with dA = -A dK A,
+     d log det A_MM = -sum_p (A u_p)' dK (A z_p),  u_p = A_MM^-1 z_p
+   over unit vectors z_p (few missing points: exact), otherwise the vectors of LogForm() for z_p = random signs on M, or normal with covariance P.
    M: += -weight Gram matrices of (A u, A z); tracev: the same for d(ratio I).
 */
 PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok)
@@ -717,26 +910,37 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
   *ok                 = true;
   if (tracev) *tracev = 0;
   if (!nm) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscInt64 mine = 0, before = 0;
-  for (PetscInt64 i = 0; i < m; ++i) mine += !mask[i];
-  PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
-  PetscMPIInt rank;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  if (!rank) before = 0;
-  std::vector<double>     z(m), u(m), w(m), dense, sz, su;
-  const PetscInt64        P = exact ? nm : probes;
+  std::vector<double>     z(m), u(m), sz, su;
   std::vector<PetscInt64> place; /* my missing points */
   PetscCallCXX(for (PetscInt64 i = 0; i < m; ++i) if (!mask[i]) place.push_back(i));
+  const PetscInt64 mine = static_cast<PetscInt64>(place.size());
+  /* minus weight times the pair, into M and tracev */
+  const auto Pair = [&](double weight) {
+    double dot;
+    PetscFunctionBegin;
+    PetscCall(Dot(u.data(), z.data(), &dot));
+    *tracev -= weight * dot;
+    PetscCall(ToSpectral(u.data(), &su));
+    PetscCall(ToSpectral(z.data(), &sz));
+    PetscCall(Grams(su.data(), sz.data(), -weight, M));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
   if (exact) {
+    std::vector<double> dense;
+    PetscInt64          before = 0;
+    PetscMPIInt         rank;
+    PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
+    PetscCallMPI(MPI_Comm_rank(comm, &rank));
+    if (!rank) before = 0;
     PetscCallCXX(dense.assign(nm * nm, 0.0));
     for (PetscInt64 p = 0; p < nm; ++p) {
       std::fill(z.begin(), z.end(), 0.0);
       if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
-      PetscCall(ApplyInverse(z.data(), w.data()));
-      for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = w[place[q]];
+      PetscCall(ApplyInverse(z.data(), u.data()));
+      for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = u[place[q]];
     }
     PetscCall(AllreduceSum(comm, dense.data(), nm * nm));
-    PetscBLASInt bn = static_cast<PetscBLASInt>(nm), info;
+    PetscBLASInt bn = static_cast<PetscBLASInt>(nm), one = 1, info;
     LAPACKpotrf_("L", &bn, dense.data(), &bn, &info);
     if (info) {
       *ok = false;
@@ -745,93 +949,59 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
     StableSum s;
     for (PetscInt64 p = 0; p < nm; ++p) s.Add(2 * std::log(dense[p * (nm + 1)]));
     *logdet = s.Value();
-    if (!M) PetscFunctionReturn(PETSC_SUCCESS);
+    for (PetscInt64 p = 0; p < nm && M; ++p) {
+      /* column p of the inverse, from the Cholesky factor */
+      std::vector<double> e(nm, 0.0);
+      e[p] = 1.0;
+      LAPACKpotrs_("L", &bn, &one, dense.data(), &bn, e.data(), &bn, &info);
+      std::fill(z.begin(), z.end(), 0.0);
+      std::fill(u.begin(), u.end(), 0.0);
+      if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
+      for (PetscInt64 q = 0; q < mine; ++q) u[place[q]] = e[before + q];
+      PetscCall(ApplyInverse(z.data(), z.data()));
+      PetscCall(ApplyInverse(u.data(), u.data()));
+      PetscCall(Pair(1.0));
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
+  GapDeflation *P = &control;
+  if (!controlheld) {
+    PetscCall(Deflate(false));
+    P = &deflation;
+  }
+  if (!P->Ready()) P = nullptr;
   std::vector<PetscInt> nat;
-  const bool            comparison = maskedcg;
-  maskedcg                         = false; /* the solves here are with A_MM */
   PetscCall(NaturalIndices(grid->Home(), n, &nat));
   const RandomStream stream(seed, Purpose::Probe);
   double             sum = 0, sum2 = 0;
-  for (PetscInt64 p = 0; p < P; ++p) {
-    std::fill(z.begin(), z.end(), 0.0);
-    if (exact) {
-      if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
-      /* column p of the inverse, from the Cholesky factor */
-      std::vector<double> e(nm, 0.0);
-      PetscBLASInt        bn = static_cast<PetscBLASInt>(nm), one = 1, info;
-      e[p] = 1.0;
-      LAPACKpotrs_("L", &bn, &one, dense.data(), &bn, e.data(), &bn, &info);
-      std::fill(u.begin(), u.end(), 0.0);
-      for (PetscInt64 q = 0; q < mine; ++q) u[place[q]] = e[before + q];
-    } else {
-      for (PetscInt64 i = 0; i < m; ++i)
-        if (!mask[i]) z[i] = stream.Bits(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(p))[0] & 1 ? 1.0 : -1.0;
-      /* Lanczos */
-      std::vector<double> q0(m, 0.0), q1(z), al, be;
-      const double        norm = std::sqrt(static_cast<double>(nm));
-      for (double &v : q1) v /= norm;
-      double beta = 0, last = 0;
-      for (PetscInt k = 0; k < std::min<PetscInt64>(lanczos, nm); ++k) {
-        double a, bb;
-        PetscCall(ApplyInverse(q1.data(), w.data()));
-        for (PetscInt64 i = 0; i < m; ++i) w[i] = mask[i] ? 0.0 : w[i] - beta * q0[i];
-        PetscCall(Dot(w.data(), q1.data(), &a));
-        for (PetscInt64 i = 0; i < m; ++i) w[i] -= a * q1[i];
-        PetscCall(Dot(w.data(), w.data(), &bb));
-        al.push_back(a);
-        /* quadrature value so far: stop when it has settled */
-        const PetscBLASInt  kk = static_cast<PetscBLASInt>(al.size());
-        PetscBLASInt        info;
-        std::vector<double> dd(al), ee(be), V(kk * kk), work(std::max(1, 2 * kk - 2));
-        ee.resize(kk);
-        LAPACKsteqr_("I", &kk, dd.data(), ee.data(), V.data(), &kk, work.data(), &info);
-        double now = 0;
-        bool   pos = info == 0;
-        for (PetscBLASInt t = 0; t < kk && pos; ++t) {
-          pos = dd[t] > 0;
-          if (pos) now += V[t * kk] * V[t * kk] * std::log(dd[t]);
-        }
-        if (!pos) {
-          *ok      = false;
-          maskedcg = comparison;
-          PetscFunctionReturn(PETSC_SUCCESS);
-        }
-        const bool settled = k > 2 && std::abs(now - last) < std::min(1e-4, fillrtol) * std::max(1.0, std::abs(now));
-        last               = now;
-        beta               = std::sqrt(bb);
-        if (settled || !(beta > 1e-14 * std::abs(a))) break;
-        be.push_back(beta);
-        q0.swap(q1);
-        for (PetscInt64 i = 0; i < m; ++i) q1[i] = w[i] / beta;
-      }
-      const double value = last * static_cast<double>(nm);
-      sum += value;
-      sum2 += value * value;
-      if (M) {
-        PetscInt its;
-        bool     good;
-        PetscCall(MissingSolve(z.data(), u.data(), &its, &good));
-        *ok = *ok && good;
-      }
-    }
-    if (M) {
+  for (PetscInt p = 0; p < probes; ++p) {
+    std::vector<double>              start(mine), sigma;
+    std::vector<std::vector<double>> s;
+    double                           value;
+    if (P) {
+      for (PetscInt64 i = 0; i < m; ++i) z[i] = stream.Normal(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(p));
+      PetscCall(P->ApplySqrt(*grid, z.data()));
+      for (PetscInt64 q = 0; q < mine; ++q) start[q] = z[place[q]];
+    } else
+      for (PetscInt64 q = 0; q < mine; ++q)
+        start[q] = stream.Bits(static_cast<std::uint64_t>(nat[place[q]]), static_cast<std::uint64_t>(p))[0] & 1 ? 1.0 : -1.0;
+    PetscCall(LogForm(P, place, start, &value, &sigma, M ? &s : nullptr, ok));
+    if (!*ok) PetscFunctionReturn(PETSC_SUCCESS);
+    value *= static_cast<double>(nm);
+    sum += value;
+    sum2 += value * value;
+    for (size_t l = 0; l < s.size(); ++l) {
+      std::fill(z.begin(), z.end(), 0.0);
+      for (PetscInt64 q = 0; q < mine; ++q) z[place[q]] = s[l][q];
       PetscCall(ApplyInverse(z.data(), z.data()));
-      PetscCall(ApplyInverse(u.data(), u.data()));
-      double dot;
-      PetscCall(Dot(u.data(), z.data(), &dot));
-      const double weight = exact ? 1.0 : 1.0 / static_cast<double>(P);
-      *tracev -= weight * dot;
-      PetscCall(ToSpectral(u.data(), &su));
-      PetscCall(ToSpectral(z.data(), &sz));
-      PetscCall(Grams(su.data(), sz.data(), -weight, M));
+      u = z;
+      PetscCall(Pair(sigma[l] * static_cast<double>(nm) / static_cast<double>(probes)));
     }
   }
-  maskedcg = comparison;
-  if (!exact) {
-    *logdet   = sum / static_cast<double>(P);
-    *stderror = P > 1 ? std::sqrt(std::max(0.0, sum2 / static_cast<double>(P) - *logdet * *logdet) / static_cast<double>(P - 1)) : std::abs(*logdet);
-  }
+  *logdet = sum / static_cast<double>(probes);
+  *stderror =
+    probes > 1 ? std::sqrt(std::max(0.0, sum2 / static_cast<double>(probes) - *logdet * *logdet) / static_cast<double>(probes - 1)) : std::abs(*logdet);
+  if (P) *logdet += P->LogDet(nm);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -1206,8 +1376,10 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
           if (mask[i]) g[i] = 0.0;
         const bool was = maskedcg;
         maskedcg       = false;
+        looserrtol     = 1e-4; /* far below the error of the estimate */
         PetscCall(MissingSolve(g.data(), w.data(), &its, &good));
-        maskedcg = was;
+        maskedcg   = was;
+        looserrtol = 0;
         PetscCheck(good, comm, PETSC_ERR_NOT_CONVERGED, "The solve for the missing points in the variance did not converge in %" PetscInt_FMT " iterations",
                    its);
       }
