@@ -193,8 +193,8 @@ PetscErrorCode KroneckerSum::Substitute(double *y, bool *ok)
       const size_t before = std::min(a, end) > own ? std::min(a, end) - own : 0;
       if (before) {
         const PetscBLASInt M = static_cast<PetscBLASInt>(m1), N = static_cast<PetscBLASInt>(before), K = static_cast<PetscBLASInt>(rows),
-                           ld    = static_cast<PetscBLASInt>(T[0].m);
-        const double       minus = -1, one = 1;
+                           ld = static_cast<PetscBLASInt>(T[0].m);
+        const double minus = -1, one = 1;
         BLASgemm_("N", "T", &M, &N, &K, &minus, block.data(), &M, T[0].Col(a) + own, &ld, &one, y, &M);
       }
     }
