@@ -727,10 +727,10 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
    What the objective permits: it has no maximum (with the boundary values met exactly it grows with the boundary precision without end), so both
    precisions are bounded by 1e8 here and where a run ends is decided by the optimiser. And it does not see small errors: values and mean differ by eps (K
    + eps)^-1 U, which the prior charges with the square over 2 eps, so that errors of the answer far below sqrt(eps) cost nothing. Its minimiser over
-   values and precisions, for kernels with the right frequencies, was found to have errors from 6e-7 to 5e-3 on "p1a" and "p1c", over length scales and
-   variances with nearly the same objective; the variances of the kernels are free, and large ones (-gppde_init_variance) make the jitter harmless. From
-   the paper's start (-gppde_q frequencies spread from 0 to F) the optimiser does not find the frequencies; from the data it stays accurate, see
-   bench/README.md.
+   values and precisions (bounded by 1e16), for kernels with the right frequencies, had errors from 6e-7 to 5e-3 on "p1a" and "p1c" over length scales and
+   variances; two kernels of "p1a" with objectives of -16441 and -16436 had 4e-5 and 2e-6. The variances of the kernels are free, and large ones
+   (-gppde_init_variance) make the jitter harmless. From the paper's start (-gppde_q frequencies spread from 0 to F) the optimiser does not find the
+   frequencies; from the data it stays accurate, see bench/README.md.
 
    Source: Fang et al., arXiv 2311.04465.
 
