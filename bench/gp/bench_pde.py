@@ -4,8 +4,9 @@
   bench_pde.py path/to/bench_pde [--ranks P] [--steps N] [--problems p1a,p2a] [--slow]
 
 GP-HM columns: the run logs of its authors (best setting over all logged runs on the domain of the released configuration; best = least error over about 20
-checkpoints measured against the exact solution, last = last checkpoint), seconds on their GPU. --steps: steps of the compatibility mode.
---slow also runs the compatibility mode and Chebyshev on the 2-D problems and varpro.
+checkpoints measured against the exact solution, last = last checkpoint), seconds on their GPU. compat: the start of GP-HM; compat_data: frequencies from
+the data. Both give their last iterate; --steps: how many (the last column says whether compat_data is within twice the best of the logs). --quick leaves out
+compat, varpro and, in two dimensions, the classical collocations; --large adds p3 on 256^3 and ac3 on 128^3 points.
 """
 import argparse
 import json
@@ -29,8 +30,8 @@ LOGS = {
 EXTRA = ["p3", "ac3", "neumann2", "periodic2", "burgers1"]
 
 
-def run(args, problem, method):
-    cmd = ["mpirun", "-n", str(args.ranks), args.bench, "-problem", problem, "-method", method]
+def run(args, problem, method, extra=()):
+    cmd = ["mpirun", "-n", str(args.ranks), args.bench, "-problem", problem, "-method", method, *extra]
     if method.startswith("compat") or method == "varpro":
         cmd += ["-gppde_max_it", str(args.steps)]
     try:
@@ -53,23 +54,28 @@ def main():
     p.add_argument("--steps", type=int, default=50)
     p.add_argument("--timeout", type=int, default=120)
     p.add_argument("--problems", default=",".join(list(LOGS) + EXTRA))
-    p.add_argument("--slow", action="store_true")
+    p.add_argument("--quick", action="store_true")
+    p.add_argument("--large", action="store_true")
     args = p.parse_args()
     methods = ["direct", "chebyshev", "fd2", "fd4", "compat", "compat_data", "varpro"]
     print("relative error in the 2-norm, seconds; direct: also the bound it gives itself")
-    print("%-10s %-17s %8s " % ("problem", "direct", "bound") + " ".join("%-17s" % m for m in methods[1:]) + " %-32s" % "GP-HM GM / StM best (last, s)")
+    print("%-10s %-17s %8s " % ("problem", "direct", "bound") + " ".join("%-17s" % m for m in methods[1:]) + " %-48s within 2x" % "GP-HM GM / StM best (last, s)")
     for problem in args.problems.split(","):
         one = problem.startswith(("p1", "ac1", "burgers"))
         row = {}
         for m in methods:
-            skip = (m == "varpro" and not (args.slow and problem.startswith("p1"))) or (m.startswith("compat") and not (problem in LOGS and (one or args.slow)))
-            skip = skip or (m != "direct" and problem in ("p3", "ac3"))
-            skip = skip or (m in ("chebyshev", "fd2", "fd4") and not one and not args.slow)
+            skip = m == "varpro" and not problem.startswith("p1")
+            skip = skip or (m.startswith("compat") and problem not in LOGS) or (m != "direct" and problem in ("p3", "ac3"))
+            skip = skip or (args.quick and (m in ("compat", "varpro") or (m in ("chebyshev", "fd2", "fd4") and not one)))
             row[m] = None if skip else run(args, problem, m)
         log = LOGS.get(problem)
         text = "%.1e (%.1e, %d) / %.1e (%.1e, %d)" % log if log else "-"
         bound = "%8.1e" % row["direct"]["bound"] if row["direct"] else "%8s" % "-"
-        print("%-10s %s %s " % (problem, cell(row["direct"]), bound) + " ".join(cell(row[m]) for m in methods[1:]) + " " + text, flush=True)
+        reached = "yes" if log and row["compat_data"] and row["compat_data"]["error"] <= 2 * min(log[0], log[3]) else ("no" if log else "")
+        print("%-10s %s %s " % (problem, cell(row["direct"]), bound) + " ".join(cell(row[m]) for m in methods[1:]) + " %-48s %s" % (text, reached), flush=True)
+    for problem, n in (("p3", 256), ("ac3", 128)) if args.large else ():
+        r = run(args, problem, "direct", ("-gppde_n", str(n)))
+        print("%-10s %s %8s  on %d^3 points" % (problem, cell(r), "%8.1e" % r["bound"] if r else "-", n), flush=True)
 
 
 if __name__ == "__main__":

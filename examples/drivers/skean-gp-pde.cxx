@@ -7,6 +7,7 @@
                                                            extern "C" PetscErrorCode SkeanGPPDEPlugin(SkeanGPPDE pde)
                                                          which calls SkeanGPPDESetDomain(), SkeanGPPDESetOperator(), SkeanGPPDESetBoundary(), ...
    All -gppde_ options of SkeanGPPDESetFromOptions() hold. -o file writes the solution at the collocation points (PETSc binary).
+   -deviation file writes the posterior deviations there, in the same order (linear equations).
    -plot file draws it (PNG, SVG or PDF by the name): a curve, a map, or the mid-plane of a box.
 */
 #include <skean.h>
@@ -20,6 +21,7 @@ static const char help[] = "Solves a partial differential equation by collocatio
                            "  -problem <name|all>   a named test problem, or the table of all\n"
                            "  -plugin <file.so>     an equation of your own, see the head of the source\n"
                            "  -o <file>             write the solution (PETSc binary)\n"
+                           "  -deviation <file>     write the posterior deviation at the collocation points (PETSc binary)\n"
                            "  -plot <file>          draw the solution (PNG, SVG or PDF)\n\n";
 
 static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table, PetscBool exact)
@@ -98,10 +100,22 @@ static PetscErrorCode Plot(SkeanGPPDE pde, const char title[], const char file[]
   PetscFunctionReturn(0);
 }
 
+static PetscErrorCode Write(Vec u, const char file[])
+{
+  PetscViewer viewer;
+
+  PetscFunctionBegin;
+  PetscCall(PetscViewerBinaryOpen(PetscObjectComm((PetscObject)u), file, FILE_MODE_WRITE, &viewer));
+  PetscCall(VecView(u, viewer));
+  PetscCall(PetscViewerDestroy(&viewer));
+  PetscCall(VecDestroy(&u));
+  PetscFunctionReturn(0);
+}
+
 int main(int argc, char **argv)
 {
-  char               problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN], out[PETSC_MAX_PATH_LEN], plot[PETSC_MAX_PATH_LEN];
-  PetscBool          hasplugin, write, draw;
+  char               problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN], out[PETSC_MAX_PATH_LEN], dev[PETSC_MAX_PATH_LEN], plot[PETSC_MAX_PATH_LEN];
+  PetscBool          hasplugin, write, deviation, draw;
   SkeanGPPDE         pde;
   PetscInt           n;
   const char *const *names;
@@ -111,6 +125,7 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetString(NULL, NULL, "-problem", problem, sizeof(problem), NULL));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plugin", plugin, sizeof(plugin), &hasplugin));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-o", out, sizeof(out), &write));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-deviation", dev, sizeof(dev), &deviation));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plot", plot, sizeof(plot), &draw));
   if (!hasplugin && !strcmp(problem, "all")) {
     PetscCall(SkeanGPPDEGetProblems(&n, &names));
@@ -137,13 +152,18 @@ int main(int argc, char **argv)
     PetscCall(SkeanGPPDESetFromOptions(pde));
     PetscCall(Report(pde, hasplugin ? plugin : problem, PETSC_FALSE, hasplugin ? PETSC_FALSE : PETSC_TRUE));
     if (write) {
-      Vec         u;
-      PetscViewer viewer;
+      Vec u;
       PetscCall(SkeanGPPDEGetSolution(pde, &u));
-      PetscCall(PetscViewerBinaryOpen(PETSC_COMM_WORLD, out, FILE_MODE_WRITE, &viewer));
-      PetscCall(VecView(u, viewer));
-      PetscCall(PetscViewerDestroy(&viewer));
-      PetscCall(VecDestroy(&u));
+      PetscCall(Write(u, out));
+    }
+    if (deviation) {
+      PetscInt         dim, nk[3];
+      const PetscReal *x[3];
+      Vec              v;
+      PetscCall(SkeanGPPDEGetDomain(pde, &dim, NULL, NULL));
+      for (PetscInt k = 0; k < dim; k++) PetscCall(SkeanGPPDEGetCoordinates(pde, k, &nk[k], &x[k]));
+      PetscCall(SkeanGPPDEEvaluateDeviation(pde, nk, x, &v));
+      PetscCall(Write(v, dev));
     }
     if (draw) PetscCall(Plot(pde, hasplugin ? "solution" : problem, plot));
     PetscCall(SkeanGPPDEDestroy(&pde));

@@ -37,7 +37,7 @@ struct _p_SkeanGPPDE {
   PetscInt        nfreq[3]; /* -1: found in the data */
   /* compatibility mode */
   PetscInt                        Q;
-  PetscReal                       F, jitter, lambdab;
+  PetscReal                       F, jitter, lambdab, variance;
   PetscBool                       datainit;
   struct SkeanGPPDEState_Private *state;
   void                           *data;

@@ -102,31 +102,103 @@ PetscErrorCode KroneckerSum::Apply(const double *x, double sh, std::vector<doubl
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The whole array on every process; offset and size of the own part (slabs of dimension 0 are contiguous) */
+/* d = 1: the whole vector on every process; offset and size of the own part */
 static PetscErrorCode Collect(TensorGrid &grid, const TensorSizes &m, const double *b, std::vector<double> &all, size_t *offset, size_t *size)
 {
   const TensorBox  box = grid.Box(0, m);
   PetscMPIInt      np;
   std::vector<int> count, displ;
-  PetscInt64       rest = 1;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(grid.Comm(), &np));
-  for (int k = 1; k < grid.Dim(); k++) rest *= m[k];
-  PetscCallCXX(count.resize(np));
-  PetscCallCXX(displ.resize(np));
-  PetscInt64 filled = 0;
+  PetscCallCXX(count.resize(static_cast<size_t>(np)));
+  PetscCallCXX(displ.resize(static_cast<size_t>(np)));
+  int filled = 0;
   for (int r = 0; r < np; r++) {
-    const TensorBox br  = grid.Box(0, m, r);
-    const bool      own = br.Volume() > 0;
-    count[r]            = own ? static_cast<int>(br.Volume()) : 0;
-    displ[r]            = static_cast<int>(filled);
-    filled += count[r];
+    count[static_cast<size_t>(r)] = static_cast<int>(grid.Box(0, m, r).Volume());
+    displ[static_cast<size_t>(r)] = filled;
+    filled += count[static_cast<size_t>(r)];
   }
   PetscCallCXX(all.resize(static_cast<size_t>(filled)));
   PetscCallMPI(MPI_Allgatherv(b, static_cast<int>(box.Volume()), MPI_DOUBLE, all.data(), count.data(), displ.data(), MPI_DOUBLE, grid.Comm()));
   *size   = static_cast<size_t>(box.Volume());
-  *offset = *size ? static_cast<size_t>(box.lo[0] * rest) : 0;
+  *offset = *size ? static_cast<size_t>(box.lo[0]) : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   T_0 Y + Y (T_1 + shift)' = B with quasi-triangular T_0, T_1; Y and B by slabs of dimension 0, Y overwrites B. Backward substitution by blocks of rows:
+   the last process that has rows solves its block and sends it to those before it, which take it out of theirs; then the next one. Where a
+   2 x 2 block of T_0 lies on both sides of a border, the process behind the border borrows the row before it. Each process holds one other block at a time.
+*/
+PetscErrorCode KroneckerSum::Substitute(double *y, bool *ok)
+{
+  PetscMPIInt         rank, np;
+  std::vector<size_t> lo, hi; /* rows solved by a process; own rows are box.lo[0] ... box.hi[0] */
+  std::vector<double> block;
+  const size_t        m1  = static_cast<size_t>(m[1]);
+  const TensorBox     box = grid->Box(0, m);
+  const size_t        own = static_cast<size_t>(box.lo[0]), end = static_cast<size_t>(box.hi[0]);
+
+  PetscFunctionBegin;
+  *ok = true;
+  PetscCallMPI(MPI_Comm_rank(grid->Comm(), &rank));
+  PetscCallMPI(MPI_Comm_size(grid->Comm(), &np));
+  PetscCheck(m[0] * m[1] < PETSC_MPI_INT_MAX, grid->Comm(), PETSC_ERR_SUP, "%" PetscInt64_FMT " coefficients in two dimensions", m[0] * m[1]);
+  for (int r = 0; r < np; r++) {
+    const TensorBox b = grid->Box(0, m, r);
+    PetscCallCXX(lo.push_back(static_cast<size_t>(b.lo[0])));
+    PetscCallCXX(hi.push_back(b.Volume() ? static_cast<size_t>(b.hi[0]) : static_cast<size_t>(b.lo[0])));
+    if (lo.back() < hi.back() && lo.back() > 0 && T[0](lo.back(), lo.back() - 1) != 0) lo.back()--;
+  }
+  /* what is borrowed is not solved by its owner: the process before, the only one next to it */
+  for (size_t r = lo.size(), next = static_cast<size_t>(m[0]); r-- > 0;) {
+    if (lo[r] == hi[r]) continue;
+    hi[r] = next;
+    next  = lo[r];
+  }
+  Dense S;
+  PetscCallCXX({
+    S = T[1];
+    for (size_t i = 0; i < m1; i++) S(i, i) += shift;
+  });
+  for (int r = np - 1; r >= 0; r--) {
+    const size_t a = lo[static_cast<size_t>(r)], e = hi[static_cast<size_t>(r)], rows = a < e ? e - a : 0;
+    if (!rows) continue;
+    const size_t border = static_cast<size_t>(grid->Box(0, m, r).lo[0]);
+    PetscCallCXX(block.resize(rows * m1));
+    if (a < border) {
+      /* the owner of row a is the last process before r that has rows */
+      int from = r - 1;
+      while (grid->Box(0, m, from).Volume() == 0) from--;
+      if (rank == from) PetscCallMPI(MPI_Send(y + (a - own) * m1, static_cast<int>(m1), MPI_DOUBLE, r, 0, grid->Comm()));
+      if (rank == r) PetscCallMPI(MPI_Recv(block.data(), static_cast<int>(m1), MPI_DOUBLE, from, 0, grid->Comm(), MPI_STATUS_IGNORE));
+    }
+    if (rank == r)
+      PetscCallCXX({
+        /* natural order is column major of the transpose: S Y' + Y' T_0' */
+        Dense Tb(rows, rows);
+        Dense Y(m1, rows);
+        for (size_t j = 0; j < rows; j++)
+          for (size_t i = 0; i < rows; i++) Tb(i, j) = T[0](a + i, a + j);
+        std::copy_n(y, (e - own) * m1, block.begin() + static_cast<std::ptrdiff_t>((border - a) * m1));
+        Y.a.swap(block);
+        *ok = Sylvester(S, Tb, Y);
+        Y.a.swap(block);
+      });
+    PetscCallMPI(MPI_Bcast(block.data(), static_cast<int>(rows * m1), MPI_DOUBLE, r, grid->Comm()));
+    if (box.Volume()) {
+      for (size_t i = std::max(a, own); i < std::min(e, end); i++) std::copy_n(block.data() + (i - a) * m1, m1, y + (i - own) * m1);
+      /* Y_q -= T_0(q, r) Y_r for the own rows before a */
+      const size_t before = std::min(a, end) > own ? std::min(a, end) - own : 0;
+      if (before) {
+        const PetscBLASInt M = static_cast<PetscBLASInt>(m1), N = static_cast<PetscBLASInt>(before), K = static_cast<PetscBLASInt>(rows),
+                           ld = static_cast<PetscBLASInt>(T[0].m);
+        const double minus = -1, one = 1;
+        BLASgemm_("N", "T", &M, &N, &K, &minus, block.data(), &M, T[0].Col(a) + own, &ld, &one, y, &M);
+      }
+    }
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -134,25 +206,23 @@ PetscErrorCode KroneckerSum::Solve(const double *b, double *x, bool *ok)
 {
   PetscFunctionBegin;
   *ok = true;
-  if (d <= 2) {
+  if (d == 1) {
     std::vector<double> all;
     size_t              offset = 0, size = 0;
     PetscCall(Collect(*grid, m, b, all, &offset, &size));
     PetscCallCXX({
-      /* natural order of (i0,i1) is column major of the transpose: B' = A_1 Y' + Y' A_0' */
-      Dense B(d == 1 ? A[0].m : A[1].m, d == 1 ? 1 : A[0].m);
+      Dense B(A[0].m, 1);
       B.a = all;
-      if (d == 1)
-        LUSolve(T[0], piv, B);
-      else {
-        Dense Y = Multiply(Multiply(Q[1], B, true, false), Q[0]);
-        Dense S = T[1];
-        for (size_t i = 0; i < S.m; i++) S(i, i) += shift;
-        *ok = Sylvester(S, T[0], Y);
-        B   = Multiply(Multiply(Q[1], Y), Q[0], false, true);
-      }
+      LUSolve(T[0], piv, B);
       std::copy_n(B.a.begin() + static_cast<std::ptrdiff_t>(offset), size, x);
     });
+  } else if (d == 2) {
+    const Dense        *F[2] = {&Q[0], &Q[1]};
+    std::vector<double> y, z;
+    PetscCall(ApplyModes(*grid, m, F, true, b, y));
+    PetscCall(Substitute(y.data(), ok));
+    PetscCall(ApplyModes(*grid, m, F, false, y.data(), z));
+    std::copy(z.begin(), z.end(), x);
   } else {
     std::vector<double> re, im;
     const Dense        *FR[3] = {&Yr, nullptr, nullptr}, *FI[3] = {&Yi, nullptr, nullptr};

@@ -3,7 +3,7 @@
 
    d = 1  LU.
    d = 2  A_0 Y + Y A_1' = B by real Schur forms (Bartels and Stewart 1972): robust for any A, also for the very non-normal ones of
-          first-order operators. The m_0 m_1 numbers are collected on every process.
+          first-order operators. Distributed like the tensor: blocks of rows one process after another, m_0 m_1/P numbers on each.
    d = 3  A_0 = X diag(lambda) X^-1; for each eigenvalue (one of a conjugate pair) a complex equation of the case d = 2, all of them
           independent and spread over the processes. condition() says how far X can be trusted; the caller refines.
 */
@@ -35,6 +35,7 @@ public:
   double             Condition() const noexcept { return condition; }
 
 private:
+  PetscErrorCode            Substitute(double *y, bool *ok);
   TensorGrid               *grid = nullptr;
   int                       d    = 0;
   TensorSizes               m{};

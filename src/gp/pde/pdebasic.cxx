@@ -79,6 +79,7 @@ PetscErrorCode SkeanGPPDECreate(MPI_Comm comm, SkeanGPPDE *pde)
   p->Q          = 30;
   p->F          = 20;
   p->jitter     = 1e-6;
+  p->variance   = 1e4;
   p->lambdab    = 200;
   for (int k = 0; k < 3; k++) p->nfreq[k] = -1;
   PetscCallCXX(p->state = new SkeanGPPDEState_Private());
@@ -240,6 +241,7 @@ PetscErrorCode SkeanGPPDESetOptionsPrefix(SkeanGPPDE pde, const char prefix[])
 .  -gppde_q (Q)                        - components per dimension of the compatibility mode (30)
 .  -gppde_f (F)                        - its first frequencies reach from 0 to F (the problem's)
 .  -gppde_init_data                    - its first frequencies from the data instead
+.  -gppde_init_variance (w)            - and the variance of these first kernels (1e4)
 .  -gppde_jitter (eps)                 - its jitter (1e-6)
 .  -gppde_lambda (l)                   - its weight of the boundary likelihood (200; advection 500)
 .  -gppde_rtol (tol)                   - tolerance of the error bound (`SKEANGPPDEDIRECT`), of the gradient (the others)
@@ -304,6 +306,11 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
     pde->Q = i;
   }
   PetscCall(PetscOptionsBool("-gppde_init_data", "First frequencies from the data (compatibility mode)", "", pde->datainit, &pde->datainit, NULL));
+  PetscCall(PetscOptionsReal("-gppde_init_variance", "Variance of the first kernels from the data (compatibility mode)", "", pde->variance, &r, &set));
+  if (set) {
+    PetscCheck(r > 0, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_OUTOFRANGE, "-gppde_init_variance must be positive, is %g", (double)r);
+    pde->variance = r;
+  }
   PetscCall(PetscOptionsReal("-gppde_f", "Highest first frequency (compatibility mode)", "", pde->F, &pde->F, NULL));
   PetscCall(PetscOptionsReal("-gppde_jitter", "Jitter (compatibility mode)", "", pde->jitter, &r, &set));
   if (set) {

@@ -71,6 +71,8 @@ PetscErrorCode SolveWithBases(SkeanGPPDE pde, bool *ok);
 /* The objective of GP-HM and its derivatives, for tests; after SkeanGPPDESetUp() */
 PetscErrorCode CompatObjective(SkeanGPPDE pde, const std::vector<double> &theta, const double extra[2], const std::vector<double> &U, double *F,
                                std::vector<double> *gU, std::vector<double> *gtheta, double gextra[2]);
+/* Deviations of the prior of the coefficients and of the noise of the equation; after SkeanGPPDESolve() */
+PetscErrorCode PosteriorScales(SkeanGPPDE pde, double *s, double *sigma);
 /* Sets x of the grid and creates the tensor grid */
 PetscErrorCode PrepareGrid(SkeanGPPDE pde);
 /* Frequencies of dimension k from source and boundary data (or those the user gave) */
