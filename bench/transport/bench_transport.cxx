@@ -171,6 +171,9 @@ int main(int argc, char **argv)
     SkeanConvergedReason reason;
     SkeanTransportType   type;
     PetscCall(SkeanTransportSetEpsilon(t, epss[k], SKEAN_TRANSPORT_EPS_MAX));
+    struct rusage ru0;
+    getrusage(RUSAGE_SELF, &ru0);
+    const double cpu0 = ru0.ru_utime.tv_sec + ru0.ru_stime.tv_sec + 1e-6 * (ru0.ru_utime.tv_usec + ru0.ru_stime.tv_usec);
     for (PetscInt rep = 0; rep < repeat; ++rep) {
       PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
       double t0 = MPI_Wtime();
@@ -179,6 +182,9 @@ int main(int argc, char **argv)
       PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &t0, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
       times.push_back(t0);
     }
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    const double cpu = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec + 1e-6 * (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) - cpu0) / repeat;
     std::sort(times.begin(), times.end());
     PetscCall(SkeanTransportGetConvergedReason(t, &reason));
     PetscCall(SkeanTransportGetMarginalError(t, &err));
@@ -189,15 +195,14 @@ int main(int argc, char **argv)
     PetscCall(SkeanTransportGetNewtonStatistics(t, &kmax, &nnz));
     PetscCall(SkeanTransportGetEpsilon(t, &eps));
     PetscCall(SkeanTransportGetType(t, &type));
-    struct rusage ru;
-    getrusage(RUSAGE_SELF, &ru);
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                          "{\"case\":\"%s\",\"n\":%d,\"d\":%d,\"seed\":%d,\"norm\":\"%s\",\"pair\":[%d,%d],\"type\":\"%s\",\"eps_rel\":%.3g,\"ranks\":%d,"
-                          "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
-                          "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"rss_mb\":%.0f}\n",
-                          what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err,
-                          (int)its, (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper,
-                          (double)((upper - lower) / upper), times.front(), times[times.size() / 2], times.back(), ru.ru_maxrss / 1024.0));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD,
+                  "{\"case\":\"%s\",\"n\":%d,\"d\":%d,\"seed\":%d,\"norm\":\"%s\",\"pair\":[%d,%d],\"type\":\"%s\",\"eps_rel\":%.3g,\"ranks\":%d,"
+                  "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
+                  "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"cpu\":%.4f,\"rss_mb\":%.0f}\n",
+                  what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err, (int)its,
+                  (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper), times.front(),
+                  times[times.size() / 2], times.back(), cpu, ru.ru_maxrss / 1024.0));
   }
   PetscCall(SkeanTransportDestroy(&t));
   PetscCall(VecDestroy(&r));
