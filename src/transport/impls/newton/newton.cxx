@@ -10,7 +10,8 @@ PetscErrorCode NewtonSystem::Reset()
   PetscCall(KSPDestroy(&mf));
   PetscCall(MatDestroy(&shell));
   PetscCall(small.Reset());
-  for_ = nullptr;
+  for_     = nullptr;
+  reusable = false;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -171,11 +172,23 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   PetscReal krtol;
   PetscInt  kmax;
   PetscCall(KSPGetTolerances(ksp, &krtol, NULL, NULL, &kmax));
+  /* the preconditioner of an earlier system, as long as few iterations suffice: setting one up costs as much as dozens */
+  *its = 0;
+  *ok  = false;
+  for (bool again : {true, false}) {
+    PetscInt n;
+
+    if (*ok || (again && !reusable)) continue;
+    PetscCall(KSPSetReusePreconditioner(ksp, again ? PETSC_TRUE : PETSC_FALSE));
+    PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : kmax));
+    PetscCall(KSPSolve(ksp, rhs, x));
+    PetscCall(KSPGetConvergedReason(ksp, &reason));
+    PetscCall(KSPGetIterationNumber(ksp, &n));
+    *its     = PetscMax(*its, n);
+    *ok      = reason > 0;
+    reusable = *ok && !t->kspuser && reuse;
+  }
   PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, kmax));
-  PetscCall(KSPSolve(ksp, rhs, x));
-  PetscCall(KSPGetConvergedReason(ksp, &reason));
-  PetscCall(KSPGetIterationNumber(ksp, its));
-  *ok = reason > 0;
   PetscCall(VecGetArray(x, &a));
   bool bad = false;
   for (size_t k = 0; k < nloc; ++k) bad = bad || !std::isfinite(a[k]);

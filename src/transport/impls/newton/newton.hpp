@@ -22,13 +22,15 @@ public:
                        bool *ok);
 
   /* On process 0, for the callbacks of CG. S by rows, which are the eliminated side (e); kept side (k); diagonals and right-hand sides of both; the
-     diagonal of the Schur complement; its Cholesky factor or that of an earlier one */
+     diagonal of the Schur complement; its Cholesky factor or that of an earlier one; S with its zeros, and work, where it is dense */
   PetscInt              ne = 0, nk = 0;
   bool                  columns = true; /* the rows of the plan are eliminated, its columns kept */
   std::vector<size_t>   ia;
   std::vector<PetscInt> ja;
-  std::vector<double>   s, de, dk, ge, gk, diag, F;
+  std::vector<double>   s, de, dk, ge, gk, diag, F, S, t;
   bool                  usefactor = false;
+  /* dsyrk does ne nk^2 products at twenty times the rate of a scatter, which does ne k^2/2 for k entries per row */
+  bool Dense() const { return static_cast<double>(s.size()) > 0.2 * static_cast<double>(ne) * nk; }
 
 private:
   const Engine    *for_     = nullptr;
@@ -51,8 +53,9 @@ private:
 */
 class NewtonSystem {
 public:
-  SmallSystem small;     /* used instead of the KSP where it fits */
-  PetscInt64  total = 0; /* entries in the last system, over all processes */
+  SmallSystem small;         /* used instead of the KSP where it fits */
+  PetscInt64  total = 0;     /* entries in the last system, over all processes */
+  bool        reuse = false; /* keep the KSP's preconditioner while few iterations suffice */
 
   NewtonSystem()                                = default;
   NewtonSystem(const NewtonSystem &)            = delete;
@@ -69,10 +72,11 @@ public:
 
 private:
   std::vector<PetscInt> colrow; /* row in the system of every active column */
-  PetscInt              start = 0;
-  const Engine         *for_  = nullptr;
-  KSP                   mf    = nullptr;
-  Mat                   shell = nullptr;
+  PetscInt              start    = 0;
+  const Engine         *for_     = nullptr;
+  bool                  reusable = false; /* the KSP has a preconditioner of an earlier system of this solve */
+  KSP                   mf       = nullptr;
+  Mat                   shell    = nullptr;
   std::vector<int>      owner; /* process that owns it */
   PetscErrorCode        Numbering(const Engine *e);
   PetscErrorCode        Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);

@@ -64,15 +64,21 @@ void SchurDiagonal(PetscInt ne, PetscInt nk, const size_t *ia, const PetscInt *j
 
 void SortEntries(PetscInt lo, PetscInt n, PetscInt m, std::vector<Entry> &x, std::vector<size_t> &ptr)
 {
-  std::vector<Entry>  y(x.size());
-  std::vector<size_t> at(static_cast<size_t>(m) + 1, 0);
+  const bool sorted = std::is_sorted(x.begin(), x.end(), [](const Entry &a, const Entry &b) { return a.row < b.row || (a.row == b.row && a.col < b.col); });
+  std::vector<Entry>  y;
+  std::vector<size_t> at;
 
-  for (const Entry &e : x) ++at[e.col + 1];
-  for (PetscInt j = 0; j < m; ++j) at[j + 1] += at[j];
-  for (const Entry &e : x) y[at[e.col]++] = e;
+  if (!sorted) {
+    y.resize(x.size());
+    at.assign(static_cast<size_t>(m) + 1, 0);
+    for (const Entry &e : x) ++at[e.col + 1];
+    for (PetscInt j = 0; j < m; ++j) at[j + 1] += at[j];
+    for (const Entry &e : x) y[at[e.col]++] = e;
+  }
   ptr.assign(static_cast<size_t>(n) + 1, 0);
   for (const Entry &e : x) ++ptr[e.row - lo + 1];
   for (PetscInt i = 0; i < n; ++i) ptr[i + 1] += ptr[i];
+  if (sorted) return;
   at.assign(ptr.begin(), ptr.end());
   for (const Entry &e : y) x[at[e.row - lo]++] = e;
 }

@@ -30,8 +30,8 @@ PetscErrorCode SmallSystem::Reset()
   PetscCall(VecDestroy(&sol));
   factored = false;
   for_     = nullptr;
-  F.clear();
-  F.shrink_to_fit();
+  F        = std::vector<double>();
+  S        = std::vector<double>();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -52,7 +52,15 @@ static PetscErrorCode SmallMult(Mat A, Vec x, Vec y)
   PetscCall(MatShellGetContext(A, &s));
   PetscCall(VecGetArrayRead(x, &xa));
   PetscCall(VecGetArrayWrite(y, &ya));
-  SchurApply(s->ne, s->nk, s->ia.data(), s->ja.data(), s->s.data(), s->de.data(), s->dk.data(), xa, ya);
+  if (s->Dense()) {
+    const PetscBLASInt nk = static_cast<PetscBLASInt>(s->nk), ne = static_cast<PetscBLASInt>(s->ne), inc = 1;
+    const double       one = 1.0, zero = 0.0, minus = -1.0;
+    BLASgemv_("T", &nk, &ne, &one, s->S.data(), &nk, xa, &inc, &zero, s->t.data(), &inc);
+    for (PetscInt e = 0; e < s->ne; ++e) s->t[e] /= s->de[e];
+    for (PetscInt k = 0; k < s->nk; ++k) ya[k] = s->dk[k] * xa[k];
+    BLASgemv_("N", &nk, &ne, &minus, s->S.data(), &nk, s->t.data(), &inc, &one, ya, &inc);
+  } else
+    SchurApply(s->ne, s->nk, s->ia.data(), s->ja.data(), s->s.data(), s->de.data(), s->dk.data(), xa, ya);
   PetscCall(VecRestoreArrayWrite(y, &ya));
   PetscCall(VecRestoreArrayRead(x, &xa));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -147,14 +155,12 @@ PetscErrorCode SmallSystem::Factor(bool *ok)
 {
   const PetscBLASInt k = static_cast<PetscBLASInt>(nk);
   PetscBLASInt       info;
-  const double       density = static_cast<double>(s.size()) / (static_cast<double>(ne) * nk);
 
   PetscFunctionBegin;
   *ok = false;
   PetscCallCXX(F.resize(static_cast<size_t>(nk) * nk));
   for (double more = 0; more < 1e-3 && !*ok; more = PetscMax(100 * more, 1e-14)) {
-    /* dsyrk does n m^2 products at twenty times the rate of a scatter, which does n k^2/2 */
-    PetscCall(SchurComplement(ne, nk, ia.data(), ja.data(), s.data(), de.data(), dk.data(), density > 0.2, F.data()));
+    PetscCall(SchurComplement(ne, nk, ia.data(), ja.data(), s.data(), de.data(), dk.data(), Dense(), F.data()));
     for (PetscInt j = 0; j < nk; ++j) F[static_cast<size_t>(j) * (nk + 1)] += more * dk[j];
     LAPACKpotrf_("U", &k, F.data(), &k, &info);
     *ok = info == 0;
@@ -177,18 +183,22 @@ PetscErrorCode SmallSystem::SolveHere(double rtol, PetscInt *its, bool *ok)
       for (size_t q = ia[e]; q < ia[e + 1]; ++q) b[ja[q]] += s[q] * t;
   }
   PetscCall(VecRestoreArrayWrite(rhs, &b));
-  SchurDiagonal(ne, nk, ia.data(), ja.data(), s.data(), de.data(), dk.data(), diag.data());
-  bool positive = true;
-  for (PetscInt j = 0; j < nk; ++j) positive = positive && diag[j] > 0;
   *its = 0;
   *ok  = false;
   if (factored) {
     PetscCall(CG(rtol, true, kStale, its, ok));
     factored = *ok; /* a factor that failed is not tried again */
   }
-  /* a diagonal that failed once will fail at the smaller tolerances to come */
-  if (!*ok && jacobi && positive) {
-    PetscCall(CG(rtol, false, kMaxIterations, its, ok));
+  /* a diagonal that failed once will fail at the smaller tolerances to come; and it must cost less than half a factor (in multiplications, those
+     of BLAS-3 at a twentieth) even if all its iterations are needed */
+  const double nnz = static_cast<double>(s.size()), k = static_cast<double>(nk);
+  const double form = Dense() ? 0.05 * ne * k * k : 0.5 * nnz * nnz / ne, chol = 0.05 * k * k * k / 3,
+               diagonal = 2 * kMaxIterations * (Dense() ? 0.3 * ne * k : nnz);
+  if (!*ok && jacobi && diagonal < 0.5 * (form + chol)) {
+    SchurDiagonal(ne, nk, ia.data(), ja.data(), s.data(), de.data(), dk.data(), diag.data());
+    bool positive = true;
+    for (PetscInt j = 0; j < nk; ++j) positive = positive && diag[j] > 0;
+    if (positive) PetscCall(CG(rtol, false, kMaxIterations, its, ok));
     jacobi = *ok;
   }
   if (!*ok) {
@@ -224,6 +234,11 @@ PetscErrorCode SmallSystem::OnRoot(std::vector<Entry> &entries, const std::vecto
   for (size_t q = 0; q < entries.size(); ++q) {
     ja[q] = entries[q].col;
     s[q]  = entries[q].p;
+  }
+  if (Dense()) { /* products with the whole block run at the speed of memory */
+    PetscCallCXX(S.assign(static_cast<size_t>(ne) * nk, 0.0));
+    PetscCallCXX(t.resize(ne));
+    for (const Entry &x : entries) S[static_cast<size_t>(x.row) * nk + x.col] = x.p;
   }
   PetscCall(SolveHere(rtol, &its, &ok));
   /* the eliminated unknowns */

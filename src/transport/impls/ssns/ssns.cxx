@@ -116,6 +116,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   PetscCall(ctx->system.Reset()); /* the engine may be another; what a solve computes does not depend on the one before */
   ctx->system.small.limit = t->kspuser ? 0 : ctx->direct;
   ctx->system.total       = 0;
+  ctx->system.reuse       = true;
   /* up to here, Cholesky of the whole Schur complement costs less than the passes of a solve without a matrix */
   if (ctx->system.small.Fits(e) && PetscMin(e->nglobal, e->m) <= 1000) {
     fill     = PetscMax(fill, static_cast<PetscInt64>(pairs));
