@@ -1,8 +1,11 @@
 static char help[] = "Optimal transport on the fixed suite; one JSON object per solve.\n\
-  -case lap|gauss|cloud|images  -n <size>  -d <dimension>  -seed <s>  -norm l2|l1  -images <PETSc binary matrix, one image per row>  -i <image> -j <image>\n\
-  -epsilons <e1,e2,...> relative to the largest cost   -repeat <k>   and every -transport_... option\n\n";
+  -case lap|gauss|cloud|grid|images  -n <size>  -d <dimension>  -seed <s>  -norm l2|l1  -images <PETSc binary matrix, one image per row>  -i <image> -j <image>\n\
+  -case files  -x <points> -y <points> or -cost <matrix>  -r <masses> -c <masses>  (.npy and what else the drivers read)\n\
+  -epsilons <e1,e2,...> relative to the largest cost   -repeat <k>   -setup <bool> set-up in the time of every solve\n\
+  -potentials <file> of the last solve (PETSc binary)   and every -transport_... option\n\n";
 
 #include <skean.h>
+#include <skeanio.h>
 #include <skean/private/petsccompat.h>
 #include <skean/private/random.hpp>
 #include <algorithm>
@@ -44,7 +47,8 @@ int main(int argc, char **argv)
   char           what[64] = "lap", norm[16] = "l2", images[PETSC_MAX_PATH_LEN] = "";
   PetscInt       n = 500, d = 3, seed = 0, ii = 0, jj = 1, repeat = 1, neps = 16;
   PetscReal      epss[16] = {1.0 / 1200};
-  PetscBool      set;
+  PetscBool      set, setup = PETSC_FALSE, keep;
+  char           potentials[PETSC_MAX_PATH_LEN];
   SkeanTransport t;
   Vec            r, c;
   Mat            A = NULL, B = NULL;
@@ -61,12 +65,33 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-i", &ii, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-j", &jj, NULL));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-repeat", &repeat, NULL));
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-setup", &setup, NULL));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-potentials", potentials, sizeof(potentials), &keep));
   PetscCall(PetscOptionsGetRealArray(NULL, NULL, "-epsilons", epss, &neps, &set));
   if (!set) neps = 1;
   const skean::RandomStream rs(seed, skean::Purpose::Test);
   const std::string         kind = what;
   PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
-  if (kind == "lap") {
+  if (kind == "files") {
+    auto path                     = [](const char *name, char *file) { return PetscOptionsGetString(NULL, NULL, name, file, PETSC_MAX_PATH_LEN, NULL); };
+    char f[5][PETSC_MAX_PATH_LEN] = {"", "", "", "", ""};
+    PetscCall(path("-x", f[0]));
+    PetscCall(path("-y", f[1]));
+    PetscCall(path("-cost", f[2]));
+    PetscCall(path("-r", f[3]));
+    PetscCall(path("-c", f[4]));
+    PetscCall(SkeanVecLoadFile(PETSC_COMM_WORLD, f[3], &r));
+    PetscCall(SkeanVecLoadFile(PETSC_COMM_WORLD, f[4], &c));
+    PetscCall(VecGetSize(r, &n));
+    PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, f[2][0] ? f[2] : f[0], MATDENSE, &A));
+    if (f[2][0])
+      PetscCall(SkeanTransportSetCost(t, A));
+    else {
+      PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, f[1], MATDENSE, &B));
+      PetscCall(SkeanTransportSetPoints(t, A, B));
+      PetscCall(MatGetSize(A, NULL, &d));
+    }
+  } else if (kind == "lap") {
     PetscCall(FillVec(
       n, [&](PetscInt) { return 1.0 / n; }, &r));
     PetscCall(FillVec(
@@ -171,7 +196,11 @@ int main(int argc, char **argv)
     SkeanConvergedReason reason;
     SkeanTransportType   type;
     PetscCall(SkeanTransportSetEpsilon(t, epss[k], SKEAN_TRANSPORT_EPS_MAX));
+    struct rusage ru0;
+    getrusage(RUSAGE_SELF, &ru0);
+    const double cpu0 = ru0.ru_utime.tv_sec + ru0.ru_stime.tv_sec + 1e-6 * (ru0.ru_utime.tv_usec + ru0.ru_stime.tv_usec);
     for (PetscInt rep = 0; rep < repeat; ++rep) {
+      if (setup) PetscCall(SkeanTransportSetMarginals(t, r, c)); /* everything is built again */
       PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
       double t0 = MPI_Wtime();
       PetscCall(SkeanTransportSolve(t));
@@ -179,6 +208,9 @@ int main(int argc, char **argv)
       PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &t0, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
       times.push_back(t0);
     }
+    struct rusage ru;
+    getrusage(RUSAGE_SELF, &ru);
+    const double cpu = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec + 1e-6 * (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) - cpu0) / repeat;
     std::sort(times.begin(), times.end());
     PetscCall(SkeanTransportGetConvergedReason(t, &reason));
     PetscCall(SkeanTransportGetMarginalError(t, &err));
@@ -189,15 +221,27 @@ int main(int argc, char **argv)
     PetscCall(SkeanTransportGetNewtonStatistics(t, &kmax, &nnz));
     PetscCall(SkeanTransportGetEpsilon(t, &eps));
     PetscCall(SkeanTransportGetType(t, &type));
-    struct rusage ru;
-    getrusage(RUSAGE_SELF, &ru);
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD,
-                          "{\"case\":\"%s\",\"n\":%d,\"d\":%d,\"seed\":%d,\"norm\":\"%s\",\"pair\":[%d,%d],\"type\":\"%s\",\"eps_rel\":%.3g,\"ranks\":%d,"
-                          "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
-                          "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"rss_mb\":%.0f}\n",
-                          what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err,
-                          (int)its, (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper,
-                          (double)((upper - lower) / upper), times.front(), times[times.size() / 2], times.back(), ru.ru_maxrss / 1024.0));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD,
+                  "{\"case\":\"%s\",\"n\":%d,\"d\":%d,\"seed\":%d,\"norm\":\"%s\",\"pair\":[%d,%d],\"type\":\"%s\",\"eps_rel\":%.3g,\"ranks\":%d,"
+                  "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
+                  "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"cpu\":%.4f,\"rss_mb\":%.0f}\n",
+                  what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err, (int)its,
+                  (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper), times.front(),
+                  times[times.size() / 2], times.back(), cpu, ru.ru_maxrss / 1024.0));
+  }
+  if (keep) {
+    PetscViewer viewer;
+    Vec         f, g;
+    PetscCall(VecDuplicate(r, &f));
+    PetscCall(VecDuplicate(c, &g));
+    PetscCall(SkeanTransportGetPotentials(t, f, g));
+    PetscCall(PetscViewerBinaryOpen(PETSC_COMM_WORLD, potentials, FILE_MODE_WRITE, &viewer));
+    PetscCall(VecView(f, viewer));
+    PetscCall(VecView(g, viewer));
+    PetscCall(PetscViewerDestroy(&viewer));
+    PetscCall(VecDestroy(&f));
+    PetscCall(VecDestroy(&g));
   }
   PetscCall(SkeanTransportDestroy(&t));
   PetscCall(VecDestroy(&r));

@@ -129,6 +129,7 @@ struct _p_SkeanTransport {
   Vec                    f0, g0;
   PetscBool              certify;
   KSP                    ksp;
+  PetscBool              kspuser; /* the user chose the linear solver */
   /* results, in the user's units */
   PetscReal epsabs, errmarginal, costvalue, entropyvalue, totalvalue, lower, upper;
   PetscInt  passes, certpasses, nnzkept, maxksp;

@@ -9,7 +9,9 @@ PetscErrorCode NewtonSystem::Reset()
   PetscFunctionBegin;
   PetscCall(KSPDestroy(&mf));
   PetscCall(MatDestroy(&shell));
-  for_ = nullptr;
+  PetscCall(small.Reset());
+  for_     = nullptr;
+  reusable = false;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -37,43 +39,22 @@ PetscErrorCode NewtonSystem::Numbering(const Engine *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-namespace {
-struct Entry {
-  PetscInt row, col;
-  double   p;
-};
-} // namespace
-
 /* Rows of the system in CSR form: the entries sorted by two counting sorts, the transpose sent to the owners of the columns. Faster by a factor of
    several than MatSetPreallocationCOO(), which sorts by comparison and keeps its maps. */
 PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A)
 {
-  Work                 *w    = static_cast<Work *>(t->work);
-  const Engine         *e    = w->eng.get();
-  const size_t          nnz  = keep.i.size();
-  const PetscInt        nloc = e->n + e->mloc;
-  std::vector<size_t>   at;
-  std::vector<Entry>    sorted, send, recv;
-  std::vector<PetscInt> byc;
-  PetscMPIInt           size;
+  Work               *w    = static_cast<Work *>(t->work);
+  const Engine       *e    = w->eng.get();
+  const size_t        nnz  = keep.i.size();
+  const PetscInt      nloc = e->n + e->mloc;
+  std::vector<size_t> at, rowptr;
+  std::vector<Entry>  sorted, send, recv;
+  PetscMPIInt         size;
 
   PetscFunctionBegin;
-  /* by column, then stably by row */
-  PetscCallCXX(byc.resize(nnz));
-  PetscCallCXX(at.assign(static_cast<size_t>(e->m) + 1, 0));
-  for (PetscInt j : keep.j) ++at[j + 1];
-  for (PetscInt j = 0; j < e->m; ++j) at[j + 1] += at[j];
-  for (size_t k = 0; k < nnz; ++k) byc[at[keep.j[k]]++] = static_cast<PetscInt>(k);
   PetscCallCXX(sorted.resize(nnz));
-  PetscCallCXX(at.assign(static_cast<size_t>(e->n) + 1, 0));
-  for (PetscInt i : keep.i) ++at[i + 1];
-  for (PetscInt i = 0; i < e->n; ++i) at[i + 1] += at[i];
-  std::vector<size_t> rowptr;
-  PetscCallCXX(rowptr = at);
-  for (size_t q = 0; q < nnz; ++q) {
-    const size_t k          = static_cast<size_t>(byc[q]);
-    sorted[at[keep.i[k]]++] = {start + keep.i[k], keep.j[k], keep.p[k]};
-  }
+  for (size_t k = 0; k < nnz; ++k) sorted[k] = {start + keep.i[k], keep.j[k], keep.p[k]};
+  PetscCallCXX(SortEntries(start, e->n, e->m, sorted, rowptr));
   /* the transpose: in the order of rows to each owner, so that what arrives, taken by process, is in the order of rows too */
   PetscCallMPI(MPI_Comm_size(e->comm, &size));
   std::vector<int>    scount, rcount, sdispl, rdispl;
@@ -166,13 +147,18 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   Vec                x, rhs;
   PetscScalar       *a;
   KSPConvergedReason reason;
-  PetscInt64         total = static_cast<PetscInt64>(nnz);
 
   PetscFunctionBegin;
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
-  PetscCall(Numbering(e));
+  total = static_cast<PetscInt64>(nnz);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, e->comm));
   t->nnzkept = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
+  if (small.Fits(e) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry))) {
+    PetscCall(small.Solve(t, keep, shift, rtol, gu, gv, du, dv, its, ok));
+    PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(Numbering(e));
   PetscCall(Assemble(t, keep, shift, &A));
   PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
   PetscCall(MatCreateVecs(A, &x, &rhs));
@@ -186,11 +172,23 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   PetscReal krtol;
   PetscInt  kmax;
   PetscCall(KSPGetTolerances(ksp, &krtol, NULL, NULL, &kmax));
+  /* the preconditioner of an earlier system, as long as few iterations suffice: setting one up costs as much as dozens */
+  *its = 0;
+  *ok  = false;
+  for (bool again : {true, false}) {
+    PetscInt n;
+
+    if (*ok || (again && !reusable)) continue;
+    PetscCall(KSPSetReusePreconditioner(ksp, again ? PETSC_TRUE : PETSC_FALSE));
+    PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : kmax));
+    PetscCall(KSPSolve(ksp, rhs, x));
+    PetscCall(KSPGetConvergedReason(ksp, &reason));
+    PetscCall(KSPGetIterationNumber(ksp, &n));
+    *its     = PetscMax(*its, n);
+    *ok      = reason > 0;
+    reusable = *ok && !t->kspuser && reuse;
+  }
   PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, kmax));
-  PetscCall(KSPSolve(ksp, rhs, x));
-  PetscCall(KSPGetConvergedReason(ksp, &reason));
-  PetscCall(KSPGetIterationNumber(ksp, its));
-  *ok = reason > 0;
   PetscCall(VecGetArray(x, &a));
   bool bad = false;
   for (size_t k = 0; k < nloc; ++k) bad = bad || !std::isfinite(a[k]);
@@ -257,7 +255,6 @@ PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, dou
 
   PetscFunctionBegin;
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
-  PetscCall(Reset());
   PetscCall(MatCreateShell(e->comm, e->mloc, e->mloc, e->m, e->m, &ctx, &shell));
   PetscCall(MatShellSetOperation(shell, MATOP_MULT, (void (*)(void))ShellMult));
   PetscCall(MatShellSetOperation(shell, MATOP_GET_DIAGONAL, (void (*)(void))ShellDiagonal));
@@ -291,7 +288,8 @@ PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, dou
   *ok = *ok && !bad;
   PetscCall(VecDestroy(&x));
   PetscCall(VecDestroy(&rhs));
-  PetscCall(Reset());
+  PetscCall(KSPDestroy(&mf));
+  PetscCall(MatDestroy(&shell));
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -375,8 +373,10 @@ PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp)
    Level: advanced
 
    Notes:
-   Its options have the prefix transport_ (ksp_type, pc_type and so on follow it). Its relative tolerance is set anew at every Newton step. Where the plan has too many entries to keep, another `KSP` (prefix transport_mf_, CG and
-   Jacobi) applies the exact Hessian without a matrix.
+   Its options have the prefix transport_ (ksp_type, pc_type and so on follow it). Its relative tolerance is set anew at every Newton step. Type ssns
+   solves small systems on one process without it (-transport_ssns_direct), unless its type or its preconditioner's was set by an option or this
+   function was called. Where the plan has too many entries to keep, another `KSP` (prefix transport_mf_, CG and Jacobi) applies the exact Hessian
+   without a matrix.
 
 .seealso: `SkeanTransportSolve()`
 @*/
@@ -384,5 +384,6 @@ PetscErrorCode SkeanTransportGetKSP(SkeanTransport transport, KSP *ksp)
 {
   PetscFunctionBegin;
   PetscCall(SkeanTransportGetKSP_Private(transport, ksp));
+  transport->kspuser = PETSC_TRUE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

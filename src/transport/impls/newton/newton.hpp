@@ -2,9 +2,49 @@
 #pragma once
 
 #include <skean/private/transportimpl.h>
+#include "schur.hpp"
 
 namespace skean {
 namespace transport {
+
+/* The system of NewtonSystem, gathered and solved on process 0 by elimination of its larger side; see small.cxx */
+class SmallSystem {
+public:
+  PetscInt limit = 0; /* unknowns after elimination; 0: never */
+
+  SmallSystem()                               = default;
+  SmallSystem(const SmallSystem &)            = delete;
+  SmallSystem &operator=(const SmallSystem &) = delete;
+  ~SmallSystem()                              = default;
+  PetscErrorCode Reset();
+  bool           Fits(const Engine *e) const;
+  PetscErrorCode Solve(SkeanTransport t, const Keep &keep, double shift, double rtol, const double *gu, const double *gv, double *du, double *dv, PetscInt *its,
+                       bool *ok);
+
+  /* On process 0, for the callbacks of CG. S by rows, which are the eliminated side (e); kept side (k); diagonals and right-hand sides of both; the
+     diagonal of the Schur complement; its Cholesky factor or that of an earlier one; S with its zeros, and work, where it is dense */
+  PetscInt              ne = 0, nk = 0;
+  bool                  columns = true; /* the rows of the plan are eliminated, its columns kept */
+  std::vector<size_t>   ia;
+  std::vector<PetscInt> ja;
+  std::vector<double>   s, de, dk, ge, gk, diag, F, S, t;
+  bool                  usefactor = false;
+  /* dsyrk does ne nk^2 products at twenty times the rate of a scatter, which does ne k^2/2 for k entries per row */
+  bool Dense() const { return static_cast<double>(s.size()) > 0.2 * static_cast<double>(ne) * nk; }
+
+private:
+  const Engine    *for_     = nullptr;
+  bool             factored = false, jacobi = true; /* F is a factor; the diagonal has not failed yet */
+  std::vector<int> rows, cols;                      /* of every process */
+  KSP              ksp = nullptr;
+  Mat              op  = nullptr;
+  Vec              rhs = nullptr, sol = nullptr;
+  PetscErrorCode   Layout(const Engine *e);
+  PetscErrorCode   CG(double rtol, bool factor, PetscInt maxit, PetscInt *its, bool *ok);
+  PetscErrorCode   Factor(bool *ok);
+  PetscErrorCode   OnRoot(std::vector<Entry> &entries, const std::vector<double> &in, double rtol, std::vector<double> &solution);
+  PetscErrorCode   SolveHere(double rtol, PetscInt *its, bool *ok);
+};
 
 /*
    Unknowns (du, -dv), matrix [diag(a), -S; -S', diag(b)] + shift I: the Hessian of the dual after a change of sign, a weighted bipartite graph
@@ -13,6 +53,10 @@ namespace transport {
 */
 class NewtonSystem {
 public:
+  SmallSystem small;         /* used instead of the KSP where it fits */
+  PetscInt64  total = 0;     /* entries in the last system, over all processes */
+  bool        reuse = false; /* keep the KSP's preconditioner while few iterations suffice */
+
   NewtonSystem()                                = default;
   NewtonSystem(const NewtonSystem &)            = delete;
   NewtonSystem &operator=(const NewtonSystem &) = delete;
@@ -28,10 +72,11 @@ public:
 
 private:
   std::vector<PetscInt> colrow; /* row in the system of every active column */
-  PetscInt              start = 0;
-  const Engine         *for_  = nullptr;
-  KSP                   mf    = nullptr;
-  Mat                   shell = nullptr;
+  PetscInt              start    = 0;
+  const Engine         *for_     = nullptr;
+  bool                  reusable = false; /* the KSP has a preconditioner of an earlier system of this solve */
+  KSP                   mf       = nullptr;
+  Mat                   shell    = nullptr;
   std::vector<int>      owner; /* process that owns it */
   PetscErrorCode        Numbering(const Engine *e);
   PetscErrorCode        Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);

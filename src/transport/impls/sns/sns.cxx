@@ -126,6 +126,7 @@ static PetscErrorCode SkeanTransportSolve_SNS(SkeanTransport t)
   PetscCallCXX(dv.resize(w->v.size()));
   keep.cap = static_cast<size_t>(PetscMax(1e6, 20 * ctx->keep * PetscMax(e->n, e->mloc)));
   ctx->thr = 0;
+  PetscCall(ctx->system.Reset()); /* the engine may be another */
   PetscCall(SkeanTransportSetLevel_Private(t, w->eps));
   for (; it <= ctx->warmup && it <= s->max_it; ++it) {
     PetscCall(SkeanTransportPass_Private(t, NULL));

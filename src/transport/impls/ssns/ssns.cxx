@@ -6,7 +6,8 @@
    diag(b) - P'diag(1/r)P. The Newton step is taken from the full system with the bipartite Laplacian, whose Schur complement that Hessian is, with P
    replaced by its entries above a threshold that falls with the gradient (Tang and Qiu, NeurIPS 2024: the mass rule), diagonals exact, and a shift.
 
-   Per Newton step: one pass for the trial point, one for the Sinkhorn sweep after it, which also collects the entries for the next system.
+   Per Newton step: one pass for the trial point, one for the Sinkhorn sweep after it, which also collects the entries for the next system; where
+   Newton converges fast the trial point's pass collects them and there is no sweep.
 */
 #include "../newton/newton.hpp"
 #include <algorithm>
@@ -23,6 +24,7 @@ struct SSNS {
   PetscReal    fill   = 150.0; /* entries kept per unknown; above: no sparse system */
   PetscInt     warmup = 8;     /* Sinkhorn sweeps on the first level */
   PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
+  PetscInt     direct = 2500;  /* unknowns of a Newton system, after elimination, that process 0 solves */
   NewtonSystem system;
 };
 
@@ -56,6 +58,22 @@ struct Saved {
 };
 } // namespace
 
+/* Leaves the entries above thr */
+static void Raise(Keep *keep, double thr)
+{
+  size_t q = 0;
+  for (size_t k = 0; k < keep->p.size(); ++k)
+    if (keep->p[k] > thr) {
+      keep->i[q]   = keep->i[k];
+      keep->j[q]   = keep->j[k];
+      keep->p[q++] = keep->p[k];
+    }
+  keep->i.resize(q);
+  keep->j.resize(q);
+  keep->p.resize(q);
+  keep->thr = thr;
+}
+
 /* Raises the threshold by factors of two until no more than fill entries remain in all; over: even thrmax leaves too many */
 static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double thrmax, bool *over)
 {
@@ -65,18 +83,7 @@ static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double 
     for (double p : keep->p) count[0] += p > thr;
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, count, 2, MPIU_INT64, MPI_SUM, e->comm));
     *over = count[1] > 0 || count[0] > fill;
-    if (!*over && thr > keep->thr) {
-      size_t q = 0;
-      for (size_t k = 0; k < keep->p.size(); ++k)
-        if (keep->p[k] > thr) {
-          keep->i[q]   = keep->i[k];
-          keep->j[q]   = keep->j[k];
-          keep->p[q++] = keep->p[k];
-        }
-      keep->i.resize(q);
-      keep->j.resize(q);
-      keep->p.resize(q);
-    }
+    if (!*over && thr > keep->thr) Raise(keep, thr);
     if (!*over || count[1] > 0 || 2 * thr > thrmax) PetscFunctionReturn(PETSC_SUCCESS);
   }
 }
@@ -102,15 +109,35 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   PetscCallCXX(g.resize(w->v.size()));
   PetscCallCXX(dv.resize(w->v.size()));
   /* the decision is made on the total, so that it is the same for any number of processes; the local limit only protects the memory */
-  const PetscInt64 fill = static_cast<PetscInt64>(ctx->fill * (static_cast<double>(e->nglobal) + e->m) + 1000);
-  keep.cap              = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
+  PetscInt64   fill  = static_cast<PetscInt64>(ctx->fill * (static_cast<double>(e->nglobal) + e->m) + 1000);
+  const double pairs = static_cast<double>(e->nglobal) * e->m;
+
+  keep.cap = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
+  PetscCall(ctx->system.Reset()); /* the engine may be another; what a solve computes does not depend on the one before */
+  ctx->system.small.limit = t->kspuser ? 0 : ctx->direct;
+  ctx->system.total       = 0;
+  ctx->system.reuse       = true;
+  /* up to here, Cholesky of the whole Schur complement costs less than the passes of a solve without a matrix */
+  if (ctx->system.small.Fits(e) && PetscMin(e->nglobal, e->m) <= 1000) {
+    fill     = PetscMax(fill, static_cast<PetscInt64>(pairs));
+    keep.cap = PetscMax(keep.cap, static_cast<size_t>(e->n) * static_cast<size_t>(e->m));
+  }
   for (size_t lev = 0; lev < w->levels.size() && !s->reason; ++lev) {
     const bool   last   = lev + 1 == w->levels.size();
     const double target = last ? tol : PetscMax(ctx->level, tol);
     double       best = PETSC_MAX_REAL, before = 0;
     PetscInt     sincebest = 0, sweeps = lev ? 1 : ctx->warmup, sinkhorn = 0;
     bool         have = false; /* keep holds the entries at w->v */
-    double       kept = 0;     /* with this threshold */
+    /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
+    auto collect = [&](double fraction) {
+      const double need = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1))); /* no tighter than the target needs */
+      keep.Clear();
+      keep.thr = ctx->delta * PetscMax(fraction * w->g2, need) / big;
+      have     = entries;
+      return entries ? &keep : NULL;
+    };
+    /* collecting is worth it in advance only if few entries pass */
+    auto sparse = [&] { return entries && ctx->system.total > 0 && static_cast<double>(ctx->system.total) < 0.1 * pairs; };
 
     PetscCall(SkeanTransportSetLevel_Private(t, w->levels[lev]));
     PetscCall(SkeanTransportPass_Private(t, NULL));
@@ -148,10 +175,10 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       if (sweeps > 0 || sinkhorn > 0) {
         before = w->err;
         PetscCall(SkeanTransportUpdateV_Private(t));
-        PetscCall(SkeanTransportPass_Private(t, NULL));
-        have = false;
         --sweeps;
         --sinkhorn;
+        have = false;
+        PetscCall(SkeanTransportPass_Private(t, sweeps <= 0 && sinkhorn <= 0 && sparse() ? collect(0.5) : NULL));
         if (sweeps <= 0 && sinkhorn <= 0 && w->err > target && w->err < before) {
           const double left = std::log(target / w->err) / std::log(w->err / before);
           if (left < 12) sinkhorn = static_cast<PetscInt>(std::ceil(left));
@@ -159,7 +186,6 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         continue;
       }
       /* the system */
-      /* no tighter than the target needs */
       const double need  = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1)));
       const double thr   = ctx->delta * PetscMax(w->g2, need) / big;
       const double shift = PetscMin(w->epsnow / w->cmax, 1.0) * mu * w->g2;
@@ -167,12 +193,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       PetscInt     kits  = 0;
       bool         ok    = false;
       if (entries) {
-        if (!have || kept > 4 * thr) {
-          keep.Clear();
-          keep.thr = thr;
-          PetscCall(SkeanTransportPass_Private(t, &keep));
-          kept = thr;
-        }
+        if (!have || keep.thr > 4 * thr) PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
+        if (keep.thr < thr) Raise(&keep, thr);
         bool over;
         PetscCall(Thin(e, &keep, fill, 16 * thr, &over));
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
@@ -188,7 +210,6 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
         PetscCall(ctx->system.SolveMatrixFree(t, shift, PetscMax(1e-4, krtol), 60, g.data(), dv.data(), &kits, &ok));
       }
-      have = false;
       if (!ok) { /* no direction: sweeps, and a larger shift */
         mu *= 4;
         sweeps = 4;
@@ -202,9 +223,10 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       static const double steps[]  = {1.0, 0.5, 0.25, 0.1};
       bool                accepted = false;
       double              ratio    = 0;
+      have                         = false;
       for (double step : steps) {
         for (PetscInt j = 0; j < e->mloc; ++j) w->v[j] = old.v[j] + step * dv[j];
-        PetscCall(SkeanTransportPass_Private(t, NULL));
+        PetscCall(SkeanTransportPass_Private(t, step == 1.0 && old.err < 0.05 && sparse() ? collect(0.05) : NULL));
         const double pred = gd[0] * (step - 0.5 * step * step), gain = w->dual - old.dual;
         /* the dual's own rounding error: below it, only the gradient can tell */
         const bool noise = pred < 1e-13 * PetscMax(1.0, PetscAbsReal(old.dual) + w->umax);
@@ -213,6 +235,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
           ratio    = noise ? 1.0 : gain / pred;
           break;
         }
+        have = false;
         if (noise) break;
       }
       if (!accepted) {
@@ -226,12 +249,10 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       else if (ratio > 0.75)
         mu = PetscMax(mu / 2, 1e-3);
       if (w->err <= target) continue;
-      /* the sweep after the step; it collects the entries of the next system */
-      keep.Clear();
-      keep.thr = kept = ctx->delta * w->g2 / big;
+      /* where Newton converges fast the entries just collected are those of the next system; otherwise a sweep first, which collects them */
+      if (have && ratio > 0.75 && w->err < 0.1 * old.err && keep.thr <= 4 * ctx->delta * w->g2 / big) continue;
       PetscCall(SkeanTransportUpdateV_Private(t));
-      PetscCall(SkeanTransportPass_Private(t, entries ? &keep : NULL));
-      have = entries;
+      PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -264,8 +285,15 @@ static PetscErrorCode SkeanTransportSetFromOptions_SSNS(SkeanTransport t, SkeanO
   PetscCall(PetscOptionsReal("-transport_ssns_fill", "Entries kept per unknown", "", ctx->fill, &ctx->fill, NULL));
   PetscCall(PetscOptionsReal("-transport_ssns_level", "Marginal error that ends a level before the last", "", ctx->level, &ctx->level, NULL));
   PetscCall(PetscOptionsInt("-transport_ssns_warmup", "Sinkhorn sweeps on the first level", "", ctx->warmup, &ctx->warmup, NULL));
-  PetscCheck(ctx->delta > 0 && ctx->mu0 > 0 && ctx->fill > 0 && ctx->level > 0 && ctx->warmup >= 0, PetscObjectComm((PetscObject)t), PETSC_ERR_ARG_OUTOFRANGE,
-             "The parameters of type ssns must be positive");
+  PetscCall(PetscOptionsInt("-transport_ssns_direct", "Unknowns of a Newton system that one process solves", "", ctx->direct, &ctx->direct, NULL));
+  /* who asks for a linear solver gets it, for systems of every size */
+  for (const char *name : {"-transport_ksp_type", "-transport_pc_type"}) {
+    PetscBool set;
+    PetscCall(PetscOptionsHasName(((PetscObject)t)->options, ((PetscObject)t)->prefix, name, &set));
+    if (set) t->kspuser = PETSC_TRUE;
+  }
+  PetscCheck(ctx->direct >= 0 && ctx->delta > 0 && ctx->mu0 > 0 && ctx->fill > 0 && ctx->level > 0 && ctx->warmup >= 0, PetscObjectComm((PetscObject)t),
+             PETSC_ERR_ARG_OUTOFRANGE, "The parameters of type ssns must be positive");
   PetscOptionsHeadEnd();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -290,7 +318,8 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 .  -transport_ssns_shift <1>    - first weight of the shift
 .  -transport_ssns_fill <150>   - entries kept per unknown; above, more mass is dropped, at most 16 times delta; then the exact Hessian is applied without a matrix
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
--  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
+.  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
+-  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0; 0: none
 
    Level: beginner
 
@@ -298,9 +327,12 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Method, on each level of epsilon:
    1. Sinkhorn sweeps (a few; more while their rate promises the tolerance within a dozen)
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C)
-   3. CG with algebraic multigrid to a tolerance that falls with the gradient; with too many entries, CG on the exact Hessian, one pass per product
+   3. CG to a tolerance that falls with the gradient; preconditioned with algebraic multigrid, or for small systems, after elimination of the larger
+      side, with the first of these that needs few iterations: the Cholesky factor of an earlier system, the diagonal, the factor of this one. A linear
+      solver that was chosen (-transport_ksp_type, -transport_pc_type, `SkeanTransportGetKSP()`) is used for systems of every size. With too many
+      entries, CG on the exact Hessian, one pass per product
    4. the first of the steps 1, 1/2, 1/4, 1/10 that increases the dual; where the increase is below rounding, one that reduces the marginal error
-   5. mu by the ratio of actual and predicted increase; one Sinkhorn sweep
+   5. mu by the ratio of actual and predicted increase; one Sinkhorn sweep, unless the step reduced the marginal error tenfold
    Marginal penalties are not supported.
 
    References: Tang and Qiu, Safe and sparse Newton method for entropic-regularized optimal transport, NeurIPS 2024; Tang, Shavlovsky, Rahmanian,
