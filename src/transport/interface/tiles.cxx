@@ -9,7 +9,7 @@ namespace transport {
 
 static constexpr PetscInt kChunk    = 1024; /* columns exponentiated while they are in the first cache */
 static constexpr PetscInt kTile     = 32;   /* points of a tile */
-static constexpr double   kSlack    = 4.0;  /* e-folds by which a row's potential may rise within a truncated pass before the row is done again */
+static constexpr double   kSlack    = 1.0;  /* e-folds by which a row's potential may rise within a truncated pass before the row is done again */
 static constexpr int      kTagBlock = 171, kTagSums = 172;
 
 /* ---------------------------------------------------------------------------------------------------------------------------- blocks */
