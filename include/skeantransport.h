@@ -136,6 +136,8 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetMarginalPenalty(SkeanTransport tran
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscReal *rhor, PetscReal *rhoc);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport transport, PetscReal bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
 
@@ -154,6 +156,7 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportGetKSP(SkeanTransport transport, KSP *
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetConvergedReason(SkeanTransport transport, SkeanConvergedReason *reason);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetIterationNumber(SkeanTransport transport, PetscInt *its);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetPasses(SkeanTransport transport, PetscInt *passes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetVisitedFraction(SkeanTransport transport, PetscReal *fraction);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetNewtonStatistics(SkeanTransport transport, PetscInt *maxkspits, PetscInt *nonzeros);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginalError(SkeanTransport transport, PetscReal *err);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, PetscReal *cost, PetscReal *entropy, PetscReal *total);

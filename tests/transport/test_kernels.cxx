@@ -81,45 +81,47 @@ TEST(TransportKernels, CostsOfAllKinds)
       for (bool gemm : {false, true}) {
         if (gemm && kind != CostKind::SQEUCLIDEAN && kind != CostKind::EUCLIDEAN && kind != CostKind::COSINE) continue;
         CostTiles T;
-        T.kind = kind;
-        T.gemm = gemm;
-        T.n    = 5;
-        T.m    = 37;
-        T.d    = d;
-        T.p    = 2.5;
-        T.fn   = Abs3;
+        T.kind                = kind;
+        T.gemm                = gemm;
+        T.n                   = 5;
+        T.d                   = d;
+        T.p                   = 2.5;
+        T.fn                  = Abs3;
+        const PetscInt      m = 37;
+        std::vector<double> Y(m * d), Yrow(m * d), yn(m);
         T.X.resize(T.n * d);
-        T.Y.resize(T.m * d);
-        T.Yrow.resize(T.m * d);
         for (PetscInt i = 0; i < T.n; ++i)
           for (PetscInt k = 0; k < d; ++k) T.X[i * d + k] = Uniform(i, k, 3) - 0.5;
-        for (PetscInt j = 0; j < T.m; ++j)
-          for (PetscInt k = 0; k < d; ++k) T.Y[k * T.m + j] = T.Yrow[j * d + k] = Uniform(j, k, 4) - 0.5;
+        for (PetscInt j = 0; j < m; ++j)
+          for (PetscInt k = 0; k < d; ++k) Y[k * m + j] = Yrow[j * d + k] = Uniform(j, k, 4) - 0.5;
         if (kind == CostKind::COSINE) { /* normalised by the caller */
           for (PetscInt i = 0; i < T.n; ++i) {
             double s = 0;
             for (PetscInt k = 0; k < d; ++k) s += T.X[i * d + k] * T.X[i * d + k];
             for (PetscInt k = 0; k < d; ++k) T.X[i * d + k] /= std::sqrt(s);
           }
-          for (PetscInt j = 0; j < T.m; ++j) {
+          for (PetscInt j = 0; j < m; ++j) {
             double s = 0;
-            for (PetscInt k = 0; k < d; ++k) s += T.Yrow[j * d + k] * T.Yrow[j * d + k];
-            for (PetscInt k = 0; k < d; ++k) T.Y[k * T.m + j] = T.Yrow[j * d + k] /= std::sqrt(s);
+            for (PetscInt k = 0; k < d; ++k) s += Yrow[j * d + k] * Yrow[j * d + k];
+            for (PetscInt k = 0; k < d; ++k) Y[k * m + j] = Yrow[j * d + k] /= std::sqrt(s);
           }
         }
         T.xn.resize(T.n);
-        T.yn.resize(T.m);
         for (PetscInt i = 0; i < T.n; ++i)
           for (PetscInt k = 0; k < d; ++k) T.xn[i] += T.X[i * d + k] * T.X[i * d + k];
-        for (PetscInt j = 0; j < T.m; ++j)
-          for (PetscInt k = 0; k < d; ++k) T.yn[j] += T.Yrow[j * d + k] * T.Yrow[j * d + k];
+        for (PetscInt j = 0; j < m; ++j)
+          for (PetscInt k = 0; k < d; ++k) yn[j] += Yrow[j * d + k] * Yrow[j * d + k];
         std::vector<double> out(3 * 40);
-        ASSERT_PETSC(FillCosts(T, 1, 3, 4, 30, out.data(), 40));
+        Columns             cols;
+        cols.m    = m;
+        cols.y    = T.ByPoint() ? Yrow.data() : Y.data();
+        cols.norm = yn.data();
+        ASSERT_PETSC(FillCosts(T, cols, 1, 3, 4, 30, out.data(), 40));
         for (PetscInt r = 0; r < 3; ++r)
           for (PetscInt j = 0; j < 30; ++j) {
             double sq = 0, l1 = 0, lp = 0, dot = 0, c3 = 0;
             for (PetscInt k = 0; k < d; ++k) {
-              const double x = T.X[(1 + r) * d + k], y = T.Yrow[(4 + j) * d + k], t = std::fabs(x - y);
+              const double x = T.X[(1 + r) * d + k], y = Yrow[(4 + j) * d + k], t = std::fabs(x - y);
               sq += t * t;
               l1 += t;
               lp += std::pow(t, 2.5);

@@ -53,10 +53,11 @@ public:
   /* rowout = P w; if colout: z = rowout / a (a given) or z as given (w NULL), colout = P'z */
   virtual PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
                                   double *colout) = 0;
-  /* y_j = min_i (c_ij - x_i) and x_i = min_j (c_ij - y_j) */
+  /* y_j = min_i (c_ij - x_i) and x_i = min_j (c_ij - y_j). On entry: upper bounds of the results, which let pairs be skipped, or
+     PETSC_MAX_REAL */
   virtual PetscErrorCode MinCols(const double *x, double *y) = 0;
   virtual PetscErrorCode MinRows(const double *y, double *x) = 0;
-  /* sum_ij x_i c_ij y_j */
+  /* sum_ij x_i c_ij y_j for x, y >= 0, or (where pairs are skipped) a close upper bound of it */
   virtual PetscErrorCode Bilinear(const double *x, const double *y, double *value) = 0;
   /* Entries of the plan above thr */
   virtual PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) = 0;
@@ -65,6 +66,8 @@ public:
   /* Whether kept entries and per-entry questions are answered */
   virtual bool HasEntries() const { return true; }
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
+  /* Mass that Marginals() may have left out of any row or column, relative to its mass */
+  virtual double Skipped() const { return 0; }
   /* Whether a set of sources, found from the potentials v, has more mass than all the targets it may use together: a proof that no plan exists */
   virtual PetscErrorCode ProvesInfeasible(const double *, bool *proof)
   {
@@ -126,12 +129,14 @@ struct _p_SkeanTransport {
   PetscReal              scalefactor;
   PetscReal              rhor, rhoc; /* penalties of the marginals; PETSC_INFINITY: enforced */
   PetscReal              truncation; /* relative tolerance of truncated passes; 0: every entry */
+  PetscReal              replicate;  /* bytes of coordinates up to which every process holds all targets */
   Vec                    f0, g0;
   PetscBool              certify;
   KSP                    ksp;
   PetscBool              kspuser; /* the user chose the linear solver */
   /* results, in the user's units */
   PetscReal epsabs, errmarginal, costvalue, entropyvalue, totalvalue, lower, upper;
+  PetscReal visited; /* pairs evaluated in the passes, over all pairs */
   PetscInt  passes, certpasses, nnzkept, maxksp;
   void     *work; /* skean::transport::Work */
   void     *data;

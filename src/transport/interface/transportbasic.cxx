@@ -54,6 +54,7 @@ PetscErrorCode SkeanTransportCreate(MPI_Comm comm, SkeanTransport *transport)
   t->scalefactor  = 4.0;
   t->rhor = t->rhoc = PETSC_INFINITY;
   t->certify        = PETSC_TRUE;
+  t->replicate      = 32.0 * 1024 * 1024;
   PetscCallCXX(t->work = new Work());
   *transport = t;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -299,9 +300,10 @@ PetscErrorCode SkeanTransportSetCost(SkeanTransport transport, Mat C)
    Level: beginner
 
    Notes:
-   The targets are replicated: memory per process is O(n d/P + m d). Costs are evaluated anew in every pass, 1.5 ns per entry for d = 3 on
-   the machine this was written on. Coordinates are centred. For d >= 16 squared distances come from inner products by GEMM, with the
-   cancellation that this brings (absolute error about 1e-16 times the largest squared distance); below, from differences.
+   Costs are evaluated anew in every pass. Small clouds of targets (`SkeanTransportSetReplicationLimit()`) are held by every process; larger ones go around a
+   ring of the processes, and the memory per process is O((n + m)/P) plus the entries that a Newton step keeps. Coordinates are centred. For d >= 16 squared
+   distances come from inner products by GEMM, with the cancellation that this brings (absolute error about 1e-16 times the largest squared
+   distance); below, from differences.
 
    Errors: at set-up `PETSC_ERR_ARG_SIZ` for sizes that do not fit, `PETSC_ERR_FP` for NaN or infinite coordinates.
 
@@ -747,14 +749,16 @@ PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscR
    Level: intermediate
 
    Notes:
-   For distances in at most eight dimensions. Points are sorted along a Morton curve; tiles of 64 x 64 pairs are skipped when the largest
-   potentials and the distance of the bounding boxes prove that every entry of the plan is below tol r_i c_j. The marginal error that
-   decides on convergence is always computed from every pair. The bounds hold the potentials constant in a tile: little is skipped where the mass
-   moves further than tiles are wide.
+   For all costs between points but `SKEAN_TRANSPORT_COST_USER` (and Lp with p < 1), in at most eight dimensions, 128 targets or more. Points are sorted into
+   compact tiles of 32. In every pass the potentials over a tile are bounded by an affine function, and the cost by its tangent, so that the bound of
+   an entry of the plan is exact to first order in the width of a tile; pairs are skipped whose entries are thereby proved to be below tol r_i c_j. The
+   time of a pass then falls with epsilon: to a first approximation it is that of the pairs (x, y) with c(x, y) - f(x) - g(y) < eps log(1/tol), plus
+   1/1000 of all pairs. All pairs count in the marginal error, by value or by bound: twice tol is added to it, and tol times the largest cost to the upper
+   bound of the certificate. A pair that cannot hold a minimum is skipped in the certificate's passes whatever tol is.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless 0 <= tol < 1e-3.
 
-.seealso: `SkeanTransportSetPoints()`
+.seealso: `SkeanTransportSetPoints()`, `SkeanTransportGetVisitedFraction()`
 @*/
 PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal tol)
 {
@@ -786,6 +790,63 @@ PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *
   PetscFunctionBegin;
   CheckTransport(transport);
   *tol = transport->truncation;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetReplicationLimit - Up to which size every process holds all targets of a cloud of points
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  bytes     - size of the coordinates, 8 m d; default 32 MB
+
+   Options Database Key:
+.  -transport_replicate <33554432> - the size
+
+   Level: advanced
+
+   Notes:
+   Below the limit a fused pass is one traversal of the pairs with one exponential each; communication is an Allgather and a Reduce_scatter of m numbers.
+   Above, each process keeps its own targets, and blocks of them with their potentials go around a ring of the processes (no process holds more than
+   three); column sums follow their block. A fused pass is then two rounds, one for the sums of rows and one for those of columns, hence two exponentials
+   per pair, and sends at most (P - 1) (m/P) (2 d + 5) + m numbers per process. Results agree to rounding.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative size.
+
+.seealso: `SkeanTransportSetPoints()`, `SkeanTransportGetReplicationLimit()`
+@*/
+PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport transport, PetscReal bytes)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(bytes >= 0, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Size %g must be non-negative", (double)bytes);
+  transport->replicate = bytes;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetReplicationLimit - The size up to which every process holds all targets
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  bytes - size of the coordinates
+
+   Level: advanced
+
+.seealso: `SkeanTransportSetReplicationLimit()`
+@*/
+PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *bytes = transport->replicate;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -41,6 +41,7 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_scaling <true>               - reach epsilon in steps
 .  -transport_scaling_factor <4>           - ratio of the steps
 .  -transport_truncation <0>               - mass that a pass may skip
+.  -transport_replicate <33554432>         - bytes of coordinates up to which every process holds all targets
 .  -transport_penalty_source <inf>         - weight of KL(P1|r)
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
 .  -transport_certificate <true>           - compute the bounds
@@ -97,6 +98,8 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   if (set || set2) PetscCall(SkeanTransportSetScaling(t, flg, x));
   PetscCall(PetscOptionsReal("-transport_truncation", "Mass that a pass may skip", "SkeanTransportSetTruncation", t->truncation, &x, &set));
   if (set) PetscCall(SkeanTransportSetTruncation(t, x));
+  PetscCall(PetscOptionsReal("-transport_replicate", "Bytes up to which all targets are held", "SkeanTransportSetReplicationLimit", t->replicate, &x, &set));
+  if (set) PetscCall(SkeanTransportSetReplicationLimit(t, x));
   x = t->rhor;
   y = t->rhoc;
   PetscCall(PetscOptionsReal("-transport_penalty_source", "Weight of KL(P1|r)", "SkeanTransportSetMarginalPenalty", x, &x, &set));

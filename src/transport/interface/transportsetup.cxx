@@ -1,5 +1,5 @@
 /* From the user's objects to an engine: masses, active rows and columns, costs */
-#include "engine.hpp"
+#include "tiles.hpp"
 #include <skean/private/reduce.hpp>
 #include <skean/private/rowblock.hpp>
 #include <algorithm>
@@ -111,7 +111,6 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
   T.ctx = t->costctx;
   T.d   = d;
   T.n   = e->n;
-  T.m   = e->m;
   PetscCall(ReadPoints(t->X, w->rowidx, T.X, &finite));
   PetscCall(ReadPoints(t->Y, w->colidx, yloc, &finite));
   PetscCall(AgreeAny(comm, !finite, &any));
@@ -149,37 +148,13 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
     PetscCheck(!any, comm, PETSC_ERR_ARG_OUTOFRANGE, "The cosine of a point at the origin is not defined");
   }
   T.gemm = d >= 16 && (T.kind == CostKind::SQEUCLIDEAN || T.kind == CostKind::EUCLIDEAN || T.kind == CostKind::COSINE);
-  /* every process gets the targets */
-  PetscMPIInt      size;
-  std::vector<int> cnt, dis;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(cnt.resize(size));
-  PetscCallCXX(dis.assign(size, 0));
-  PetscCheck(static_cast<PetscInt64>(e->m) * d < (PetscInt64(1) << 31), comm, PETSC_ERR_SUP,
-             "%" PetscInt_FMT " targets with %" PetscInt_FMT " coordinates do not fit MPI's counts", e->m, d);
-  int mine = static_cast<int>(e->mloc * d);
-  PetscCallMPI(MPI_Allgather(&mine, 1, MPI_INT, cnt.data(), 1, MPI_INT, comm));
-  for (int r = 1; r < size; ++r) dis[r] = dis[r - 1] + cnt[r - 1];
-  PetscCallCXX(T.Yrow.resize(static_cast<size_t>(e->m) * d));
-  PetscCallMPI(MPI_Allgatherv(yloc.data(), mine, MPI_DOUBLE, T.Yrow.data(), cnt.data(), dis.data(), MPI_DOUBLE, comm));
-  if (!T.gemm && T.kind != CostKind::CALLBACK) {
-    PetscCallCXX(T.Y.resize(T.Yrow.size()));
-    for (PetscInt j = 0; j < e->m; ++j)
-      for (PetscInt k = 0; k < d; ++k) T.Y[static_cast<size_t>(k) * e->m + j] = T.Yrow[static_cast<size_t>(j) * d + k];
-    std::vector<double>().swap(T.Yrow);
-  }
   if (T.gemm) {
-    auto norms = [&](const std::vector<double> &x, PetscInt count, std::vector<double> &out) {
-      out.resize(count);
-      for (PetscInt i = 0; i < count; ++i) {
-        double s = 0;
-        for (PetscInt k = 0; k < d; ++k) s += x[static_cast<size_t>(i) * d + k] * x[static_cast<size_t>(i) * d + k];
-        out[i] = s;
-      }
-    };
-    PetscCallCXX(norms(T.X, e->n, T.xn));
-    PetscCallCXX(norms(T.Yrow, e->m, T.yn));
+    PetscCallCXX(T.xn.assign(e->n, 0.0));
+    for (PetscInt i = 0; i < e->n; ++i)
+      for (PetscInt k = 0; k < d; ++k) T.xn[i] += T.X[static_cast<size_t>(i) * d + k] * T.X[static_cast<size_t>(i) * d + k];
   }
+  e->targets.swap(yloc);
+  e->replicate = t->replicate;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -238,7 +213,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCall(ActiveColumns(t, pos));
     e->T.kind = CostKind::STORED;
     e->T.n    = e->n;
-    e->T.m    = e->m;
+    e->T.ldc  = e->m;
     PetscCallCXX(e->T.C.resize(static_cast<size_t>(e->n) * e->m));
     for (PetscInt j = 0; j < M; ++j)
       if (pos[j] >= 0)

@@ -139,7 +139,7 @@ static PetscErrorCode Certify(SkeanTransport t)
   Engine             *e   = w->eng.get();
   const double        inv = 1.0 / w->epsnow;
   std::vector<double> u2, v2, a2, b2, er, ec;
-  double              cost, rank1 = 0, s[2] = {0, 0};
+  double              cost, rank1 = 0, s[2] = {0, 0}, over = -PETSC_MAX_REAL;
   bool                bad = false;
 
   PetscFunctionBegin;
@@ -163,9 +163,18 @@ static PetscErrorCode Certify(SkeanTransport t)
     PetscCall(e->Bilinear(er.data(), ec.data(), &rank1));
     rank1 /= missing;
   }
-  t->upper = w->massr * (cost + rank1);
+  /* what Marginals() left out is no part of the plan that was rounded, but for the last scaling, which may have left out other entries */
+  t->upper = w->massr * (cost + rank1 + e->Skipped() * w->cmax);
   for (PetscInt i = 0; i < e->n; ++i) u2[i] = w->epsnow * (w->u[i] - w->logr[i]);
+  /* sum_i P_ij = b_j with P_ij = r_i c_j exp((f_i + g_j - c_ij)/eps) and sum r = 1, so some c_ij - f_i is at most g_j - eps log(b_j/c_j). In the same
+     way, some c_ij - g_j is at most f_i - eps log(a_i/r_i), and the potentials tested are not above g by more than `over`. Sums that left something
+     out are no larger than the true ones, which only weakens these bounds */
+  const double spare = 1e-12 * w->cmax;
+  for (PetscInt j = 0; j < e->mloc; ++j) v2[j] = w->epsnow * (w->v[j] - std::log(w->b[j])) + spare;
   PetscCall(e->MinCols(u2.data(), v2.data()));
+  for (PetscInt j = 0; j < e->mloc; ++j) over = PetscMax(over, w->epsnow * (w->v[j] - w->logc[j]) - v2[j]);
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_DOUBLE, MPI_MAX, e->comm));
+  for (PetscInt i = 0; i < e->n; ++i) u2[i] = w->epsnow * (w->u[i] - std::log(w->a[i])) + over + spare;
   PetscCall(e->MinRows(v2.data(), u2.data()));
   s[0] = s[1] = 0;
   for (PetscInt i = 0; i < e->n; ++i) s[0] += w->r[i] * u2[i];
@@ -173,6 +182,17 @@ static PetscErrorCode Certify(SkeanTransport t)
   PetscCall(SumAll(e->comm, s, 1, &bad));
   t->lower = w->massr * s[0];
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Certificate, t, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pairs evaluated, over the pairs of all passes */
+static PetscErrorCode Visited(const Engine *e, PetscReal *fraction)
+{
+  double visited = e->entries;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &visited, 1, MPI_DOUBLE, MPI_SUM, e->comm));
+  *fraction = visited > 0 ? visited / (static_cast<double>(e->nglobal) * e->m * PetscMax(e->passes, 1)) : 1.0;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -188,6 +208,7 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
 
   PetscFunctionBegin;
   t->passes = e->passes;
+  PetscCall(Visited(e, &t->visited));
   PetscCall(e->Marginals(1.0 / w->epsnow, w->u.data(), w->v.data(), w->a.data(), w->b.data(), &cost));
   for (PetscInt i = 0; i < e->n; ++i) {
     const double target = balr ? w->r[i] : w->r[i] * std::exp(-(w->epsnow / t->rhor) * (w->u[i] - w->logr[i]));
@@ -210,7 +231,7 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
   PetscCall(SumAll(e->comm, s, 6, &bad));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sc, 1, MPI_DOUBLE, MPI_SUM, e->comm));
   t->epsabs          = w->epsnow;
-  t->errmarginal     = s[0];
+  t->errmarginal     = s[0] + 2 * e->Skipped(); /* every pair counts: those left out by their bound */
   t->costvalue       = M * cost;
   const double plogp = s[1] - cost / w->epsnow;
   /* KL with the masses' terms, which cancel when the plan has the mass of the marginals */
@@ -260,7 +281,8 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
    `SKEAN_DIVERGED_INFEASIBLE` (a sparse cost admits no plan), `SKEAN_DIVERGED_ITS` or `SKEAN_DIVERGED_NANORINF`; the potentials and bounds are
    valid all the same. Results agree to 1e-10 relative for any number of processes.
 
-   A fused pass does one Allgather and one Reduce_scatter of m numbers and one small Allreduce.
+   A fused pass does one Allgather and one Reduce_scatter of m numbers and one small Allreduce; with large clouds of points, two rounds of the targets
+   around the processes instead (`SkeanTransportSetReplicationLimit()`).
 
    Errors: those of `SkeanTransportSetUp()`; `PETSC_ERR_SUP` for features that the type does not have; `PETSC_ERR_NOT_CONVERGED` if asked for.
 
@@ -279,7 +301,8 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Solve, t, 0, 0, 0));
   PetscCall(SkeanSolverBegin_Private((PetscObject)t, &t->solver));
   PetscCall(Start(t));
-  w->eng->passes = 0;
+  w->eng->passes  = 0;
+  w->eng->entries = 0;
   t->nnzkept = t->maxksp = 0;
   PetscUseTypeMethod(t, solve);
   PetscCall(SkeanTransportFinish_Private(t));
@@ -358,6 +381,29 @@ PetscErrorCode SkeanTransportGetPasses(SkeanTransport transport, PetscInt *passe
 {
   PetscFunctionBegin;
   *passes = transport->passes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetVisitedFraction - Pairs of points that the passes of the last solve evaluated, over all pairs
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  fraction - the mean over the passes; below one with truncation
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetTruncation()`, `SkeanTransportGetPasses()`
+@*/
+PetscErrorCode SkeanTransportGetVisitedFraction(SkeanTransport transport, PetscReal *fraction)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(transport, "SkeanTransportGetVisitedFraction()"));
+  *fraction = transport->visited;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

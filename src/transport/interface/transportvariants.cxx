@@ -16,6 +16,7 @@ static PetscErrorCode Like(SkeanTransport t, Vec r, Vec c, SkeanTransport *s)
   PetscCall(SkeanTransportSetEpsilon(*s, t->epsabs, SKEAN_TRANSPORT_EPS_ABSOLUTE));
   PetscCall(SkeanTransportSetScaling(*s, t->scaling, t->scalefactor));
   PetscCall(SkeanTransportSetTruncation(*s, t->truncation));
+  PetscCall(SkeanTransportSetReplicationLimit(*s, t->replicate));
   PetscCall(SkeanTransportSetCertificate(*s, PETSC_FALSE));
   PetscCall(SkeanTransportSetTolerances(*s, t->solver.rtol, t->solver.atol, t->solver.max_it));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -172,9 +172,9 @@ SKEAN_MULTIVERSION static void FromInner(PetscInt nc, double x, const double *y,
   }
 }
 
-PetscErrorCode FillCosts(const CostTiles &T, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld)
+PetscErrorCode FillCosts(const CostTiles &T, const Columns &Y, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld)
 {
-  const size_t m = static_cast<size_t>(T.m), d = static_cast<size_t>(T.d);
+  const size_t m = static_cast<size_t>(Y.m), d = static_cast<size_t>(T.d);
 
   PetscFunctionBegin;
   if (!nc || !nr) PetscFunctionReturn(PETSC_SUCCESS);
@@ -183,14 +183,14 @@ PetscErrorCode FillCosts(const CostTiles &T, PetscInt i0, PetscInt nr, PetscInt 
     const double        one = 1.0, zero = 0.0;
     const PetscBLASInt  bm = static_cast<PetscBLASInt>(nc), bn = static_cast<PetscBLASInt>(nr), bk = static_cast<PetscBLASInt>(T.d);
     const PetscBLASInt  bl = static_cast<PetscBLASInt>(ld);
-    const double *const y = T.Yrow.data() + static_cast<size_t>(j0) * d, *const x = T.X.data() + static_cast<size_t>(i0) * d;
+    const double *const y = Y.y + static_cast<size_t>(j0) * d, *const x = T.X.data() + static_cast<size_t>(i0) * d;
     BLASgemm_("T", "N", &bm, &bn, &bk, &one, y, &bk, x, &bk, &zero, out, &bl);
     for (PetscInt r = 0; r < nr; ++r) {
       double *o = out + static_cast<size_t>(r) * ld;
       if (T.kind == CostKind::COSINE) {
         for (PetscInt j = 0; j < nc; ++j) o[j] = 1.0 - o[j];
       } else {
-        FromInner(nc, T.xn[i0 + r], T.yn.data() + j0, o);
+        FromInner(nc, T.xn[i0 + r], Y.norm + j0, o);
         if (T.kind == CostKind::EUCLIDEAN) RootOf(nc, o);
       }
     }
@@ -198,62 +198,47 @@ PetscErrorCode FillCosts(const CostTiles &T, PetscInt i0, PetscInt nr, PetscInt 
   }
   for (PetscInt r = 0; r < nr; ++r) {
     double       *o = out + static_cast<size_t>(r) * ld;
-    const double *x = T.X.data() + static_cast<size_t>(i0 + r) * d, *Y = T.Y.data() + j0;
+    const double *x = T.X.data() + static_cast<size_t>(i0 + r) * d, *y = Y.y + j0;
     switch (T.kind) {
     case CostKind::STORED:
-      std::memcpy(o, T.C.data() + static_cast<size_t>(i0 + r) * m + j0, sizeof(double) * static_cast<size_t>(nc));
+      if (Y.list)
+        for (PetscInt j = 0; j < nc; ++j) o[j] = T.C[static_cast<size_t>(i0 + r) * T.ldc + Y.list[j0 + j]];
+      else
+        std::memcpy(o, T.C.data() + static_cast<size_t>(i0 + r) * T.ldc + j0, sizeof(double) * static_cast<size_t>(nc));
       break;
     case CostKind::SQEUCLIDEAN:
     case CostKind::EUCLIDEAN:
       if (d == 1)
-        SqRow1(nc, m, x, Y, o);
+        SqRow1(nc, m, x, y, o);
       else if (d == 2)
-        SqRow2(nc, m, x, Y, o);
+        SqRow2(nc, m, x, y, o);
       else if (d == 3)
-        SqRow3(nc, m, x, Y, o);
+        SqRow3(nc, m, x, y, o);
       else {
         std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
-        for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], Y + k * m, o);
+        for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], y + k * m, o);
       }
       if (T.kind == CostKind::EUCLIDEAN) RootOf(nc, o);
       break;
     case CostKind::L1:
       std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
-      for (size_t k = 0; k < d; ++k) AddAbs(nc, x[k], Y + k * m, o);
+      for (size_t k = 0; k < d; ++k) AddAbs(nc, x[k], y + k * m, o);
       break;
     case CostKind::LP:
       std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
-      for (size_t k = 0; k < d; ++k) AddPow(nc, x[k], T.p, Y + k * m, o);
+      for (size_t k = 0; k < d; ++k) AddPow(nc, x[k], T.p, y + k * m, o);
       break;
     case CostKind::COSINE: /* points are normalised: 1 - x.y = |x - y|^2 / 2, without cancellation */
       std::memset(o, 0, sizeof(double) * static_cast<size_t>(nc));
-      for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], Y + k * m, o);
+      for (size_t k = 0; k < d; ++k) AddSq(nc, x[k], y + k * m, o);
       for (PetscInt j = 0; j < nc; ++j) o[j] *= 0.5;
       break;
     case CostKind::CALLBACK:
-      PetscCall((*T.fn)(T.d, x, nc, T.Yrow.data() + static_cast<size_t>(j0) * d, o, T.ctx));
+      PetscCall((*T.fn)(T.d, x, nc, Y.y + static_cast<size_t>(j0) * d, o, T.ctx));
       break;
     }
   }
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscInt64 MortonCode(PetscInt d, const double *x, const double *lo, const double *hi)
-{
-  const PetscInt dd   = PetscMin(d, 8);
-  const int      bits = static_cast<int>(62 / PetscMax(dd, 1));
-  PetscInt64     code = 0;
-  PetscInt64     q[8];
-
-  for (PetscInt k = 0; k < dd; ++k) {
-    const double w = hi[k] - lo[k], t = w > 0 ? (x[k] - lo[k]) / w : 0.0;
-    const double s = static_cast<double>(PetscInt64(1) << PetscMin(bits, 30));
-    q[k]           = PetscMin(static_cast<PetscInt64>(t * s), static_cast<PetscInt64>(s) - 1);
-    if (q[k] < 0) q[k] = 0;
-  }
-  for (int b = PetscMin(bits, 30) - 1; b >= 0; --b)
-    for (PetscInt k = 0; k < dd; ++k) code = (code << 1) | ((q[k] >> b) & 1);
-  return code;
 }
 
 } // namespace transport

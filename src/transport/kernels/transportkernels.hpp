@@ -17,23 +17,32 @@ enum class CostKind { STORED, SQEUCLIDEAN, EUCLIDEAN, L1, LP, COSINE, CALLBACK }
 /* Evaluates the costs from one source to ny targets (row major, d numbers each) */
 typedef PetscErrorCode (*CostFn)(PetscInt d, const PetscReal x[], PetscInt ny, const PetscReal y[], PetscReal c[], void *ctx);
 
-/* n x m costs: stored by rows, or coordinates they are computed from */
+/* A cost function and its n rows: stored costs, or coordinates of the sources */
 struct CostTiles {
   CostKind            kind = CostKind::STORED;
-  PetscInt            n = 0, m = 0, d = 0;
+  PetscInt            n = 0, d = 0;
   double              p    = 2;     /* exponent of LP: c = sum_k |x_k - y_k|^p */
-  bool                gemm = false; /* SQEUCLIDEAN, COSINE: inner products by dgemm on centred coordinates */
-  std::vector<double> C;            /* STORED: C[i*m + j] */
-  std::vector<double> X;            /* X[i*d + k] */
-  std::vector<double> Y;            /* Y[k*m + j] */
-  std::vector<double> Yrow;         /* Y[j*d + k], for CALLBACK and gemm */
-  std::vector<double> xn, yn;       /* gemm: squared norms; COSINE: not used (points are normalised) */
+  bool                gemm = false; /* SQEUCLIDEAN, EUCLIDEAN, COSINE: inner products by dgemm on centred coordinates */
+  PetscInt            ldc  = 0;     /* STORED: C[i*ldc + j] */
+  std::vector<double> C;
+  std::vector<double> X;  /* X[i*d + k] */
+  std::vector<double> xn; /* gemm: squared norms */
   CostFn              fn  = nullptr;
   void               *ctx = nullptr;
+  /* coordinates of one point together, as GEMM and a user's function want them, or every coordinate of all points together */
+  bool ByPoint() const { return gemm || kind == CostKind::CALLBACK; }
+};
+
+/* Columns: coordinates of targets, or (STORED) which columns of C */
+struct Columns {
+  PetscInt        m    = 0;
+  const double   *y    = nullptr; /* ByPoint(): y[j*d + k], otherwise y[k*m + j] */
+  const double   *norm = nullptr; /* gemm: squared norms */
+  const PetscInt *list = nullptr; /* STORED: column of C, NULL: j itself */
 };
 
 /* out[r*ld + j] = c(i0 + r, j0 + j) for 0 <= r < nr, 0 <= j < nc; returns an error only from a user's callback */
-PetscErrorCode FillCosts(const CostTiles &T, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld);
+PetscErrorCode FillCosts(const CostTiles &T, const Columns &Y, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld);
 
 /* K_j = exp(u + v_j - inv K_j) in place; returns the sum of K */
 double ExpSum(PetscInt n, double u, double inv, const double *v, double *K);
@@ -52,8 +61,44 @@ double Dot(PetscInt n, const double *x, const double *y);
 double MaxValue(PetscInt n, const double *x);
 /* Writes the j with K_j > thr (in ascending order) to idx (room for n) and returns how many */
 PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx);
-/* Morton code of a point in the box lo..hi, 63/d bits per coordinate */
-PetscInt64 MortonCode(PetscInt d, const double *x, const double *lo, const double *hi);
+
+/*
+   Bounds over clusters of targets ("tiles"): centre q and half width r of the bounding box, and an affine majorant of the potential,
+   g_j - kappa |y_j - q|^2 <= g + z.(y_j - q). Coordinate k of tile t is at [k*ld + t]. kappa = inv for SQEUCLIDEAN, inv/2 for COSINE, else 0.
+*/
+struct TileSet {
+  PetscInt      count = 0;
+  size_t        ld    = 0;
+  const double *q = nullptr, *r = nullptr, *z = nullptr, *g = nullptr;
+};
+
+/* Whether the kind has the bounds below: c(x, y) is a convex function of x - y */
+inline bool HasBounds(CostKind kind, double p)
+{
+  return kind == CostKind::SQEUCLIDEAN || kind == CostKind::EUCLIDEAN || kind == CostKind::L1 || kind == CostKind::COSINE || (kind == CostKind::LP && p >= 1);
+}
+inline double Kappa(CostKind kind, double inv)
+{
+  return kind == CostKind::SQEUCLIDEAN ? inv : (kind == CostKind::COSINE ? 0.5 * inv : 0.0);
+}
+
+/* Order of points (x[i*d + k]) that makes every run perm[t*leaf .. (t+1)*leaf) compact: recursive bisection along the longest side, sizes in multiples
+   of leaf */
+void BisectionOrder(PetscInt d, PetscInt n, const double *x, PetscInt leaf, PetscInt *perm);
+/* Bounding box of points (coordinate k of point j at y[j*sj + k*sk]): centre and half width, at [k*ld] */
+void BoundingBox(PetscInt d, PetscInt n, const double *y, size_t sj, size_t sk, double *q, double *r, size_t ld);
+/* Slope z (at [k*ld]) and constant g of an affine majorant of g_j - kappa |y_j - q|^2: least-squares slope, raised to the largest residual */
+void AffineMajorant(PetscInt d, PetscInt n, const double *y, size_t sj, size_t sk, const double *gj, double kappa, const double *q, size_t ld, double *z,
+                    double *g);
+/*
+   out_t >= f_i + g_j - inv c(x_i, y_j) for all i of a cluster of sources and all j of tile t. Sources: box centre x, half widths rx, majorant
+   f_i - kappa |x_i - x|^2 <= f + w.(x_i - x); rx NULL: the single point x with potential f. Exact to first order in the widths.
+   work: room for 2 count numbers
+*/
+void TileBounds(CostKind kind, PetscInt d, double p, double inv, const double *x, const double *rx, const double *w, double f, const TileSet &T, double *out,
+                double *work);
+/* Largest cost between two boxes, for all tiles */
+void TileFarthest(CostKind kind, PetscInt d, double p, const double *x, const double *rx, const TileSet &T, double *out);
 
 } // namespace transport
 } // namespace skean

@@ -1,0 +1,923 @@
+/* The passes over stored rows and clouds of points */
+#include "tiles.hpp"
+#include <skean/private/reduce.hpp>
+#include <algorithm>
+#include <numeric>
+
+namespace skean {
+namespace transport {
+
+static constexpr PetscInt kChunk    = 1024; /* columns exponentiated while they are in the first cache */
+static constexpr PetscInt kTile     = 32;   /* points of a tile */
+static constexpr double   kSlack    = 1.0;  /* e-folds by which a row's potential may rise within a truncated pass before the row is done again */
+static constexpr int      kTagBlock = 171, kTagSums = 172;
+
+/* ---------------------------------------------------------------------------------------------------------------------------- blocks */
+
+TileEngine::Offsets TileEngine::Places(PetscInt count) const
+{
+  const size_t c = static_cast<size_t>(count), d = static_cast<size_t>(T.d), b = tiled ? (c + kTile - 1) / kTile : 0;
+  Offsets      o;
+
+  o.norm = T.kind == CostKind::STORED ? 0 : d * c;
+  o.q    = o.norm + (T.gemm ? c : 0);
+  o.r    = o.q + d * b;
+  o.z    = o.r + d * b;
+  o.g    = o.z + d * b;
+  o.v    = o.g + b;
+  o.w    = o.v + c;
+  o.id   = o.w + c;
+  o.end  = o.id + c;
+  return o;
+}
+
+TileEngine::Segs TileEngine::Pieces(PetscInt count) const
+{
+  Segs segs;
+  for (PetscInt j = 0; j < count; j += kChunk) segs.push_back({j, PetscMin(kChunk, count - j)});
+  return segs;
+}
+
+TileEngine::Block TileEngine::View(const double *buf, PetscInt count) const
+{
+  const Offsets o = Places(count);
+  Block         B;
+
+  B.cols.m      = count;
+  B.cols.y      = buf;
+  B.cols.norm   = buf + o.norm;
+  B.tiles.count = tiled ? (count + kTile - 1) / kTile : 0;
+  B.tiles.ld    = static_cast<size_t>(B.tiles.count);
+  B.tiles.q     = buf + o.q;
+  B.tiles.r     = buf + o.r;
+  B.tiles.z     = buf + o.z;
+  B.tiles.g     = buf + o.g;
+  B.v           = buf + o.v;
+  B.w           = buf + o.w;
+  B.id          = buf + o.id;
+  B.all         = Pieces(count);
+  return B;
+}
+
+PetscErrorCode TileEngine::SetUp()
+{
+  const size_t d = static_cast<size_t>(T.d);
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  const bool points = T.kind != CostKind::STORED;
+  ring              = points && size > 1 && sizeof(double) * static_cast<double>(d) * m > replicate;
+  tiled             = points && !T.gemm && d <= 8 && HasBounds(T.kind, T.p) && m >= 4 * kTile;
+  widest            = PetscMax(ring ? *std::max_element(counts.begin(), counts.end()) : m, size); /* no less than RescueColumns() takes */
+  PetscCheck(static_cast<double>(widest) * (d + 8.0) < PETSC_MPI_INT_MAX, comm, PETSC_ERR_SUP,
+             "%" PetscInt_FMT " targets with %" PetscInt_FMT " coordinates in one block do not fit MPI's counts; use more processes", widest, T.d);
+  if (points && !ring) {
+    std::vector<int>    cnt(size), dis(size);
+    std::vector<double> everyone;
+    for (int r = 0; r < size; ++r) {
+      cnt[r] = counts[r] * static_cast<int>(d);
+      dis[r] = displs[r] * static_cast<int>(d);
+    }
+    PetscCallCXX(everyone.resize(static_cast<size_t>(m) * d));
+    PetscCallMPI(MPI_Allgatherv(targets.data(), cnt[rank], MPI_DOUBLE, everyone.data(), cnt.data(), dis.data(), MPI_DOUBLE, comm));
+    targets.swap(everyone);
+  }
+  const PetscInt count = Count(rank);
+  const Offsets  o     = Places(count);
+  PetscCallCXX(home.assign(PetscMax(o.end, size_t(1)), 0.0));
+  if (tiled) {
+    PetscCallCXX(colperm.resize(count));
+    PetscCallCXX(rowperm.resize(n));
+    PetscCallCXX(BisectionOrder(T.d, count, targets.data(), kTile, colperm.data()));
+    PetscCallCXX(BisectionOrder(T.d, n, T.X.data(), kTile, rowperm.data()));
+    std::vector<double> sorted(T.X.size());
+    for (PetscInt k = 0; k < n; ++k) std::copy_n(T.X.begin() + rowperm[k] * d, d, sorted.begin() + k * d);
+    T.X.swap(sorted);
+  }
+  for (PetscInt k = 0; k < count; ++k) {
+    const size_t j = static_cast<size_t>(colperm.empty() ? k : colperm[k]);
+    double       s = 0;
+    home[o.id + k] = static_cast<double>((ring ? mlo : 0) + static_cast<PetscInt>(j));
+    for (size_t e = 0; points && e < d; ++e) {
+      const double y                                = targets[j * d + e];
+      home[T.ByPoint() ? k * d + e : e * count + k] = y;
+      s += y * y;
+    }
+    if (T.gemm) home[o.norm + k] = s;
+  }
+  std::vector<double>().swap(targets);
+  if (tiled) {
+    const PetscInt nb = (count + kTile - 1) / kTile, nr = (n + kTile - 1) / kTile;
+    for (PetscInt t = 0; t < nb; ++t)
+      BoundingBox(T.d, PetscMin(kTile, count - t * kTile), home.data() + t * kTile, 1, static_cast<size_t>(count), home.data() + o.q + t, home.data() + o.r + t,
+                  static_cast<size_t>(nb));
+    PetscCallCXX(rowq.resize(nr * d));
+    PetscCallCXX(rowr.resize(nr * d));
+    PetscCallCXX(roww.resize(nr * d));
+    PetscCallCXX(rowf.resize(nr));
+    for (PetscInt b = 0; b < nr; ++b)
+      BoundingBox(T.d, PetscMin(kTile, n - b * kTile), T.X.data() + b * kTile * d, d, 1, rowq.data() + b * d, rowr.data() + b * d, 1);
+    PetscCallCXX(logchome.resize(count));
+    PetscCall(LoadColumns(logc, logchome, 0));
+    const size_t most = static_cast<size_t>((widest + kTile - 1) / kTile);
+    PetscCallCXX(bound.resize(2 * most));
+    PetscCallCXX(work.resize(2 * most));
+    PetscCallCXX(cand.resize((3 * d + 1) * most));
+  }
+  if (T.gemm) group = 16;
+  while (group > 1 && static_cast<PetscInt64>(group) * widest > (1 << 21)) group /= 2;
+  PetscCallCXX(K.resize(static_cast<size_t>(group) * widest));
+  PetscCallCXX(idx.resize(kChunk));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::LoadColumns(const double *loc, std::vector<double> &to, size_t at)
+{
+  const double *from = loc;
+
+  PetscFunctionBegin;
+  if (!ring) {
+    PetscCall(Gather(loc, full));
+    from = full.data();
+  }
+  for (PetscInt k = 0; k < Count(rank); ++k) to[at + k] = from[colperm.empty() ? k : colperm[k]];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::StoreColumns(std::vector<double> &in, double *loc, MPI_Op op)
+{
+  PetscFunctionBegin;
+  if (ring) {
+    for (PetscInt k = 0; k < mloc; ++k) loc[colperm.empty() ? k : colperm[k]] = in[k];
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  if (!colperm.empty()) {
+    PetscCallCXX(permuted.resize(m));
+    for (PetscInt k = 0; k < m; ++k) permuted[colperm[k]] = in[k];
+    in.swap(permuted);
+  }
+  PetscCall(Scatter(in, loc, op));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+template <class F>
+PetscErrorCode TileEngine::Round(Fields upto, F body)
+{
+  PetscErrorCode ierr   = PETSC_SUCCESS;
+  auto           Length = [&](PetscInt count) {
+    const Offsets o = Places(count);
+    return static_cast<int>(upto == FIELDS_V ? o.w : (upto == FIELDS_W ? o.id : o.end));
+  };
+
+  PetscFunctionBegin;
+  if (!ring)
+    ierr = body(View(home.data(), m));
+  else {
+    const int     left = (rank + size - 1) % size, right = (rank + 1) % size;
+    const double *visitor = home.data();
+    for (auto &t : travel) PetscCallCXX(t.resize(PetscMax(static_cast<size_t>(Length(widest)), t.size())));
+    for (int s = 0; s < size; ++s) {
+      const int   owner = (rank + s) % size;
+      MPI_Request request[2];
+      if (s + 1 < size) {
+        PetscCallMPI(MPI_Irecv(travel[s % 2].data(), Length(counts[(owner + 1) % size]), MPI_DOUBLE, right, kTagBlock, comm, &request[0]));
+        PetscCallMPI(MPI_Isend(visitor, Length(counts[owner]), MPI_DOUBLE, left, kTagBlock, comm, &request[1]));
+      }
+      if (!ierr) ierr = body(View(visitor, counts[owner])); /* after an error the others still need the blocks */
+      if (s + 1 < size) PetscCallMPI(MPI_Waitall(2, request, MPI_STATUSES_IGNORE));
+      visitor = travel[s % 2].data();
+    }
+  }
+  if (T.kind == CostKind::CALLBACK)
+    PetscCall(Agree(ierr));
+  else
+    PetscCall(ierr);
+  ++passes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+template <class F>
+PetscErrorCode TileEngine::ColumnRound(Fields upto, double init, MPI_Op op, double *loc, F body)
+{
+  PetscFunctionBegin;
+  if (!ring) {
+    PetscCallCXX(acc.assign(m, init));
+    PetscCall(Round(upto, [&](const Block &B) -> PetscErrorCode { return body(B, acc.data()); }));
+  } else {
+    /* the sums of a block follow it, one step behind: from the process that had it before, and home in the end */
+    const int      left = (rank + size - 1) % size, right = (rank + 1) % size;
+    MPI_Request    request = MPI_REQUEST_NULL;
+    PetscErrorCode ierr    = PETSC_SUCCESS;
+    int            step    = 0;
+    PetscCallCXX(acc.resize(widest));
+    for (auto &o : out) PetscCallCXX(o.resize(widest));
+    PetscCall(Round(upto, [&](const Block &B) -> PetscErrorCode {
+      double *o = out[step % 2].data();
+      std::fill(o, o + B.cols.m, init);
+      if (!ierr) ierr = body(B, o);
+      if (step) {
+        PetscCallMPI(MPI_Recv(acc.data(), B.cols.m, MPI_DOUBLE, right, kTagSums, comm, MPI_STATUS_IGNORE));
+        for (PetscInt j = 0; j < B.cols.m; ++j) o[j] = op == MPI_SUM ? o[j] + acc[j] : (op == MPI_MIN ? PetscMin(o[j], acc[j]) : PetscMax(o[j], acc[j]));
+      }
+      PetscCallMPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+      PetscCallMPI(MPI_Isend(o, B.cols.m, MPI_DOUBLE, left, kTagSums, comm, &request));
+      ++step;
+      return PETSC_SUCCESS;
+    }));
+    PetscCallMPI(MPI_Recv(acc.data(), mloc, MPI_DOUBLE, right, kTagSums, comm, MPI_STATUS_IGNORE));
+    PetscCallMPI(MPI_Wait(&request, MPI_STATUS_IGNORE));
+    if (T.kind == CostKind::CALLBACK)
+      PetscCall(Agree(ierr));
+    else
+      PetscCall(ierr);
+  }
+  PetscCall(StoreColumns(acc, loc, op));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* ------------------------------------------------------------------------------------------------------------------------------ tiles */
+
+/* Majorants of v - shift over the tiles of this process's block */
+void TileEngine::FitColumns(double kappa, const double *shift)
+{
+  const PetscInt count = Count(rank), nb = (count + kTile - 1) / kTile;
+  const Offsets  o = Places(count);
+  double         g[kTile];
+
+  for (PetscInt t = 0; t < nb; ++t) {
+    const PetscInt lo = t * kTile, len = PetscMin(kTile, count - lo);
+    for (PetscInt j = 0; j < len; ++j) g[j] = home[o.v + lo + j] - (shift ? shift[lo + j] : 0.0);
+    AffineMajorant(T.d, len, home.data() + lo, 1, static_cast<size_t>(count), g, kappa, home.data() + o.q + t, static_cast<size_t>(nb), home.data() + o.z + t,
+                   home.data() + o.g + t);
+  }
+}
+
+void TileEngine::FitRows(double kappa, PetscInt b, const std::vector<double> &f)
+{
+  const size_t   d  = static_cast<size_t>(T.d);
+  const PetscInt lo = b * kTile, len = PetscMin(kTile, n - lo);
+
+  AffineMajorant(T.d, len, T.X.data() + lo * d, d, 1, f.data() + lo, kappa, rowq.data() + b * d, 1, roww.data() + b * d, &rowf[b]);
+}
+
+/* The tiles as pieces of columns, neighbours joined */
+void TileEngine::TilesToSegs(const Block &B, const std::vector<PetscInt> &list, Segs &segs) const
+{
+  segs.clear();
+  for (PetscInt t : list) {
+    const PetscInt lo = t * kTile, len = PetscMin(kTile, B.cols.m - lo);
+    if (!segs.empty() && segs.back().j + segs.back().nc == lo && segs.back().nc + len <= kChunk)
+      segs.back().nc += len;
+    else
+      segs.push_back({lo, len});
+  }
+}
+
+/* The listed tiles side by side */
+TileSet TileEngine::Collect(const TileSet &S, const std::vector<PetscInt> &list)
+{
+  const size_t   d    = static_cast<size_t>(T.d);
+  const PetscInt c    = static_cast<PetscInt>(list.size());
+  double        *p    = cand.data();
+  auto           Take = [&](const double *x) {
+    double *start = p;
+    for (PetscInt t : list) *p++ = x[t];
+    return start;
+  };
+  TileSet C;
+
+  C.count = c;
+  C.ld    = list.size();
+  for (size_t k = 0; k < d; ++k) {
+    const double *at = Take(S.q + k * S.ld);
+    if (!k) C.q = at;
+  }
+  for (size_t k = 0; k < d; ++k) {
+    const double *at = Take(S.r + k * S.ld);
+    if (!k) C.r = at;
+  }
+  for (size_t k = 0; k < d; ++k) {
+    const double *at = Take(S.z + k * S.ld);
+    if (!k) C.z = at;
+  }
+  C.g = Take(S.g);
+  return C;
+}
+
+template <class F>
+PetscErrorCode TileEngine::ForRows(const Block &B, double inv, double cut, const std::vector<double> *f, const std::vector<char> *mask, F body)
+{
+  const size_t d = static_cast<size_t>(T.d);
+
+  PetscFunctionBegin;
+  if (!f) {
+    const PetscInt step = mask ? 1 : group;
+    for (PetscInt k = 0; k < n; k += step) {
+      if (mask && !(*mask)[k]) continue;
+      const PetscInt nr = PetscMin(step, n - k);
+      entries += static_cast<double>(nr) * B.cols.m;
+      PetscCall(body(k, nr, B.all));
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  const double          kappa = Kappa(T.kind, inv);
+  const PetscInt        nr    = (n + kTile - 1) / kTile;
+  std::vector<PetscInt> list;
+  Segs                  segs;
+  for (PetscInt b = 0; b < nr; ++b) {
+    const PetscInt lo = b * kTile, hi = PetscMin(lo + kTile, n);
+    if (mask && std::find(mask->begin() + lo, mask->begin() + hi, 1) == mask->begin() + hi) continue;
+    FitRows(kappa, b, *f);
+    TileBounds(T.kind, T.d, T.p, inv, rowq.data() + b * d, rowr.data() + b * d, roww.data() + b * d, rowf[b], B.tiles, bound.data(), work.data());
+    near.clear();
+    for (PetscInt t = 0; t < B.tiles.count; ++t)
+      if (!(bound[t] < -cut)) near.push_back(t);
+    const TileSet C = Collect(B.tiles, near);
+    for (PetscInt k = lo; k < hi; ++k) {
+      if (mask && !(*mask)[k]) continue;
+      TileBounds(T.kind, T.d, T.p, inv, T.X.data() + k * d, nullptr, nullptr, (*f)[k], C, bound.data(), work.data());
+      list.clear();
+      for (PetscInt t = 0; t < C.count; ++t)
+        if (!(bound[t] < -cut)) list.push_back(near[t]);
+      TilesToSegs(B, list, segs);
+      for (const Seg &g : segs) entries += g.nc;
+      PetscCall(body(k, 1, segs));
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::RaiseMax(const Block &B, double inv, const std::vector<char> *mask, std::vector<double> &M)
+{
+  const size_t d = static_cast<size_t>(T.d), ld = static_cast<size_t>(widest);
+
+  PetscFunctionBegin;
+  if (!tiled) {
+    PetscCall(ForRows(B, inv, 0, nullptr, mask, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      for (const Seg &g : segs) {
+        PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), ld));
+        for (PetscInt r = 0; r < nr; ++r) M[k0 + r] = PetscMax(M[k0 + r], MaxOf(g.nc, inv, B.v + g.j, K.data() + r * ld));
+      }
+      return PETSC_SUCCESS;
+    }));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  const double        kappa = Kappa(T.kind, inv);
+  const PetscInt      nr    = (n + kTile - 1) / kTile;
+  std::vector<double> f(M.size());
+  for (PetscInt b = 0; b < nr; ++b) {
+    const PetscInt lo = b * kTile, hi = PetscMin(lo + kTile, n);
+    bool           known = true, any = false;
+    for (PetscInt k = lo; k < hi; ++k) {
+      const bool on = !mask || (*mask)[k];
+      f[k]          = -M[k];
+      any           = any || on;
+      known         = known && M[k] > -1e300;
+    }
+    if (!any) continue;
+    near.clear();
+    if (known) {
+      FitRows(kappa, b, f);
+      TileBounds(T.kind, T.d, T.p, inv, rowq.data() + b * d, rowr.data() + b * d, roww.data() + b * d, rowf[b], B.tiles, bound.data(), work.data());
+    }
+    for (PetscInt t = 0; t < B.tiles.count; ++t)
+      if (!known || !(bound[t] < 0)) near.push_back(t);
+    const TileSet C = Collect(B.tiles, near);
+    for (PetscInt k = lo; k < hi; ++k) {
+      if (mask && !(*mask)[k]) continue;
+      TileBounds(T.kind, T.d, T.p, inv, T.X.data() + k * d, nullptr, nullptr, 0.0, C, bound.data(), work.data());
+      PetscInt first = 0; /* the most promising tile first */
+      for (PetscInt t = 1; t < C.count; ++t)
+        if (bound[t] > bound[first]) first = t;
+      for (PetscInt q = -1; q < C.count; ++q) {
+        const PetscInt t = q < 0 ? first : q;
+        if (t >= C.count || (q == first) || bound[t] < M[k]) continue;
+        const PetscInt j = near[t] * kTile, nc = PetscMin(kTile, B.cols.m - j);
+        PetscCall(FillCosts(T, B.cols, k, 1, j, nc, K.data(), ld));
+        M[k] = PetscMax(M[k], MaxOf(nc, inv, B.v + j, K.data()));
+        entries += nc;
+      }
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* K for rows k0..k0+nr, the segments one after the other, and the sums */
+PetscErrorCode TileEngine::Exp(const Block &B, PetscInt k0, PetscInt nr, const Segs &segs, double inv, const double *uk, double *s, double *cost)
+{
+  const size_t ld = static_cast<size_t>(widest);
+  size_t       at = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < nr; ++r) s[r] = 0;
+  for (const Seg &g : segs) {
+    PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data() + at, ld));
+    for (PetscInt r = 0; r < nr; ++r) {
+      double *k = K.data() + r * ld + at;
+      s[r] += cost ? ExpSumCost(g.nc, uk[r], inv, B.v + g.j, k, cost + r) : ExpSum(g.nc, uk[r], inv, B.v + g.j, k);
+    }
+    at += static_cast<size_t>(g.nc);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void TileEngine::AddRow(const Segs &segs, double t, const double *Krow, double *sums)
+{
+  for (const Seg &g : segs) {
+    AddScaled(g.nc, t, Krow, sums + g.j);
+    Krow += g.nc;
+  }
+}
+
+void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const double *Krow, double t, Keep *keep)
+{
+  for (const Seg &g : segs) {
+    const PetscInt cnt = Select(g.nc, Krow, keep->thr / t, idx.data());
+    if (keep->i.size() + cnt > keep->cap) {
+      keep->overflow = true;
+      return;
+    }
+    for (PetscInt q = 0; q < cnt; ++q) {
+      keep->i.push_back(row);
+      keep->j.push_back(static_cast<PetscInt>(B.id[g.j + idx[q]]));
+      keep->p.push_back(t * Krow[idx[q]]);
+    }
+    Krow += g.nc;
+  }
+}
+
+/* ----------------------------------------------------------------------------------------------------------------------------- passes */
+
+/*
+   A row is summed with its old potential as scale and, truncated, as bound. Two things can go wrong, and the row is summed again:
+   - the sum is out of range: with its maximum M as scale;
+   - the new potential is above the bound by more than kSlack, so that too much may have been skipped: what was summed is part of the row, hence its
+     negative logarithm is an upper bound of the true potential, and the new bound.
+*/
+PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep)
+{
+  const bool          trunc = Truncated();
+  const size_t        ld    = static_cast<size_t>(widest);
+  const Fields        upto  = keep ? FIELDS_ID : FIELDS_V;
+  std::vector<double> f, scale, S, M;
+  std::vector<char>   redo, needmax;
+  bool                anyredo = false, anymax = false;
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
+  if (trunc) FitColumns(Kappa(T.kind, inv), logchome.data());
+  PetscCallCXX(scale.resize(n));
+  PetscCallCXX(f.resize(n));
+  PetscCallCXX(redo.assign(n, 0));
+  for (PetscInt k = 0; k < n; ++k) {
+    scale[k] = u[Row(k)];
+    f[k]     = scale[k] - logr[Row(k)];
+  }
+  const std::vector<double> *fp  = trunc ? &f : nullptr;
+  auto                       New = [&](PetscInt k, double s) { return logr[Row(k)] + lam * (scale[k] - std::log(s)); };
+  /* whether the sum stands; otherwise the row's new scale and bound */
+  auto Stands = [&](PetscInt k, double s) {
+    const double lr = logr[Row(k)];
+    if (!(s > kTiny && s < kHuge)) {
+      if (!anymax) {
+        needmax.assign(n, 0);
+        M.assign(n, -PETSC_MAX_REAL);
+      }
+      anymax = anyredo = true;
+      needmax[k] = redo[k] = 1;
+      return false;
+    }
+    if (trunc && New(k, s) - lr > f[k] + kSlack) {
+      const double L = std::log(s) - scale[k];
+      scale[k]       = lr - L;
+      f[k]           = PetscMax(-L, -lam * L);
+      anyredo        = true;
+      redo[k]        = 1;
+      return false;
+    }
+    return true;
+  };
+  auto UseMax = [&] {
+    for (PetscInt k = 0; anymax && k < n; ++k)
+      if (needmax[k]) {
+        scale[k] = -M[k];
+        f[k]     = PetscMax(-M[k], -lam * M[k]);
+      }
+  };
+  if (!ring) {
+    PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
+      for (int again = 0; again < (anyredo ? 2 : 1); ++again) {
+        if (again && anymax) {
+          if (tiled && !trunc) FitColumns(Kappa(T.kind, inv), logchome.data());
+          PetscCall(RaiseMax(B, inv, &needmax, M));
+        }
+        if (again) UseMax();
+        PetscCall(
+          ForRows(B, inv, cutoff + (again ? 0.0 : kSlack), fp, again ? &redo : nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+            double s[16];
+            PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
+            for (PetscInt r = 0; r < nr; ++r) {
+              const PetscInt k = k0 + r, i = Row(k);
+              if (!again && !Stands(k, s[r])) continue;
+              const double unew = New(k, s[r]), t = std::exp(unew - scale[k]);
+              u[i] = unew;
+              if (a) a[i] = t * s[r];
+              AddRow(segs, t, K.data() + r * ld, sums);
+              if (keep) KeepRow(B, i, segs, K.data() + r * ld, t, keep);
+            }
+            return PETSC_SUCCESS;
+          }));
+      }
+      return PETSC_SUCCESS;
+    }));
+  } else {
+    auto SumRows = [&](double cut, const std::vector<char> *mask) -> PetscErrorCode {
+      PetscFunctionBegin;
+      PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode {
+        return ForRows(B, inv, cut, fp, mask, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+          double s[16];
+          PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
+          for (PetscInt r = 0; r < nr; ++r) S[k0 + r] += s[r];
+          return PETSC_SUCCESS;
+        });
+      }));
+      PetscFunctionReturn(PETSC_SUCCESS);
+    };
+    PetscCallCXX(S.assign(n, 0.0));
+    PetscCall(SumRows(cutoff + kSlack, nullptr));
+    for (PetscInt k = 0; k < n; ++k)
+      if (!Stands(k, S[k])) S[k] = 0;
+    int flags[2] = {anyredo, anymax};
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, flags, 2, MPI_INT, MPI_MAX, comm));
+    if (flags[1]) {
+      if (!anymax) {
+        PetscCallCXX(needmax.assign(n, 0));
+        PetscCallCXX(M.assign(n, -PETSC_MAX_REAL));
+      }
+      if (tiled && !trunc) FitColumns(Kappa(T.kind, inv), logchome.data());
+      PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode { return RaiseMax(B, inv, &needmax, M); }));
+      UseMax();
+    }
+    if (flags[0]) PetscCall(SumRows(cutoff, &redo));
+    for (PetscInt k = 0; k < n; ++k) {
+      const double unew = New(k, S[k]);
+      u[Row(k)]         = unew;
+      if (a) a[Row(k)] = std::exp(unew - scale[k]) * S[k];
+      scale[k] = unew;
+      f[k]     = unew - logr[Row(k)];
+    }
+    PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
+      return ForRows(B, inv, cutoff, fp, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+        double s[16];
+        PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
+        for (PetscInt r = 0; r < nr; ++r) {
+          AddRow(segs, 1.0, K.data() + r * ld, sums);
+          if (keep) KeepRow(B, Row(k0 + r), segs, K.data() + r * ld, 1.0, keep);
+        }
+        return PETSC_SUCCESS;
+      });
+    }));
+  }
+  /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
+  std::vector<char> bad(mloc, 0);
+  const double      floor = trunc ? std::exp(-cutoff) * 1e6 : 0.0;
+  for (PetscInt j = 0; j < mloc; ++j) {
+    bad[j] = !(lb[j] > PetscMax(kTiny, floor * std::exp(logc[j])) && lb[j] < kHuge);
+    if (!bad[j]) lb[j] = std::log(lb[j]);
+  }
+  bool rescue = std::find(bad.begin(), bad.end(), 1) != bad.end();
+  PetscCall(AgreeAny(comm, rescue, &rescue));
+  if (rescue) PetscCall(RescueColumns(inv, u, v, bad, lb));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* lb_j = v_j + LSE_i (u_i - inv c_ij) with the true maximum, for the columns that are bad: these few make a block of their own, on every process */
+PetscErrorCode TileEngine::RescueColumns(double inv, const double *u, const double *v, const std::vector<char> &bad, double *lb)
+{
+  const size_t          d = static_cast<size_t>(T.d), ld = static_cast<size_t>(widest);
+  const PetscInt        batch = PetscMax(1, PetscMin(16384, widest) / size), count = Count(rank);
+  const Offsets         o = Places(count);
+  std::vector<PetscInt> place(mloc), mine;
+
+  PetscFunctionBegin;
+  for (PetscInt k = 0; k < count; ++k) {
+    const PetscInt j = (colperm.empty() ? k : colperm[k]) - (ring ? 0 : mlo);
+    if (j >= 0 && j < mloc) place[j] = k;
+  }
+  for (PetscInt j = 0; j < mloc; ++j)
+    if (bad[j]) mine.push_back(j);
+  PetscInt rounds = (static_cast<PetscInt>(mine.size()) + batch - 1) / batch;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &rounds, 1, MPIU_INT, MPI_MAX, comm));
+  for (PetscInt q = 0; q < rounds; ++q) {
+    const size_t        lo = PetscMin(static_cast<size_t>(q) * batch, mine.size()), hi = PetscMin(lo + batch, mine.size());
+    const size_t        wide = T.kind == CostKind::STORED ? 1 : d + 1;
+    std::vector<double> send, recv, M, sums;
+    std::vector<int>    cnt(size), dis(size, 0);
+    /* the number of the column, its coordinates */
+    for (size_t s = lo; s < hi; ++s) {
+      const PetscInt k = place[mine[s]];
+      send.push_back(home[o.id + k]);
+      for (size_t e = 0; e + 1 < wide; ++e) send.push_back(home[T.ByPoint() ? k * d + e : e * count + k]);
+    }
+    int len = static_cast<int>(send.size());
+    PetscCallMPI(MPI_Allgather(&len, 1, MPI_INT, cnt.data(), 1, MPI_INT, comm));
+    for (int r = 1; r < size; ++r) dis[r] = dis[r - 1] + cnt[r - 1];
+    const PetscInt nb = (dis[size - 1] + cnt[size - 1]) / static_cast<int>(wide), first = dis[rank] / static_cast<int>(wide);
+    PetscCallCXX(recv.resize(nb * wide));
+    PetscCallMPI(MPI_Allgatherv(send.data(), len, MPI_DOUBLE, recv.data(), cnt.data(), dis.data(), MPI_DOUBLE, comm));
+    std::vector<double>   pts(nb * d), norm(nb, 0.0);
+    std::vector<PetscInt> list(nb);
+    for (PetscInt j = 0; j < nb; ++j) {
+      list[j] = static_cast<PetscInt>(recv[j * wide]);
+      for (size_t e = 0; e + 1 < wide; ++e) {
+        const double y                            = recv[j * wide + 1 + e];
+        pts[T.ByPoint() ? j * d + e : e * nb + j] = y;
+        norm[j] += y * y;
+      }
+    }
+    Block B;
+    B.cols.m    = nb;
+    B.cols.y    = pts.data();
+    B.cols.norm = norm.data();
+    B.cols.list = list.data();
+    B.all       = Pieces(nb);
+    M.assign(nb, -PETSC_MAX_REAL);
+    sums.assign(nb, 0.0);
+    B.v                 = M.data();
+    PetscErrorCode ierr = ForRows(B, inv, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      for (const Seg &g : segs) {
+        PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), ld));
+        for (PetscInt r = 0; r < nr; ++r) MaxInto(g.nc, u[Row(k0 + r)], inv, K.data() + r * ld, M.data() + g.j);
+      }
+      return PETSC_SUCCESS;
+    });
+    if (T.kind == CostKind::CALLBACK)
+      PetscCall(Agree(ierr));
+    else
+      PetscCall(ierr);
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, M.data(), nb, MPI_DOUBLE, MPI_MAX, comm));
+    for (double &x : M) x = -x;
+    ierr = ForRows(B, inv, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      double s[16], uk[16];
+      for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
+      PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
+      for (PetscInt r = 0; r < nr; ++r) AddRow(segs, 1.0, K.data() + r * ld, sums.data());
+      return PETSC_SUCCESS;
+    });
+    if (T.kind == CostKind::CALLBACK)
+      PetscCall(Agree(ierr));
+    else
+      PetscCall(ierr);
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, sums.data(), nb, MPI_DOUBLE, MPI_SUM, comm));
+    for (size_t s = lo; s < hi; ++s) {
+      const size_t at = first + (s - lo);
+      lb[mine[s]]     = v[mine[s]] - M[at] + std::log(sums[at]);
+    }
+  }
+  passes += 2;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::RowBounds(const double *u, std::vector<double> &f) const
+{
+  PetscFunctionBegin;
+  PetscCallCXX(f.resize(n));
+  for (PetscInt k = 0; k < n; ++k) f[k] = u[Row(k)] - logr[Row(k)];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost)
+{
+  std::vector<double> f;
+  double              total = 0;
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
+  PetscCall(RowBounds(u, f));
+  if (Truncated()) FitColumns(Kappa(T.kind, inv), logchome.data());
+  if (a) std::fill(a, a + n, 0.0);
+  auto body = [&](const Block &B, double *sums) -> PetscErrorCode {
+    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      double s[16], uk[16], w[16] = {0};
+      for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
+      PetscCall(Exp(B, k0, nr, segs, inv, uk, s, cost ? w : nullptr));
+      for (PetscInt r = 0; r < nr; ++r) {
+        total += w[r];
+        if (a) a[Row(k0 + r)] += s[r];
+        if (sums) AddRow(segs, 1.0, K.data() + static_cast<size_t>(r) * widest, sums);
+      }
+      return PETSC_SUCCESS;
+    });
+  };
+  if (b)
+    PetscCall(ColumnRound(FIELDS_V, 0.0, MPI_SUM, b, body));
+  else
+    PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode { return body(B, nullptr); }));
+  if (cost) PetscCallMPI(MPI_Allreduce(&total, cost, 1, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
+                                    double *colout)
+{
+  std::vector<double> f, p;
+  bool                known = !w; /* the weights of the rows, when their columns are summed */
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
+  if (w) PetscCall(LoadColumns(w, home, Places(Count(rank)).w));
+  PetscCall(RowBounds(u, f));
+  if (Truncated()) FitColumns(Kappa(T.kind, inv), logchome.data());
+  PetscCallCXX(p.assign(n, 0.0));
+  auto body = [&](const Block &B, double *sums) -> PetscErrorCode {
+    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      double s[16], uk[16];
+      for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
+      PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
+      for (PetscInt r = 0; r < nr; ++r) {
+        const PetscInt k = k0 + r, i = Row(k);
+        const double  *Krow = K.data() + static_cast<size_t>(r) * widest, *x = Krow;
+        if (!known)
+          for (const Seg &g : segs) {
+            p[k] += Dot(g.nc, x, B.w + g.j);
+            x += g.nc;
+          }
+        if (sums) AddRow(segs, w && a ? p[k] / a[i] : (z ? z[i] : 0.0), Krow, sums);
+      }
+      return PETSC_SUCCESS;
+    });
+  };
+  if (w && (ring || !colout)) {
+    PetscCall(Round(FIELDS_W, [&](const Block &B) -> PetscErrorCode { return body(B, nullptr); }));
+    known = true;
+  }
+  if (colout) PetscCall(ColumnRound(known ? FIELDS_V : FIELDS_W, 0.0, MPI_SUM, colout, body));
+  if (w && rowout)
+    for (PetscInt k = 0; k < n; ++k) rowout[Row(k)] = p[k];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Pairs with c_ij - x_i above the bound of y_j cannot lower it: skipped by the machinery of truncation, with potentials x and y and nothing to spare */
+PetscErrorCode TileEngine::MinCols(const double *x, double *y)
+{
+  std::vector<double> f(n), least(mloc);
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(y, home, Places(Count(rank)).v));
+  if (tiled) FitColumns(Kappa(T.kind, 1.0), nullptr);
+  for (PetscInt k = 0; k < n; ++k) f[k] = x[Row(k)];
+  PetscCall(ColumnRound(FIELDS_V, PETSC_MAX_REAL, MPI_MIN, least.data(), [&](const Block &B, double *best) -> PetscErrorCode {
+    return ForRows(B, 1.0, 0.0, tiled ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      for (const Seg &g : segs) {
+        PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), static_cast<size_t>(widest)));
+        for (PetscInt r = 0; r < nr; ++r) MinInto(g.nc, f[k0 + r], K.data() + static_cast<size_t>(r) * widest, best + g.j);
+      }
+      return PETSC_SUCCESS;
+    });
+  }));
+  for (PetscInt j = 0; j < mloc; ++j) y[j] = PetscMin(y[j], least[j]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode TileEngine::MinRows(const double *y, double *x)
+{
+  std::vector<double> M(n);
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(y, home, Places(Count(rank)).v));
+  if (tiled) FitColumns(Kappa(T.kind, 1.0), nullptr);
+  for (PetscInt k = 0; k < n; ++k) M[k] = -x[Row(k)];
+  PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode { return RaiseMax(B, 1.0, nullptr, M); }));
+  for (PetscInt k = 0; k < n; ++k) x[Row(k)] = -M[k];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Squared distances are sums of products of moments. Otherwise every pair, or (truncated) the largest cost of every pair of tiles */
+PetscErrorCode TileEngine::Bilinear(const double *x, const double *y, double *value)
+{
+  const size_t d     = static_cast<size_t>(T.d);
+  double       total = 0;
+  const size_t at    = Places(Count(rank)).w;
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(y, home, at));
+  if (T.kind == CostKind::SQEUCLIDEAN || T.kind == CostKind::COSINE) {
+    /* sum x, sum x |X|^2, sum x X, and the same of the columns, which every process has unless they go around */
+    std::vector<double> s(2 * (d + 2), 0.0);
+    const PetscInt      count = Count(rank);
+    auto                Add   = [&](double *m, double weight, auto point) {
+      m[0] += weight;
+      for (size_t k = 0; k < d; ++k) {
+        const double t = point(k);
+        m[1] += weight * t * t;
+        m[2 + k] += weight * t;
+      }
+    };
+    for (PetscInt k = 0; k < n; ++k) Add(s.data(), x[Row(k)], [&](size_t e) { return T.X[k * d + e]; });
+    for (PetscInt k = 0; k < count && (ring || !rank); ++k)
+      Add(s.data() + d + 2, home[at + k], [&](size_t e) { return home[T.ByPoint() ? k * d + e : e * count + k]; });
+    PetscCall(AllreduceSum(comm, s.data(), s.size()));
+    const double *p = s.data(), *q = p + d + 2;
+    *value = p[1] * q[0] + p[0] * q[1];
+    for (size_t k = 0; k < d; ++k) *value -= 2 * p[2 + k] * q[2 + k];
+    *value = PetscMax(*value, 0.0) * (T.kind == CostKind::COSINE ? 0.5 : 1.0);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(Round(FIELDS_W, [&](const Block &B) -> PetscErrorCode {
+    if (Truncated()) {
+      for (PetscInt b = 0; b < static_cast<PetscInt>(rowf.size()); ++b) {
+        double sx = 0;
+        for (PetscInt k = b * kTile; k < PetscMin((b + 1) * kTile, n); ++k) sx += x[Row(k)];
+        TileFarthest(T.kind, T.d, T.p, rowq.data() + b * d, rowr.data() + b * d, B.tiles, bound.data());
+        for (PetscInt t = 0; t < B.tiles.count; ++t)
+          for (PetscInt j = t * kTile; j < PetscMin((t + 1) * kTile, B.cols.m); ++j) total += sx * B.w[j] * bound[t];
+      }
+      return PETSC_SUCCESS;
+    }
+    return ForRows(B, 1.0, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      for (const Seg &g : segs) {
+        PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), static_cast<size_t>(widest)));
+        for (PetscInt r = 0; r < nr; ++r) total += x[Row(k0 + r)] * Dot(g.nc, B.w + g.j, K.data() + static_cast<size_t>(r) * widest);
+      }
+      return PETSC_SUCCESS;
+    });
+  }));
+  PetscCallMPI(MPI_Allreduce(&total, value, 1, MPI_DOUBLE, MPI_SUM, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* u_i + v_j - inv c_ij >= log thr: exactly what is asked for is visited */
+PetscErrorCode TileEngine::Entries(double inv, const double *u, const double *v, Keep *keep)
+{
+  std::vector<double> f(n);
+  const bool          some = tiled && keep->thr > 0;
+
+  PetscFunctionBegin;
+  PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
+  if (some) FitColumns(Kappa(T.kind, inv), nullptr);
+  for (PetscInt k = 0; k < n; ++k) f[k] = u[Row(k)];
+  keep->Clear();
+  PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
+    return ForRows(B, inv, 1e-6 - std::log(keep->thr), some ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      double s[16];
+      PetscCall(Exp(B, k0, nr, segs, inv, &f[k0], s, nullptr));
+      for (PetscInt r = 0; r < nr; ++r) KeepRow(B, Row(k0 + r), segs, K.data() + static_cast<size_t>(r) * widest, 1.0, keep);
+      return PETSC_SUCCESS;
+    });
+  }));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The sample is every stride-th row and column by their global numbers, so that it is the same for any number of processes */
+PetscErrorCode TileEngine::Scale(double *cmax, double *cmedian)
+{
+  const PetscInt      target = 1 << 19; /* values in the sample */
+  const PetscInt      rows = PetscMax(1, PetscMin(nglobal, target / PetscMax(m, 1))), stride = PetscMax(1, nglobal / rows);
+  const PetscInt      cstride = PetscMax(1, m / target);
+  const size_t        d = static_cast<size_t>(T.d), ld = static_cast<size_t>(widest);
+  std::vector<double> mine;
+  double              mx = 0;
+
+  PetscFunctionBegin;
+  PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
+    if (!tiled)
+      PetscCall(ForRows(B, 1.0, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+        for (const Seg &g : segs) {
+          PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), ld));
+          for (PetscInt r = 0; r < nr; ++r) mx = PetscMax(mx, MaxValue(g.nc, K.data() + r * ld));
+        }
+        return PETSC_SUCCESS;
+      }));
+    else
+      for (PetscInt b = 0; b < static_cast<PetscInt>(rowf.size()) && B.tiles.count; ++b) {
+        const PetscInt lo = b * kTile, nr = PetscMin(kTile, n - lo);
+        TileFarthest(T.kind, T.d, T.p, rowq.data() + b * d, rowr.data() + b * d, B.tiles, bound.data());
+        const PetscInt first = static_cast<PetscInt>(std::max_element(bound.begin(), bound.begin() + B.tiles.count) - bound.begin());
+        for (PetscInt q = -1; q < B.tiles.count; ++q) {
+          const PetscInt t = q < 0 ? first : q, j = t * kTile, nc = PetscMin(kTile, B.cols.m - j);
+          if (q == first || bound[t] <= mx) continue;
+          for (PetscInt r = 0; r < nr; ++r) {
+            PetscCall(FillCosts(T, B.cols, lo + r, 1, j, nc, K.data(), ld));
+            mx = PetscMax(mx, MaxValue(nc, K.data()));
+          }
+        }
+      }
+    for (PetscInt k = 0; cmedian && k < n; ++k) {
+      if ((rlo + Row(k)) % stride) continue;
+      for (const Seg &g : B.all) {
+        PetscCall(FillCosts(T, B.cols, k, 1, g.j, g.nc, K.data(), ld));
+        for (PetscInt j = 0; j < g.nc; ++j)
+          if (static_cast<PetscInt>(B.id[g.j + j]) % cstride == 0) mine.push_back(K[j]);
+      }
+    }
+    return PETSC_SUCCESS;
+  }));
+  --passes; /* no exponentials, once */
+  PetscCallMPI(MPI_Allreduce(&mx, cmax, 1, MPI_DOUBLE, MPI_MAX, comm));
+  if (cmedian) PetscCall(MedianOf(comm, mine, cmedian));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace transport
+} // namespace skean

@@ -1,0 +1,98 @@
+/* The engine of dense costs: stored rows, or computed from the coordinates of two clouds of points */
+#pragma once
+
+#include "engine.hpp"
+
+namespace skean {
+namespace transport {
+
+/*
+   Columns are visited in blocks. Small costs have one block of all columns, which every process holds, and a pass is one traversal with an
+   Allgather of the potentials before and a Reduce_scatter of the column sums after it. Where the coordinates of all targets exceed `replicate` bytes,
+   a block is the targets of one process, and blocks go around a ring of the processes: no process ever holds more than three. A fused pass is then
+   two rounds, row sums and column sums, with two exponentials per entry instead of one, since a row's sum is known after the last block only.
+
+   Within a block the columns lie in tiles of kTile points that are close together (where costs have bounds, see HasBounds()), as do the rows.
+*/
+class TileEngine : public RowEngine {
+public:
+  CostTiles           T;
+  std::vector<double> targets;       /* coordinates of the targets of this process by point; taken by SetUp() */
+  double              replicate = 0; /* bytes of coordinates up to which every process holds all targets */
+  /* After T, targets, layout, cutoff, logr and logc are set. Collective */
+  PetscErrorCode SetUp();
+  PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
+  PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) override;
+  PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
+                          double *colout) override;
+  PetscErrorCode MinCols(const double *x, double *y) override;
+  PetscErrorCode MinRows(const double *y, double *x) override;
+  PetscErrorCode Bilinear(const double *x, const double *y, double *value) override;
+  PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) override;
+  PetscErrorCode Scale(double *cmax, double *cmedian) override;
+  double         Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
+
+private:
+  struct Seg {
+    PetscInt j, nc;
+  };
+  typedef std::vector<Seg> Segs;
+  /* A block in a buffer of doubles, so that one message carries it: coordinates, norms, tiles, v, w, numbers of the columns, in this order */
+  struct Block {
+    Columns       cols;
+    TileSet       tiles;
+    const double *v = nullptr, *w = nullptr, *id = nullptr;
+    Segs          all; /* every column, in pieces for the first cache */
+  };
+  struct Offsets {
+    size_t norm, q, r, z, g, v, w, id, end;
+  };
+  enum Fields { FIELDS_V, FIELDS_W, FIELDS_ID }; /* how far into the buffer a message goes */
+
+  bool                  tiled = false, ring = false;
+  PetscMPIInt           size = 1, rank = 0;
+  PetscInt              group  = 1;                     /* rows done at once */
+  PetscInt              widest = 0;                     /* columns of the largest block */
+  std::vector<PetscInt> rowperm, colperm;               /* place -> local row; place in this process's block -> column (ring: local); empty: the same */
+  std::vector<double>   home;                           /* this process's block */
+  std::vector<double>   travel[2];                      /* visiting blocks */
+  std::vector<double>   logchome;                       /* logc in the order of the block */
+  std::vector<double>   rowq, rowr, roww, rowf;         /* boxes and majorants of the tiles of rows, d (1) numbers each */
+  std::vector<double>   K, full, permuted, acc, out[2]; /* scratch: rows of the plan; columns */
+  std::vector<double>   bound, work, cand;              /* scratch: bounds of tiles; tiles near a tile of rows */
+  std::vector<PetscInt> near, idx;
+
+  bool           Truncated() const { return cutoff > 0 && tiled; }
+  PetscInt       Row(PetscInt k) const { return rowperm.empty() ? k : rowperm[k]; }
+  PetscInt       Count(int owner) const { return ring ? counts[owner] : m; }
+  Offsets        Places(PetscInt count) const;
+  Block          View(const double *buf, PetscInt count) const;
+  PetscErrorCode LoadColumns(const double *loc, std::vector<double> &to, size_t at);
+  PetscErrorCode StoreColumns(std::vector<double> &in, double *loc, MPI_Op op);
+  void           FitColumns(double kappa, const double *shift);
+  void           FitRows(double kappa, PetscInt b, const std::vector<double> &f);
+  TileSet        Collect(const TileSet &S, const std::vector<PetscInt> &list);
+  Segs           Pieces(PetscInt count) const;
+  void           TilesToSegs(const Block &B, const std::vector<PetscInt> &list, Segs &segs) const;
+
+  /* body(block) for the blocks of all processes */
+  template <class F>
+  PetscErrorCode Round(Fields upto, F body);
+  /* body(block, sums) with sums over the columns of the block, starting from init; the results of all processes are combined with op in loc */
+  template <class F>
+  PetscErrorCode ColumnRound(Fields upto, double init, MPI_Op op, double *loc, F body);
+  /* body(k0, nr, segments) for groups of rows of one block. f: bounds of the row potentials, so that tiles with f_i + g_j - inv c_ij < -cut are
+     skipped (f NULL: nothing is). mask: only rows that have it set */
+  template <class F>
+  PetscErrorCode ForRows(const Block &B, double inv, double cut, const std::vector<double> *f, const std::vector<char> *mask, F body);
+  /* M_k = max(M_k, max_j (v_j - inv c_kj)), tiles that cannot raise it skipped */
+  PetscErrorCode RaiseMax(const Block &B, double inv, const std::vector<char> *mask, std::vector<double> &M);
+  PetscErrorCode Exp(const Block &B, PetscInt k0, PetscInt nr, const Segs &segs, double inv, const double *uk, double *s, double *cost);
+  PetscErrorCode RescueColumns(double inv, const double *u, const double *v, const std::vector<char> &bad, double *lb);
+  static void    AddRow(const Segs &segs, double t, const double *Krow, double *sums);
+  PetscErrorCode RowBounds(const double *u, std::vector<double> &f) const;
+  void           KeepRow(const Block &B, PetscInt row, const Segs &segs, const double *Krow, double t, Keep *keep);
+};
+
+} // namespace transport
+} // namespace skean
