@@ -134,6 +134,8 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetScaling(SkeanTransport transport, P
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetScaling(SkeanTransport transport, PetscBool *scaling, PetscReal *factor);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetMarginalPenalty(SkeanTransport transport, PetscReal rhor, PetscReal rhoc);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscReal *rhor, PetscReal *rhoc);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetPartialMass(SkeanTransport transport, PetscReal mass);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetPartialMass(SkeanTransport transport, PetscReal *mass);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);

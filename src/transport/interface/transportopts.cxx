@@ -43,6 +43,7 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_truncation <0>               - mass that a pass may skip
 .  -transport_penalty_source <inf>         - weight of KL(P1|r)
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
+.  -transport_partial_mass <0>             - move only this mass
 .  -transport_certificate <true>           - compute the bounds
 .  -transport_max_it, -transport_rtol, -transport_atol - limits
 .  -transport_seed <20260101>              - not used: no type draws random numbers
@@ -102,6 +103,8 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   PetscCall(PetscOptionsReal("-transport_penalty_source", "Weight of KL(P1|r)", "SkeanTransportSetMarginalPenalty", x, &x, &set));
   PetscCall(PetscOptionsReal("-transport_penalty_target", "Weight of KL(P'1|c)", "SkeanTransportSetMarginalPenalty", y, &y, &set2));
   if (set || set2) PetscCall(SkeanTransportSetMarginalPenalty(t, x, y));
+  PetscCall(PetscOptionsReal("-transport_partial_mass", "Mass to be moved", "SkeanTransportSetPartialMass", t->partial, &x, &set));
+  if (set) PetscCall(SkeanTransportSetPartialMass(t, x));
   PetscCall(
     PetscOptionsBool("-transport_certificate", "Compute bounds of the unregularised cost", "SkeanTransportSetCertificate", t->certify, &t->certify, NULL));
   PetscTryTypeMethod(t, setfromoptions, PetscOptionsObject);

@@ -304,6 +304,9 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   if (t->truncation > 0) w->eng->cutoff = -std::log(t->truncation);
   TileEngine *e = dynamic_cast<TileEngine *>(w->eng.get());
   if (e) PetscCall(e->SetUp());
+  PetscCall(SkeanTransportBuildPartial_Private(t));
+  w->eng->logr = w->logr.data();
+  w->eng->logc = w->logc.data();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -358,17 +361,20 @@ PetscErrorCode SkeanTransportSetUp(SkeanTransport transport)
     PetscCheck(s[3] == 0, comm, PETSC_ERR_FP, "A mass is NaN or infinite");
     PetscCheck(s[2] == 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "A mass is negative");
     PetscCheck(mr > 0 && mc > 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "The total mass is zero: sources %g, targets %g", mr, mc);
-    const bool balanced = t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY;
-    PetscCheck(!balanced || std::fabs(mr - mc) <= 1e-8 * mr, comm, PETSC_ERR_ARG_INCOMP,
-               "The masses are unequal: sources %.15g, targets %.15g; scale one of them, or set -transport_penalty_source or -transport_penalty_target", mr,
-               mc);
-    w->massr            = mr;
-    w->massc            = mc;
-    const double scalec = balanced ? mc : mr; /* unbalanced: both in units of the sources' total */
+    const bool balanced = t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY, part = t->partial > 0;
+    PetscCheck(!balanced || part || std::fabs(mr - mc) <= 1e-8 * mr, comm, PETSC_ERR_ARG_INCOMP,
+               "The masses are unequal: sources %.15g, targets %.15g; scale one of them, or set -transport_penalty_source or "
+               "-transport_penalty_target, or -transport_partial_mass",
+               mr, mc);
+    w->massr    = mr;
+    w->massc    = mc;
+    w->addedrow = w->addedcol = false;
+    if (part) PetscCall(SkeanTransportPartialMasses_Private(t, mr, mc));
+    const double scaler = w->massr, scalec = balanced ? w->massc : mr; /* unbalanced: both in units of the sources' total */
     PetscCallCXX(w->logr.resize(PetscMax(w->r.size(), size_t(1))));
     PetscCallCXX(w->logc.resize(PetscMax(w->c.size(), size_t(1))));
     for (size_t i = 0; i < w->r.size(); ++i) {
-      w->r[i] /= mr;
+      w->r[i] /= scaler;
       w->logr[i] = std::log(w->r[i]);
     }
     for (size_t j = 0; j < w->c.size(); ++j) {

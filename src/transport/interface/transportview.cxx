@@ -37,6 +37,7 @@ PetscErrorCode SkeanTransportView(SkeanTransport transport, PetscViewer viewer)
   if (t->truncation > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  truncation: %g\n", (double)t->truncation));
   if (t->rhor != PETSC_INFINITY || t->rhoc != PETSC_INFINITY)
     PetscCall(PetscViewerASCIIPrintf(viewer, "  marginal penalties: %g, %g\n", (double)t->rhor, (double)t->rhoc));
+  if (t->partial > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  mass to be moved: %g\n", (double)t->partial));
   PetscTryTypeMethod(t, view, viewer);
   if (t->solver.state == SKEAN_STATE_SOLVED) {
     PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " sources, %" PetscInt_FMT " targets with mass; total mass %g\n", w->eng->nglobal, w->eng->m,
