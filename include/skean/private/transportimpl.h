@@ -111,7 +111,7 @@ struct _p_SkeanTransport {
   SkeanSolverBase solver;
   /* data; referenced */
   Vec                    r, c;
-  Mat                    C, X, Y;
+  Mat                    C, X, Y, G;
   SkeanTransportCostType costtype;
   PetscReal              costexponent;
   SkeanTransportCostFn   costfn;
@@ -141,11 +141,13 @@ SKEAN_INTERN PetscErrorCode SkeanTransportSolve_Sinkhorn(SkeanTransport t);
 /* Builds the engine for the cost that was set, with the active rows and columns of work */
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildGrid_Private(SkeanTransport t);
+SKEAN_INTERN PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t);
 /* Partial transport: masses of the balanced problem, and the engine that was built with a row and a column added */
 SKEAN_INTERN PetscErrorCode SkeanTransportPartialMasses_Private(SkeanTransport t, PetscReal massr, PetscReal massc);
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildPartial_Private(SkeanTransport t);
 /* One fused pass at work's v and epsnow: new u, lb, b; err, g2, dual, umax, bad are set, the same on all processes */
 #if defined(__cplusplus)
+PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector<PetscInt> &pos);
 PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, skean::transport::Keep *keep);
 #endif
 /* v += lamc-damped Sinkhorn update from the last pass */

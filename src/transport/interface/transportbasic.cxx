@@ -82,6 +82,7 @@ PetscErrorCode SkeanTransportReset(SkeanTransport transport)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   PetscCall(VecDestroy(&transport->f0));
   PetscCall(VecDestroy(&transport->g0));
   transport->griddim = 0;
@@ -280,6 +281,7 @@ PetscErrorCode SkeanTransportSetCost(SkeanTransport transport, Mat C)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->C       = C;
   transport->griddim = 0;
   Changed(transport);
@@ -317,6 +319,7 @@ PetscErrorCode SkeanTransportSetPoints(SkeanTransport transport, Mat X, Mat Y)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->X       = X;
   transport->Y       = Y;
   transport->griddim = 0;
@@ -366,6 +369,7 @@ PetscErrorCode SkeanTransportSetGrid(SkeanTransport transport, PetscInt dim, con
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->griddim = dim;
   Changed(transport);
   PetscFunctionReturn(PETSC_SUCCESS);

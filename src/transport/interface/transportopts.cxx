@@ -15,9 +15,12 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
   PetscCall(PetscObjectGetTabLevel(obj, &tab));
   PetscCall(PetscViewerPushFormat(vf->viewer, vf->format));
   PetscCall(PetscViewerASCIIAddTab(vf->viewer, tab));
-  PetscCall(PetscViewerASCIIPrintf(vf->viewer,
-                                   "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e dual %.10e kept %" PetscInt_FMT " passes %" PetscInt_FMT "\n", it,
-                                   (double)err, w->epsnow, w->epsnow * w->dual * w->massr, t->nnzkept, w->eng->passes));
+  if (!w->eng) /* a barycentre */
+    PetscCall(PetscViewerASCIIPrintf(vf->viewer, "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e\n", it, (double)err, w->epsnow));
+  else
+    PetscCall(PetscViewerASCIIPrintf(vf->viewer,
+                                     "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e dual %.10e kept %" PetscInt_FMT " passes %" PetscInt_FMT "\n", it,
+                                     (double)err, w->epsnow, w->epsnow * w->dual * w->massr, t->nnzkept, w->eng->passes));
   PetscCall(PetscViewerASCIISubtractTab(vf->viewer, tab));
   PetscCall(PetscViewerPopFormat(vf->viewer));
   PetscFunctionReturn(PETSC_SUCCESS);

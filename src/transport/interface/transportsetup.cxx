@@ -184,7 +184,7 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
 }
 
 /* position of every global column among the columns with mass, -1 without */
-static PetscErrorCode ActiveColumns(SkeanTransport t, std::vector<PetscInt> &pos)
+PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector<PetscInt> &pos)
 {
   Work       *w    = static_cast<Work *>(t->work);
   MPI_Comm    comm = PetscObjectComm((PetscObject)t);
@@ -235,7 +235,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     std::vector<PetscInt> pos;
-    PetscCall(ActiveColumns(t, pos));
+    PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     e->T.kind = CostKind::STORED;
     e->T.n    = e->n;
     e->T.m    = e->m;
@@ -253,7 +253,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     std::vector<PetscInt> pos;
     std::vector<int>      hit;
-    PetscCall(ActiveColumns(t, pos));
+    PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     PetscCallCXX(hit.assign(PetscMax(e->m, 1), 0));
     PetscCallCXX(e->ia.push_back(0));
     for (PetscInt i = 0; i < e->n; ++i) {
@@ -297,7 +297,9 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     PetscCall(BuildPoints(t, e));
-  } else
+  } else if (t->G)
+    PetscCall(SkeanTransportBuildGraph_Private(t));
+  else
     PetscCall(SkeanTransportBuildGrid_Private(t));
   w->eng->logr = w->logr.data();
   w->eng->logc = w->logc.data();
@@ -325,7 +327,7 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
 
    Errors: `PETSC_ERR_ORDER` if marginals or cost are missing; `PETSC_ERR_ARG_OUTOFRANGE` for negative masses, an epsilon that cannot be
    represented; `PETSC_ERR_FP` for NaN or infinite data; `PETSC_ERR_ARG_INCOMP` for unequal totals; those of `SkeanTransportSetCost()`,
-   `SkeanTransportSetPoints()` and `SkeanTransportSetGrid()`.
+   `SkeanTransportSetPoints()`, `SkeanTransportSetGrid()` and `SkeanTransportSetGraph()`.
 
 .seealso: `SkeanTransportSolve()`
 @*/
@@ -341,8 +343,8 @@ PetscErrorCode SkeanTransportSetUp(SkeanTransport transport)
   comm = PetscObjectComm((PetscObject)t);
   if (!((PetscObject)t)->type_name) PetscCall(SkeanTransportSetType(t, SKEANTRANSPORTSSNS));
   PetscCheck(t->r && t->c, comm, PETSC_ERR_ORDER, "SkeanTransportSetMarginals() must be called first");
-  PetscCheck(t->C || t->X || t->griddim, comm, PETSC_ERR_ORDER,
-             "A cost must be set first: SkeanTransportSetCost(), SkeanTransportSetPoints() or SkeanTransportSetGrid()");
+  PetscCheck(t->C || t->X || t->G || t->griddim, comm, PETSC_ERR_ORDER,
+             "A cost must be set first: SkeanTransportSetCost(), SkeanTransportSetPoints(), SkeanTransportSetGrid() or SkeanTransportSetGraph()");
   if (t->solver.state == SKEAN_STATE_INITIAL) {
     double     mr, mc;
     FlaggedSum s(4);
