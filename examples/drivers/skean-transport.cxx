@@ -2,7 +2,7 @@ static char help[] =
   "Optimal transport between two clouds of points, two densities on a grid, or with a cost matrix.\n\n"
   "  skean-transport -x source.npy -y target.npy [-r weights] [-c weights] -transport_epsilon 1e-3 -o plan.h5 -plot map.png\n"
   "  skean-transport -source jan.nc:SLP -target jul.nc:SLP -transport_epsilon 1e-4 -plot map.png\n"
-  "  skean-transport -cost cost.mtx [-r weights] [-c weights] -transport_epsilon 0.01 -transport_epsilon_mode median\n\n"
+  "  skean-transport -cost cost.mtx [-r weights] [-c weights] -transport_epsilon 0.01 -transport_epsilon_mode median\n"
   "  skean-transport -graph edges.mtx -r here.csv -c there.csv\n"
   "  skean-transport -barycenter a.pgm,b.pgm -weights 1,3 -transport_epsilon 2e-3 -debiased -o mean.npy -plot mean.png\n"
   "  skean-transport -batch images.idx.gz -pairs pairs.csv -transport_epsilon 1e-3 -o costs.csv\n\n"
@@ -16,6 +16,7 @@ static char help[] =
   "  -cost file        n x m; a sparse matrix forbids what it does not hold\n"
   "  -graph file       N x N sparse matrix of the lengths of edges; the cost is the length of the shortest path, -r and -c are over the nodes\n"
   "  -epsilons a,b,... first solve with these epsilons, each from the potentials of the one before, and print a table\n"
+  "  -divergence       the Sinkhorn divergence too, by two more solves (points and grids)\n"
   "  -barycenter file[,file...]  barycentre of densities on one grid; of one file with -slices k,k,... of its first dimension\n"
   "  -weights w,w,...  of the densities (default: equal)\n"
   "  -debiased         without the blur of the entropy\n"
@@ -761,6 +762,13 @@ int main(int argc, char **argv)
   if (lower > PETSC_NINFINITY)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "certificate: %.10g <= unregularised cost <= %.10g, gap %.2e\n", (double)lower, (double)upper,
                           (double)((upper - lower) / upper)));
+  PetscBool divergence = PETSC_FALSE;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-divergence", &divergence, NULL));
+  if (divergence) {
+    PetscReal value;
+    PetscCall(SkeanTransportGetDivergence(t, &value));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "Sinkhorn divergence = %.10g\n", (double)value));
+  }
   PetscCall(VecDuplicate(r, &f));
   PetscCall(VecDuplicate(c, &g));
   PetscReal part;

@@ -57,6 +57,9 @@ if [ "$what" = answers ]; then
   run 0 "$program" -x x.csv -y y.csv -epsilons 1e-1,1e-2 -transport_epsilon 1e-4 -options_left
   near "translate" "$(value '<C,P> =')" 0.0625 1e-6
   [ "$(grep -c CONVERGED_RTOL out)" = 3 ] || fail "three solves should have converged"
+  # the divergence of a translate is the squared distance, without the entropy's share
+  run 0 "$program" -x x.csv -y y.csv -transport_epsilon 1e-2 -transport_rtol 1e-11 -divergence -options_left
+  near "divergence" "$(value 'divergence =')" 0.0625 1e-8
   # half way between two pixels
   run 0 "$program" -barycenter a.pgm,b.pgm -transport_epsilon 1e-3 -o mean.npy -options_left
   says out CONVERGED_RTOL

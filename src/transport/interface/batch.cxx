@@ -3,9 +3,13 @@
 #include <skean/private/reduce.hpp>
 
 /* A problem from start to end on this process; an error leaves through the return value and is reported by the caller */
-static PetscErrorCode SolveOne(PetscInt k, SkeanTransportBatchFn set, void *ctx, const char prefix[], SkeanTransport t, SkeanTransportBatchResult *x)
+static PetscErrorCode SolveOne(PetscInt k, SkeanTransportBatchFn set, void *ctx, const char prefix[], SkeanTransport *solver, SkeanTransportBatchResult *x)
 {
+  SkeanTransport t;
+
   PetscFunctionBegin;
+  PetscCall(SkeanTransportCreate(PETSC_COMM_SELF, solver));
+  t = *solver;
   if (prefix) PetscCall(SkeanTransportSetOptionsPrefix(t, prefix));
   PetscCall((*set)(k, t, ctx));
   PetscCall(SkeanTransportSetFromOptions(t));
@@ -83,12 +87,12 @@ PetscErrorCode SkeanTransportSolveBatch(MPI_Comm comm, PetscInt n, SkeanTranspor
     if (k >= n) break;
     SkeanTransport            t = NULL;
     SkeanTransportBatchResult x = {PETSC_SUCCESS, SKEAN_CONVERGED_ITERATING, 0, 0, 0, 0, 0};
-    PetscCall(SkeanTransportCreate(PETSC_COMM_SELF, &t));
+    /* no error may leave this loop: the other processes are not here to see it */
     PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
-    x.error                       = SolveOne(static_cast<PetscInt>(k), set, ctx, prefix, t, &x);
+    x.error                       = SolveOne(static_cast<PetscInt>(k), set, ctx, prefix, &t, &x);
     const PetscErrorCode leftover = SkeanTransportDestroy(&t);
+    if (!x.error) x.error = leftover;
     PetscCall(PetscPopErrorHandler());
-    if (!x.error) PetscCall(leftover); /* what an error has left half done may not let itself be destroyed */
     double *p = pack.data() + fields * static_cast<size_t>(k);
     p[0]      = static_cast<double>(x.error);
     if (x.error) continue;
