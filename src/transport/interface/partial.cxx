@@ -299,7 +299,7 @@ PetscErrorCode PartialEngine::Bilinear(const double *x, const double *y, double 
       std::vector<double> zero, least;
       double              mn = 0;
       PetscCallCXX(zero.assign(PetscMax(in->mloc, 1), 0.0));
-      PetscCallCXX(least.assign(PetscMax(in->n, 1), 0.0));
+      PetscCallCXX(least.assign(PetscMax(in->n, 1), PETSC_MAX_REAL));
       PetscCall(in->MinRows(zero.data(), least.data()));
       for (PetscInt i = 0; i < in->n; ++i) mn = PetscMin(mn, least[i]);
       PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &mn, 1, MPI_DOUBLE, MPI_MIN, comm));
