@@ -97,6 +97,27 @@ SKEAN_EXTERN const char *const SkeanTransportEpsModes[];
 */
 typedef PetscErrorCode (*SkeanTransportCostFn)(PetscInt d, const PetscReal x[], PetscInt ny, const PetscReal y[], PetscReal c[], void *ctx);
 
+/*S
+   SkeanTransportBatchResult - The answer to one problem of a batch
+
+   Level: intermediate
+
+   Notes:
+   error: zero, or the error code of a problem that could not be set or solved (nothing else is valid then); reason: positive if converged; iterations;
+   cost, lower, upper, marginalerror: as by `SkeanTransportGetCosts()`, `SkeanTransportGetCertificate()`, `SkeanTransportGetMarginalError()`.
+
+.seealso: `SkeanTransportSolveBatch()`
+S*/
+typedef struct {
+  PetscErrorCode       error;
+  SkeanConvergedReason reason;
+  PetscInt             iterations;
+  PetscReal            cost, lower, upper, marginalerror;
+} SkeanTransportBatchResult;
+
+/* Gives problem k of a batch its marginals and its cost; t and all it is given live on one process */
+typedef PetscErrorCode (*SkeanTransportBatchFn)(PetscInt k, SkeanTransport t, void *ctx);
+
 SKEAN_EXTERN PetscClassId SKEAN_TRANSPORT_CLASSID;
 
 /* life cycle */
@@ -121,6 +142,7 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginals(SkeanTransport transport,
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCost(SkeanTransport transport, Mat C);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetPoints(SkeanTransport transport, Mat X, Mat Y);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetGrid(SkeanTransport transport, PetscInt dim, const PetscInt n[], const PetscReal lower[], const PetscReal upper[]);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetGraph(SkeanTransport transport, Mat G);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCostType(SkeanTransport transport, SkeanTransportCostType type);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetCostType(SkeanTransport transport, SkeanTransportCostType *type);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCostExponent(SkeanTransport transport, PetscReal p);
@@ -134,12 +156,20 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetScaling(SkeanTransport transport, P
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetScaling(SkeanTransport transport, PetscBool *scaling, PetscReal *factor);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetMarginalPenalty(SkeanTransport transport, PetscReal rhor, PetscReal rhoc);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscReal *rhor, PetscReal *rhoc);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetPartialMass(SkeanTransport transport, PetscReal mass);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetPartialMass(SkeanTransport transport, PetscReal *mass);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport transport, PetscReal bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
+
+/* what is made of several solves */
+SKEAN_EXTERN PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscInt n, Vec b[], const PetscReal weights[], PetscBool debiased, Vec a,
+                                                            PetscReal *err);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSolveBatch(MPI_Comm comm, PetscInt n, SkeanTransportBatchFn set, void *ctx, const char prefix[],
+                                                     SkeanTransportBatchResult results[]);
 
 /* the solver */
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetTolerances(SkeanTransport transport, PetscReal rtol, PetscReal atol, PetscInt max_it);

@@ -1,19 +1,31 @@
-static char help[] = "Optimal transport between two clouds of points, two densities on a grid, or with a cost matrix.\n\n"
-                     "  skean-transport -x source.npy -y target.npy [-r weights] [-c weights] -transport_epsilon 1e-3 -o plan.h5 -plot map.png\n"
-                     "  skean-transport -source jan.nc:SLP -target jul.nc:SLP -transport_epsilon 1e-4 -plot map.png\n"
-                     "  skean-transport -cost cost.mtx [-r weights] [-c weights] -transport_epsilon 0.01 -transport_epsilon_mode median\n\n"
-                     "  -x, -y file       points, one per row (.npy, .csv, .h5, ...)\n"
-                     "  -r, -c file       their masses; without, all equal\n"
-                     "  -source, -target file[:variable]  densities on one grid (NetCDF, .npy, .pgm, ...); missing values have no mass\n"
-                     "  -source_slice, -target_slice k    slice k of the first dimension (default: the whole grid)\n"
-                     "  -offset x         subtracted from densities first; what is below has no mass (default 0)\n"
-                     "  -normalize bool   scale both densities to mass one (default true for grids, false otherwise)\n"
-                     "  -separable bool   grids: passes axis by axis (default); false: the points with mass as a cloud\n"
-                     "  -cost file        n x m; a sparse matrix forbids what it does not hold\n"
-                     "  -threshold x      entries of the plan above it are written (default 1e-9 of the mass)\n"
-                     "  -o file           potentials, map and plan (.h5)\n"
-                     "  -plot file        picture of both densities and where the mass goes (.png, .svg, .pdf)\n"
-                     "  -transport_...    see SkeanTransportSetFromOptions()\n\n";
+static char help[] =
+  "Optimal transport between two clouds of points, two densities on a grid, or with a cost matrix.\n\n"
+  "  skean-transport -x source.npy -y target.npy [-r weights] [-c weights] -transport_epsilon 1e-3 -o plan.h5 -plot map.png\n"
+  "  skean-transport -source jan.nc:SLP -target jul.nc:SLP -transport_epsilon 1e-4 -plot map.png\n"
+  "  skean-transport -cost cost.mtx [-r weights] [-c weights] -transport_epsilon 0.01 -transport_epsilon_mode median\n"
+  "  skean-transport -graph edges.mtx -r here.csv -c there.csv\n"
+  "  skean-transport -barycenter a.pgm,b.pgm -weights 1,3 -transport_epsilon 2e-3 -debiased -o mean.npy -plot mean.png\n"
+  "  skean-transport -batch images.idx.gz -pairs pairs.csv -transport_epsilon 1e-3 -o costs.csv\n\n"
+  "  -x, -y file       points, one per row (.npy, .csv, .h5, ...)\n"
+  "  -r, -c file       their masses; without, all equal\n"
+  "  -source, -target file[:variable]  densities on one grid (NetCDF, .npy, .pgm, ...); missing values have no mass\n"
+  "  -source_slice, -target_slice k    slice k of the first dimension (default: the whole grid)\n"
+  "  -offset x         subtracted from densities first; what is below has no mass (default 0)\n"
+  "  -normalize bool   scale both densities to mass one (default true for grids, false otherwise)\n"
+  "  -separable bool   grids: passes axis by axis (default); false: the points with mass as a cloud\n"
+  "  -cost file        n x m; a sparse matrix forbids what it does not hold\n"
+  "  -graph file       N x N sparse matrix of the lengths of edges; the cost is the length of the shortest path, -r and -c are over the nodes\n"
+  "  -epsilons a,b,... first solve with these epsilons, each from the potentials of the one before, and print a table\n"
+  "  -divergence       the Sinkhorn divergence too, by two more solves (points and grids)\n"
+  "  -barycenter file[,file...]  barycentre of densities on one grid; of one file with -slices k,k,... of its first dimension\n"
+  "  -weights w,w,...  of the densities (default: equal)\n"
+  "  -debiased         without the blur of the entropy\n"
+  "  -batch file       images (first dimension: their number); every pair of numbers in -pairs file (two columns) is a problem of\n"
+  "                    its own, solved on one process; -o gets the table: pair, cost, bounds, marginal error, iterations, reason, error code\n"
+  "  -threshold x      entries of the plan above it are written (default 1e-9 of the mass)\n"
+  "  -o file           potentials, map and plan (.h5)\n"
+  "  -plot file        picture of both densities and where the mass goes (.png, .svg, .pdf)\n"
+  "  -transport_...    see SkeanTransportSetFromOptions()\n\n";
 
 #include <skean.h>
 #include <skeanio.h>
@@ -22,6 +34,7 @@ static char help[] = "Optimal transport between two clouds of points, two densit
 #include <petsctime.h>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <string>
 #include <vector>
 
@@ -241,11 +254,386 @@ PetscErrorCode Arrows(Vec r, Mat X, Mat T, skean::PlotPanel *panel)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* the densities of a barycentre: files, or slices of one file */
+PetscErrorCode LoadDensities(const std::string &names, PetscReal offset, std::vector<Density> *all)
+{
+  std::vector<std::string> files;
+  PetscInt                 slices[256], ns = 256;
+  PetscBool                set;
+
+  PetscFunctionBegin;
+  for (size_t from = 0; from <= names.size();) {
+    const size_t to = std::min(names.find(',', from), names.size());
+    files.push_back(names.substr(from, to - from));
+    from = to + 1;
+  }
+  PetscCall(PetscOptionsGetIntArray(NULL, NULL, "-slices", slices, &ns, &set));
+  PetscCheck(!set || files.size() == 1, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "-slices goes with one file");
+  if (set) files.assign(static_cast<size_t>(ns), files[0]);
+  for (size_t k = 0; k < files.size(); ++k) {
+    Density   d;
+    PetscReal mass;
+    if (set) {
+      char text[32];
+      PetscCall(PetscSNPrintf(text, sizeof(text), "%" PetscInt_FMT, slices[k]));
+      PetscCall(PetscOptionsSetValue(NULL, "-source_slice", text));
+    }
+    PetscCall(LoadDensity(files[k], "-source_slice", offset, &d));
+    PetscCheck(all->empty() || d.dims == (*all)[0].dims, PETSC_COMM_WORLD, PETSC_ERR_ARG_SIZ, "%s and %s have different grids", files[0].c_str(),
+               files[k].c_str());
+    PetscCall(VecSum(d.mass, &mass));
+    PetscCheck(mass > 0, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "%s has no mass", files[k].c_str());
+    PetscCall(VecScale(d.mass, 1.0 / mass));
+    all->push_back(d);
+  }
+  if (set) PetscCall(PetscOptionsClearValue(NULL, "-source_slice"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Barycenter(const std::string &names, PetscReal offset, const std::string &output, const std::string &plot, bool *converged)
+{
+  std::vector<Density> all;
+  std::vector<Vec>     b;
+  SkeanTransport       t;
+  SkeanConvergedReason reason;
+  Vec                  a;
+  PetscBool            debiased = PETSC_FALSE, set;
+  PetscReal            err, eps, w[256];
+  PetscInt             its, passes, nw = 256;
+  PetscLogDouble       t0, t1;
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-debiased", &debiased, NULL));
+  PetscCall(LoadDensities(names, offset, &all));
+  PetscCall(PetscOptionsGetRealArray(NULL, NULL, "-weights", w, &nw, &set));
+  PetscCheck(!set || static_cast<size_t>(nw) == all.size(), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "%" PetscInt_FMT " weights for %d densities", nw,
+             static_cast<int>(all.size()));
+  for (const Density &d : all) b.push_back(d.mass);
+  PetscCall(VecDuplicate(b[0], &a));
+  PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
+  PetscCall(SkeanTransportSetGrid(t, static_cast<PetscInt>(all[0].dims.size()), all[0].dims.data(), all[0].lo.data(), all[0].hi.data()));
+  PetscCall(SkeanTransportSetFromOptions(t));
+  PetscCall(PetscTime(&t0));
+  PetscCall(SkeanTransportComputeBarycenter(t, static_cast<PetscInt>(b.size()), b.data(), set ? w : NULL, debiased, a, &err));
+  PetscCall(PetscTime(&t1));
+  PetscCall(SkeanTransportGetConvergedReason(t, &reason));
+  PetscCall(SkeanTransportGetIterationNumber(t, &its));
+  PetscCall(SkeanTransportGetPasses(t, &passes));
+  PetscCall(SkeanTransportGetEpsilon(t, &eps));
+  PetscInt n;
+  PetscCall(VecGetSize(a, &n));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "barycentre of %d densities on %" PetscInt_FMT " points%s, epsilon %.6g: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
+                        " passes, %.2f s\nmarginal error %.3e (l1, relative)\n",
+                        static_cast<int>(b.size()), n, debiased ? ", debiased" : "", (double)eps, SkeanConvergedReasons[reason], its, passes, t1 - t0,
+                        (double)err));
+  if (!output.empty()) {
+    SkeanGrid grid; /* of the shape of the densities */
+    Vec       values;
+    PetscCall(SkeanGridCreate(PETSC_COMM_WORLD, static_cast<PetscInt>(all[0].dims.size()), all[0].dims.data(), &grid));
+    PetscCall(SkeanGridGetValues(grid, &values));
+    PetscCall(VecCopy(a, values));
+    PetscCall(PetscObjectSetName((PetscObject)grid, "barycenter"));
+    PetscCall(SkeanGridWriteFile(grid, output.c_str()));
+    PetscCall(SkeanGridDestroy(&grid));
+  }
+  if (!plot.empty() && all[0].dims.size() == 2) {
+    skean::PlotFigure figure(static_cast<int>(PetscMin(b.size() + 1, size_t(4))));
+    for (size_t k = 0; k <= b.size(); ++k) {
+      std::vector<double> values;
+      PetscCall(skean::PlotGather(k < b.size() ? b[k] : a, &values));
+      figure.Add(skean::PlotPanel::Heat(k < b.size() ? "density " + std::to_string(k) : "barycentre", static_cast<int>(all[0].dims[1]),
+                                        static_cast<int>(all[0].dims[0]), values)
+                   .Image()
+                   .NoBar());
+    }
+    PetscCall(skean::PlotWrite(PETSC_COMM_WORLD, figure, plot));
+  } else if (!plot.empty() && all[0].dims.size() == 1) {
+    skean::PlotFigure   figure(1);
+    skean::PlotPanel    lines = skean::PlotPanel::Lines("barycentre");
+    std::vector<double> x;
+    for (PetscInt i = 0; i < n; ++i) x.push_back(all[0].lo[0] + (all[0].hi[0] - all[0].lo[0]) * i / PetscMax(n - 1, 1));
+    for (size_t k = 0; k <= b.size(); ++k) {
+      std::vector<double> values;
+      PetscCall(skean::PlotGather(k < b.size() ? b[k] : a, &values));
+      lines.Add(k < b.size() ? "density " + std::to_string(k) : "barycentre", values.empty() ? values : x, values);
+    }
+    figure.Add(lines);
+    PetscCall(skean::PlotWrite(PETSC_COMM_WORLD, figure, plot));
+  } else if (!plot.empty())
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "no picture: it needs a grid of one or two dimensions\n"));
+  *converged = reason > 0;
+  PetscCall(SkeanTransportDestroy(&t));
+  PetscCall(VecDestroy(&a));
+  for (Density &d : all) {
+    PetscCall(SkeanGridDestroy(&d.grid));
+    PetscCall(VecDestroy(&d.mass));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* the images of a batch that some pair names, on every process */
+struct Images {
+  PetscInt              h = 1, w = 1;
+  std::vector<PetscInt> number; /* sorted */
+  Vec                   pixels = NULL;
+  std::vector<PetscInt> pair;
+  PetscReal             offset    = 0;
+  PetscBool             separable = PETSC_FALSE;
+};
+
+PetscErrorCode SetPair(PetscInt k, SkeanTransport t, void *ctx)
+{
+  Images            *I = static_cast<Images *>(ctx);
+  const PetscInt     N = I->h * I->w, dims[2] = {I->h, I->w};
+  const PetscReal    lo[2] = {0, 0}, hi[2] = {I->h - 1.0, I->w - 1.0};
+  const PetscScalar *pixels;
+  Vec                v[2];
+  Mat                X[2];
+
+  PetscFunctionBegin;
+  PetscCall(VecGetArrayRead(I->pixels, &pixels));
+  for (int side = 0; side < 2; ++side) {
+    const PetscInt           at = static_cast<PetscInt>(std::lower_bound(I->number.begin(), I->number.end(), I->pair[2 * k + side]) - I->number.begin());
+    const PetscScalar       *p  = pixels + static_cast<size_t>(at) * N;
+    std::vector<PetscInt>    idx;
+    std::vector<PetscScalar> mass;
+    PetscScalar             *a, total = 0;
+    for (PetscInt i = 0; i < N; ++i) {
+      const double x = std::isnan(p[i]) ? 0.0 : PetscMax(0.0, p[i] - I->offset);
+      if (I->separable || x > 0) {
+        idx.push_back(i);
+        mass.push_back(x);
+        total += x;
+      }
+    }
+    PetscCheck(total > 0, PETSC_COMM_SELF, PETSC_ERR_USER_INPUT, "Image %" PetscInt_FMT " has no mass", I->pair[2 * k + side]);
+    const PetscInt n = static_cast<PetscInt>(idx.size());
+    PetscCall(VecCreateSeq(PETSC_COMM_SELF, n, &v[side]));
+    PetscCall(VecGetArray(v[side], &a));
+    for (PetscInt i = 0; i < n; ++i) a[i] = mass[i] / total;
+    PetscCall(VecRestoreArray(v[side], &a));
+    PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, 2, NULL, &X[side]));
+    PetscCall(MatDenseGetArrayWrite(X[side], &a));
+    for (PetscInt i = 0; i < n; ++i) {
+      a[i]     = static_cast<PetscScalar>(idx[i] / I->w);
+      a[n + i] = static_cast<PetscScalar>(idx[i] % I->w);
+    }
+    PetscCall(MatDenseRestoreArrayWrite(X[side], &a));
+  }
+  PetscCall(VecRestoreArrayRead(I->pixels, &pixels));
+  PetscCall(SkeanTransportSetMarginals(t, v[0], v[1]));
+  if (I->separable)
+    PetscCall(SkeanTransportSetGrid(t, 2, dims, lo, hi));
+  else
+    PetscCall(SkeanTransportSetPoints(t, X[0], X[1]));
+  for (int side = 0; side < 2; ++side) {
+    PetscCall(VecDestroy(&v[side]));
+    PetscCall(MatDestroy(&X[side]));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LoadImages(const std::string &file, const std::string &pairs, Images *I)
+{
+  SkeanGrid       grid;
+  Mat             P;
+  Vec             all, x, y;
+  PetscInt        nd, np, nc, count;
+  const PetscInt *dims;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, pairs.c_str(), MATDENSE, &P));
+  PetscCall(MatGetSize(P, &np, &nc));
+  PetscCheck(nc == 2, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "%s has %" PetscInt_FMT " columns, two are needed: the numbers of the images of every pair",
+             pairs.c_str(), nc);
+  PetscCall(SkeanGridLoadFile(PETSC_COMM_WORLD, file.c_str(), &grid));
+  PetscCall(SkeanGridGetDims(grid, &nd, &dims));
+  PetscCheck(nd == 3, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "%s has %" PetscInt_FMT " dimensions, three are needed: images, rows, columns", file.c_str(), nd);
+  I->h  = dims[1];
+  I->w  = dims[2];
+  count = dims[0];
+  PetscCallCXX(I->pair.resize(2 * static_cast<size_t>(np)));
+  PetscCall(MatCreateVecs(P, NULL, &x));
+  for (PetscInt side = 0; side < 2; ++side) {
+    VecScatter         sc;
+    const PetscScalar *a;
+    PetscCall(MatGetColumnVector(P, x, side));
+    PetscCall(VecScatterCreateToAll(x, &sc, &y));
+    PetscCall(VecScatterBegin(sc, x, y, INSERT_VALUES, SCATTER_FORWARD));
+    PetscCall(VecScatterEnd(sc, x, y, INSERT_VALUES, SCATTER_FORWARD));
+    PetscCall(VecGetArrayRead(y, &a));
+    for (PetscInt k = 0; k < np; ++k) {
+      PetscCheck(a[k] >= 0 && a[k] < count && a[k] == std::floor(a[k]), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
+                 "%s, pair %" PetscInt_FMT ": %g is not the number of one of %" PetscInt_FMT " images", pairs.c_str(), k, (double)a[k], count);
+      I->pair[2 * k + side] = static_cast<PetscInt>(a[k]);
+    }
+    PetscCall(VecRestoreArrayRead(y, &a));
+    PetscCall(VecScatterDestroy(&sc));
+    PetscCall(VecDestroy(&y));
+  }
+  PetscCall(VecDestroy(&x));
+  PetscCall(MatDestroy(&P));
+  PetscCallCXX(I->number = I->pair);
+  std::sort(I->number.begin(), I->number.end());
+  I->number.erase(std::unique(I->number.begin(), I->number.end()), I->number.end());
+  IS             from;
+  VecScatter     sc;
+  const PetscInt N = I->h * I->w, images = static_cast<PetscInt>(I->number.size());
+  PetscCall(SkeanGridGetValues(grid, &all));
+  PetscCall(ISCreateBlock(PETSC_COMM_SELF, N, images, I->number.data(), PETSC_COPY_VALUES, &from));
+  PetscCall(VecCreateSeq(PETSC_COMM_SELF, images * N, &I->pixels));
+  PetscCall(VecScatterCreate(all, from, I->pixels, NULL, &sc));
+  PetscCall(VecScatterBegin(sc, all, I->pixels, INSERT_VALUES, SCATTER_FORWARD));
+  PetscCall(VecScatterEnd(sc, all, I->pixels, INSERT_VALUES, SCATTER_FORWARD));
+  PetscCall(VecScatterDestroy(&sc));
+  PetscCall(ISDestroy(&from));
+  PetscCall(SkeanGridDestroy(&grid));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* the table of a batch as text, by the first process */
+PetscErrorCode WriteTable(const std::string &name, const Images &I, const std::vector<SkeanTransportBatchResult> &x)
+{
+  PetscMPIInt rank;
+  int         bad = 0;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  if (!rank) {
+    FILE *f = std::fopen(name.c_str(), "w");
+    bad     = !f;
+    if (f) {
+      std::fprintf(f, "source,target,cost,lower,upper,marginal_error,iterations,reason,error\n");
+      for (size_t k = 0; k < x.size(); ++k)
+        std::fprintf(f, "%lld,%lld,%.17g,%.17g,%.17g,%.3e,%lld,%s,%d\n", static_cast<long long>(I.pair[2 * k]), static_cast<long long>(I.pair[2 * k + 1]),
+                     (double)x[k].cost, (double)x[k].lower, (double)x[k].upper, (double)x[k].marginalerror, static_cast<long long>(x[k].iterations),
+                     SkeanConvergedReasons[x[k].reason], static_cast<int>(x[k].error));
+      bad = std::ferror(f) != 0;
+      bad = std::fclose(f) != 0 || bad;
+    }
+  }
+  PetscCallMPI(MPI_Bcast(&bad, 1, MPI_INT, 0, PETSC_COMM_WORLD));
+  PetscCheck(!bad, PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "%s: cannot be written", name.c_str());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Batch(const std::string &file, const std::string &pairs, PetscReal offset, const std::string &output, bool *converged)
+{
+  Images                                 I;
+  std::vector<SkeanTransportBatchResult> x;
+  PetscLogDouble                         t0, t1;
+  PetscMPIInt                            size, rank;
+  PetscInt                               good = 0, failed = 0;
+
+  PetscFunctionBegin;
+  PetscCheck(!pairs.empty(), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "-batch needs -pairs (see -help)");
+  PetscCallMPI(MPI_Comm_size(PETSC_COMM_WORLD, &size));
+  PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
+  I.offset = offset;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-separable", &I.separable, NULL));
+  PetscCall(LoadImages(file, pairs, &I));
+  const PetscInt n = static_cast<PetscInt>(I.pair.size() / 2);
+  PetscCallCXX(x.resize(static_cast<size_t>(n)));
+  PetscCall(PetscTime(&t0));
+  PetscCall(SkeanTransportSolveBatch(PETSC_COMM_WORLD, n, SetPair, &I, NULL, x.data()));
+  PetscCall(PetscTime(&t1));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "   source    target              cost             lower             upper    error   its  reason\n"));
+  for (PetscInt k = 0; k < n; ++k) {
+    const char *text = NULL;
+    if (x[k].error) PetscCall(PetscErrorMessage(x[k].error, &text, NULL));
+    good += x[k].reason > 0;
+    failed += x[k].error != 0;
+    if (k >= 20 && !output.empty()) continue; /* the file has them all */
+    if (x[k].error)
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%9" PetscInt_FMT " %9" PetscInt_FMT "  failed: %s\n", I.pair[2 * k], I.pair[2 * k + 1], text ? text : "error"));
+    else
+      PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%9" PetscInt_FMT " %9" PetscInt_FMT " %17.10g %17.10g %17.10g %8.1e %5" PetscInt_FMT "  %s\n", I.pair[2 * k],
+                            I.pair[2 * k + 1], (double)x[k].cost, (double)x[k].lower, (double)x[k].upper, (double)x[k].marginalerror, x[k].iterations,
+                            SkeanConvergedReasons[x[k].reason]));
+  }
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD,
+                        "%" PetscInt_FMT " problems on %d processes: %" PetscInt_FMT " converged, %" PetscInt_FMT " not, %" PetscInt_FMT " failed, %.2f s\n", n,
+                        size, good, n - good - failed, failed, t1 - t0));
+  const bool csv = output.size() > 4 && output.compare(output.size() - 4, 4, ".csv") == 0;
+  if (csv)
+    PetscCall(WriteTable(output, I, x));
+  else if (!output.empty()) {
+    Mat          T;
+    PetscScalar *a;
+    PetscInt     lda;
+    PetscCall(MatCreateDense(PETSC_COMM_WORLD, rank ? 0 : n, PETSC_DECIDE, n, 9, NULL, &T));
+    PetscCall(MatDenseGetLDA(T, &lda));
+    PetscCall(MatDenseGetArrayWrite(T, &a));
+    for (PetscInt k = 0; !rank && k < n; ++k) {
+      const PetscReal row[9] = {static_cast<PetscReal>(I.pair[2 * k]),
+                                static_cast<PetscReal>(I.pair[2 * k + 1]),
+                                x[k].cost,
+                                x[k].lower,
+                                x[k].upper,
+                                x[k].marginalerror,
+                                static_cast<PetscReal>(x[k].iterations),
+                                static_cast<PetscReal>(x[k].reason),
+                                static_cast<PetscReal>(x[k].error)};
+      for (PetscInt q = 0; q < 9; ++q) a[k + static_cast<size_t>(q) * lda] = row[q];
+    }
+    PetscCall(MatDenseRestoreArrayWrite(T, &a));
+    PetscCall(PetscObjectSetName((PetscObject)T, "batch"));
+    PetscCall(SkeanMatWriteFile(T, output.c_str()));
+    PetscCall(MatDestroy(&T));
+  }
+  PetscCall(VecDestroy(&I.pixels));
+  *converged = good == n;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* solves with decreasing epsilons, each from the potentials of the one before, and leaves the last potentials as the start of the solve that follows */
+PetscErrorCode Path(SkeanTransport t, Vec r, Vec c)
+{
+  PetscReal eps[256];
+  PetscInt  n = 256;
+  PetscBool set;
+  Vec       f, g;
+  char      text[32] = "max";
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetRealArray(NULL, NULL, "-epsilons", eps, &n, &set));
+  if (!set) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscEnum mode = (PetscEnum)SKEAN_TRANSPORT_EPS_MAX;
+  PetscReal last = 1e-2;
+  PetscCall(PetscOptionsGetEnum(NULL, NULL, "-transport_epsilon_mode", SkeanTransportEpsModes, &mode, NULL));
+  PetscCall(PetscOptionsGetReal(NULL, NULL, "-transport_epsilon", &last, NULL));
+  PetscCall(PetscSNPrintf(text, sizeof(text), "%s", SkeanTransportEpsModes[mode]));
+  PetscCall(VecDuplicate(r, &f));
+  PetscCall(VecDuplicate(c, &g));
+  PetscCall(PetscPrintf(PETSC_COMM_WORLD, "epsilon (%8s)             <C,P>             lower             upper    error passes  reason\n", text));
+  for (PetscInt k = 0; k < n; ++k) {
+    SkeanConvergedReason reason;
+    PetscReal            cost, lower, upper, err;
+    PetscInt             passes;
+    PetscCall(SkeanTransportSetEpsilon(t, eps[k], (SkeanTransportEpsMode)mode));
+    PetscCall(SkeanTransportSolve(t));
+    PetscCall(SkeanTransportGetConvergedReason(t, &reason));
+    PetscCall(SkeanTransportGetCosts(t, &cost, NULL, NULL));
+    PetscCall(SkeanTransportGetCertificate(t, &lower, &upper));
+    PetscCall(SkeanTransportGetMarginalError(t, &err));
+    PetscCall(SkeanTransportGetPasses(t, &passes));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%18.6g %17.10g %17.10g %17.10g %8.1e %6" PetscInt_FMT "  %s\n", (double)eps[k], (double)cost, (double)lower,
+                          (double)upper, (double)err, passes, SkeanConvergedReasons[reason]));
+    PetscCall(SkeanTransportGetPotentials(t, f, g));
+    PetscCall(SkeanTransportSetInitialPotentials(t, f, g));
+  }
+  PetscCall(SkeanTransportSetEpsilon(t, last, (SkeanTransportEpsMode)mode));
+  PetscCall(VecDestroy(&f));
+  PetscCall(VecDestroy(&g));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 } // namespace
 
 int main(int argc, char **argv)
 {
-  std::string          fx, fy, fr, fc, fs, ft, fcost, output, plot;
+  std::string          fx, fy, fr, fc, fs, ft, fcost, fgraph, fbary, fbatch, fpairs, output, plot;
   PetscReal            offset = 0, threshold = -1;
   PetscBool            normalize = PETSC_FALSE, separable = PETSC_TRUE;
   Density              source, target;
@@ -266,6 +654,10 @@ int main(int argc, char **argv)
   PetscCall(Option("-source", &fs));
   PetscCall(Option("-target", &ft));
   PetscCall(Option("-cost", &fcost));
+  PetscCall(Option("-graph", &fgraph));
+  PetscCall(Option("-barycenter", &fbary));
+  PetscCall(Option("-batch", &fbatch));
+  PetscCall(Option("-pairs", &fpairs));
   PetscCall(Option("-o", &output));
   PetscCall(Option("-plot", &plot));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-offset", &offset, NULL));
@@ -273,15 +665,25 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-separable", &separable, NULL));
   PetscBool help_only;
   PetscCall(PetscOptionsHasName(NULL, NULL, "-help", &help_only));
+  const int inputs = (!fx.empty() || !fy.empty()) + (!fs.empty() || !ft.empty()) + !fcost.empty() + !fgraph.empty() + !fbary.empty() + !fbatch.empty();
+  if (inputs == 1 && (!fbary.empty() || !fbatch.empty())) {
+    bool converged;
+    if (!fbary.empty())
+      PetscCall(Barycenter(fbary, offset, output, plot, &converged));
+    else
+      PetscCall(Batch(fbatch, fpairs, offset, output, &converged));
+    PetscCall(SkeanFinalize());
+    return converged ? 0 : 1;
+  }
   PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
-  const int inputs = (!fx.empty() || !fy.empty()) + (!fs.empty() || !ft.empty()) + !fcost.empty();
   if (inputs == 0 && help_only) {
     PetscCall(SkeanTransportSetFromOptions(t));
     PetscCall(SkeanTransportDestroy(&t));
     PetscCall(SkeanFinalize());
     return 0;
   }
-  PetscCheck(inputs == 1, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "Give one of: -x and -y, -source and -target, or -cost (see -help)");
+  PetscCheck(inputs == 1, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
+             "Give one of: -x and -y, -source and -target, -cost, -graph, -barycenter or -batch (see -help)");
   PetscCheck(fx.empty() == fy.empty() && fs.empty() == ft.empty(), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
              "Both sources and targets must be given (see -help)");
   const bool grid = !fs.empty();
@@ -309,6 +711,14 @@ int main(int argc, char **argv)
     PetscCall(Masses(fr, nl, n, &r));
     PetscCall(Masses(fc, ml, m, &c));
     PetscCall(SkeanTransportSetPoints(t, X, Y));
+  } else if (!fgraph.empty()) {
+    PetscInt n, nl;
+    PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, fgraph.c_str(), MATAIJ, &C));
+    PetscCall(MatGetSize(C, &n, NULL));
+    PetscCall(MatGetLocalSize(C, &nl, NULL));
+    PetscCall(Masses(fr, nl, n, &r));
+    PetscCall(Masses(fc, nl, n, &c));
+    PetscCall(SkeanTransportSetGraph(t, C));
   } else {
     PetscInt n, m, nl;
     PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, fcost.c_str(), NULL, &C));
@@ -327,6 +737,7 @@ int main(int argc, char **argv)
     }
   PetscCall(SkeanTransportSetMarginals(t, r, c));
   PetscCall(SkeanTransportSetFromOptions(t));
+  PetscCall(Path(t, r, c));
   PetscCall(PetscTime(&t0));
   PetscCall(SkeanTransportSolve(t));
   PetscCall(PetscTime(&t1));
@@ -351,8 +762,25 @@ int main(int argc, char **argv)
   if (lower > PETSC_NINFINITY)
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "certificate: %.10g <= unregularised cost <= %.10g, gap %.2e\n", (double)lower, (double)upper,
                           (double)((upper - lower) / upper)));
+  PetscBool divergence = PETSC_FALSE;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-divergence", &divergence, NULL));
+  if (divergence) {
+    PetscReal value;
+    PetscCall(SkeanTransportGetDivergence(t, &value));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "Sinkhorn divergence = %.10g\n", (double)value));
+  }
   PetscCall(VecDuplicate(r, &f));
   PetscCall(VecDuplicate(c, &g));
+  PetscReal part;
+  PetscCall(SkeanTransportGetPartialMass(t, &part));
+  if (part > 0) {
+    PetscReal moved, want;
+    PetscCall(VecSet(g, 1.0));
+    PetscCall(SkeanTransportApply(t, g, f));
+    PetscCall(VecSum(f, &moved));
+    PetscCall(VecSum(c, &want));
+    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "partial: %.10g moved of the %.10g there and the %.10g wanted\n", (double)moved, (double)mass, (double)want));
+  }
   PetscCall(SkeanTransportGetPotentials(t, f, g));
   if (X && Y) PetscCall(Map(t, X, Y, r, c, &T));
   if (!output.empty()) {

@@ -106,6 +106,31 @@ struct Problem {
     PetscCall(SkeanTransportSetEpsilon(t, eps, SKEAN_TRANSPORT_EPS_ABSOLUTE));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
+  /* a grid, whole hyperplanes per process */
+  PetscErrorCode Grid(PetscInt d, const PetscInt n[], const PetscReal lo[], const PetscReal hi[], const std::function<double(PetscInt)> &fr,
+                      const std::function<double(PetscInt)> &fc, double eps, const char *type)
+  {
+    PetscInt rest = 1, slabs = PETSC_DECIDE, len = n[0], vlo, vhi;
+
+    PetscFunctionBegin;
+    for (PetscInt k = 1; k < d; ++k) rest *= n[k];
+    PetscCall(PetscSplitOwnership(PETSC_COMM_WORLD, &slabs, &len));
+    PetscCall(VecCreateMPI(PETSC_COMM_WORLD, slabs * rest, len * rest, &r));
+    PetscCall(VecDuplicate(r, &c));
+    PetscCall(VecGetOwnershipRange(r, &vlo, &vhi));
+    for (int k = 0; k < 2; ++k) {
+      PetscScalar *a;
+      PetscCall(VecGetArray(k ? c : r, &a));
+      for (PetscInt i = vlo; i < vhi; ++i) a[i - vlo] = k ? fc(i) : fr(i);
+      PetscCall(VecRestoreArray(k ? c : r, &a));
+    }
+    PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
+    PetscCall(SkeanTransportSetType(t, type));
+    PetscCall(SkeanTransportSetMarginals(t, r, c));
+    PetscCall(SkeanTransportSetGrid(t, d, n, lo, hi));
+    PetscCall(SkeanTransportSetEpsilon(t, eps, SKEAN_TRANSPORT_EPS_ABSOLUTE));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
 };
 
 } // namespace problems

@@ -79,11 +79,12 @@ public:
 /* Everything of a solve that is not a PETSc object */
 struct Work {
   std::unique_ptr<Engine> eng;
-  std::vector<PetscInt>   rowidx, colidx;       /* local indices of the active rows and columns in the user's vectors */
-  std::vector<double>     r, c, logr, logc;     /* masses divided by the total */
-  std::vector<double>     u, v;                 /* potentials in units of eps */
-  std::vector<double>     lb, b, a;             /* log column sums, column sums, row sums */
-  double                  massr = 1, massc = 1; /* totals */
+  std::vector<PetscInt>   rowidx, colidx;                     /* local indices of the active rows and columns in the user's vectors */
+  std::vector<double>     r, c, logr, logc;                   /* masses divided by the total */
+  std::vector<double>     u, v;                               /* potentials in units of eps */
+  std::vector<double>     lb, b, a;                           /* log column sums, column sums, row sums */
+  double                  massr = 1, massc = 1;               /* totals */
+  bool                    addedrow = false, addedcol = false; /* partial transport: on the last process r, c, u, v... have one entry more than rowidx, colidx */
   double                  cmax   = 1;
   double                  eps    = 1; /* at the target */
   double                  epsnow = 1;
@@ -114,7 +115,7 @@ struct _p_SkeanTransport {
   SkeanSolverBase solver;
   /* data; referenced */
   Vec                    r, c;
-  Mat                    C, X, Y;
+  Mat                    C, X, Y, G;
   SkeanTransportCostType costtype;
   PetscReal              costexponent;
   SkeanTransportCostFn   costfn;
@@ -128,6 +129,7 @@ struct _p_SkeanTransport {
   PetscBool              scaling; /* epsilon-continuation */
   PetscReal              scalefactor;
   PetscReal              rhor, rhoc; /* penalties of the marginals; PETSC_INFINITY: enforced */
+  PetscReal              partial;    /* mass to be moved; 0: all */
   PetscReal              truncation; /* relative tolerance of truncated passes; 0: every entry */
   PetscReal              replicate;  /* bytes of coordinates up to which every process holds all targets */
   Vec                    f0, g0;
@@ -146,8 +148,13 @@ SKEAN_INTERN PetscErrorCode SkeanTransportSolve_Sinkhorn(SkeanTransport t);
 /* Builds the engine for the cost that was set, with the active rows and columns of work */
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildGrid_Private(SkeanTransport t);
+SKEAN_INTERN PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t);
+/* Partial transport: masses of the balanced problem, and the engine that was built with a row and a column added */
+SKEAN_INTERN PetscErrorCode SkeanTransportPartialMasses_Private(SkeanTransport t, PetscReal massr, PetscReal massc);
+SKEAN_INTERN PetscErrorCode SkeanTransportBuildPartial_Private(SkeanTransport t);
 /* One fused pass at work's v and epsnow: new u, lb, b; err, g2, dual, umax, bad are set, the same on all processes */
 #if defined(__cplusplus)
+PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector<PetscInt> &pos);
 PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, skean::transport::Keep *keep);
 #endif
 /* v += lamc-damped Sinkhorn update from the last pass */

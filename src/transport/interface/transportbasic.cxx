@@ -83,6 +83,7 @@ PetscErrorCode SkeanTransportReset(SkeanTransport transport)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   PetscCall(VecDestroy(&transport->f0));
   PetscCall(VecDestroy(&transport->g0));
   transport->griddim = 0;
@@ -281,6 +282,7 @@ PetscErrorCode SkeanTransportSetCost(SkeanTransport transport, Mat C)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->C       = C;
   transport->griddim = 0;
   Changed(transport);
@@ -319,6 +321,7 @@ PetscErrorCode SkeanTransportSetPoints(SkeanTransport transport, Mat X, Mat Y)
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->X       = X;
   transport->Y       = Y;
   transport->griddim = 0;
@@ -370,6 +373,7 @@ PetscErrorCode SkeanTransportSetGrid(SkeanTransport transport, PetscInt dim, con
   PetscCall(MatDestroy(&transport->C));
   PetscCall(MatDestroy(&transport->X));
   PetscCall(MatDestroy(&transport->Y));
+  PetscCall(MatDestroy(&transport->G));
   transport->griddim = dim;
   Changed(transport);
   PetscFunctionReturn(PETSC_SUCCESS);

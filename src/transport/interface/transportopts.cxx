@@ -15,9 +15,12 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
   PetscCall(PetscObjectGetTabLevel(obj, &tab));
   PetscCall(PetscViewerPushFormat(vf->viewer, vf->format));
   PetscCall(PetscViewerASCIIAddTab(vf->viewer, tab));
-  PetscCall(PetscViewerASCIIPrintf(vf->viewer,
-                                   "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e dual %.10e kept %" PetscInt_FMT " passes %" PetscInt_FMT "\n", it,
-                                   (double)err, w->epsnow, w->epsnow * w->dual * w->massr, t->nnzkept, w->eng->passes));
+  if (!w->eng) /* a barycentre */
+    PetscCall(PetscViewerASCIIPrintf(vf->viewer, "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e\n", it, (double)err, w->epsnow));
+  else
+    PetscCall(PetscViewerASCIIPrintf(vf->viewer,
+                                     "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e dual %.10e kept %" PetscInt_FMT " passes %" PetscInt_FMT "\n", it,
+                                     (double)err, w->epsnow, w->epsnow * w->dual * w->massr, t->nnzkept, w->eng->passes));
   PetscCall(PetscViewerASCIISubtractTab(vf->viewer, tab));
   PetscCall(PetscViewerPopFormat(vf->viewer));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -44,6 +47,7 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_replicate <33554432>         - bytes of coordinates up to which every process holds all targets
 .  -transport_penalty_source <inf>         - weight of KL(P1|r)
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
+.  -transport_partial_mass <0>             - move only this mass
 .  -transport_certificate <true>           - compute the bounds
 .  -transport_max_it, -transport_rtol, -transport_atol - limits
 .  -transport_seed <20260101>              - not used: no type draws random numbers
@@ -105,6 +109,8 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   PetscCall(PetscOptionsReal("-transport_penalty_source", "Weight of KL(P1|r)", "SkeanTransportSetMarginalPenalty", x, &x, &set));
   PetscCall(PetscOptionsReal("-transport_penalty_target", "Weight of KL(P'1|c)", "SkeanTransportSetMarginalPenalty", y, &y, &set2));
   if (set || set2) PetscCall(SkeanTransportSetMarginalPenalty(t, x, y));
+  PetscCall(PetscOptionsReal("-transport_partial_mass", "Mass to be moved", "SkeanTransportSetPartialMass", t->partial, &x, &set));
+  if (set) PetscCall(SkeanTransportSetPartialMass(t, x));
   PetscCall(
     PetscOptionsBool("-transport_certificate", "Compute bounds of the unregularised cost", "SkeanTransportSetCertificate", t->certify, &t->certify, NULL));
   PetscTryTypeMethod(t, setfromoptions, PetscOptionsObject);

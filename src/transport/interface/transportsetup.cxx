@@ -159,7 +159,7 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
 }
 
 /* position of every global column among the columns with mass, -1 without */
-static PetscErrorCode ActiveColumns(SkeanTransport t, std::vector<PetscInt> &pos)
+PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector<PetscInt> &pos)
 {
   Work       *w    = static_cast<Work *>(t->work);
   MPI_Comm    comm = PetscObjectComm((PetscObject)t);
@@ -210,7 +210,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     std::vector<PetscInt> pos;
-    PetscCall(ActiveColumns(t, pos));
+    PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     e->T.kind = CostKind::STORED;
     e->T.n    = e->n;
     e->T.ldc  = e->m;
@@ -228,7 +228,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     std::vector<PetscInt> pos;
     std::vector<int>      hit;
-    PetscCall(ActiveColumns(t, pos));
+    PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     PetscCallCXX(hit.assign(PetscMax(e->m, 1), 0));
     PetscCallCXX(e->ia.push_back(0));
     for (PetscInt i = 0; i < e->n; ++i) {
@@ -272,13 +272,18 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
     PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
     PetscCall(BuildPoints(t, e));
-  } else
+  } else if (t->G)
+    PetscCall(SkeanTransportBuildGraph_Private(t));
+  else
     PetscCall(SkeanTransportBuildGrid_Private(t));
   w->eng->logr = w->logr.data();
   w->eng->logc = w->logc.data();
   if (t->truncation > 0) w->eng->cutoff = -std::log(t->truncation);
   TileEngine *e = dynamic_cast<TileEngine *>(w->eng.get());
   if (e) PetscCall(e->SetUp());
+  PetscCall(SkeanTransportBuildPartial_Private(t));
+  w->eng->logr = w->logr.data();
+  w->eng->logc = w->logc.data();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -297,7 +302,7 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
 
    Errors: `PETSC_ERR_ORDER` if marginals or cost are missing; `PETSC_ERR_ARG_OUTOFRANGE` for negative masses, an epsilon that cannot be
    represented; `PETSC_ERR_FP` for NaN or infinite data; `PETSC_ERR_ARG_INCOMP` for unequal totals; those of `SkeanTransportSetCost()`,
-   `SkeanTransportSetPoints()` and `SkeanTransportSetGrid()`.
+   `SkeanTransportSetPoints()`, `SkeanTransportSetGrid()` and `SkeanTransportSetGraph()`.
 
 .seealso: `SkeanTransportSolve()`
 @*/
@@ -313,8 +318,8 @@ PetscErrorCode SkeanTransportSetUp(SkeanTransport transport)
   comm = PetscObjectComm((PetscObject)t);
   if (!((PetscObject)t)->type_name) PetscCall(SkeanTransportSetType(t, SKEANTRANSPORTSSNS));
   PetscCheck(t->r && t->c, comm, PETSC_ERR_ORDER, "SkeanTransportSetMarginals() must be called first");
-  PetscCheck(t->C || t->X || t->griddim, comm, PETSC_ERR_ORDER,
-             "A cost must be set first: SkeanTransportSetCost(), SkeanTransportSetPoints() or SkeanTransportSetGrid()");
+  PetscCheck(t->C || t->X || t->G || t->griddim, comm, PETSC_ERR_ORDER,
+             "A cost must be set first: SkeanTransportSetCost(), SkeanTransportSetPoints(), SkeanTransportSetGrid() or SkeanTransportSetGraph()");
   if (t->solver.state == SKEAN_STATE_INITIAL) {
     double     mr, mc;
     FlaggedSum s(4);
@@ -333,17 +338,20 @@ PetscErrorCode SkeanTransportSetUp(SkeanTransport transport)
     PetscCheck(s[3] == 0, comm, PETSC_ERR_FP, "A mass is NaN or infinite");
     PetscCheck(s[2] == 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "A mass is negative");
     PetscCheck(mr > 0 && mc > 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "The total mass is zero: sources %g, targets %g", mr, mc);
-    const bool balanced = t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY;
-    PetscCheck(!balanced || std::fabs(mr - mc) <= 1e-8 * mr, comm, PETSC_ERR_ARG_INCOMP,
-               "The masses are unequal: sources %.15g, targets %.15g; scale one of them, or set -transport_penalty_source or -transport_penalty_target", mr,
-               mc);
-    w->massr            = mr;
-    w->massc            = mc;
-    const double scalec = balanced ? mc : mr; /* unbalanced: both in units of the sources' total */
+    const bool balanced = t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY, part = t->partial > 0;
+    PetscCheck(!balanced || part || std::fabs(mr - mc) <= 1e-8 * mr, comm, PETSC_ERR_ARG_INCOMP,
+               "The masses are unequal: sources %.15g, targets %.15g; scale one of them, or set -transport_penalty_source or "
+               "-transport_penalty_target, or -transport_partial_mass",
+               mr, mc);
+    w->massr    = mr;
+    w->massc    = mc;
+    w->addedrow = w->addedcol = false;
+    if (part) PetscCall(SkeanTransportPartialMasses_Private(t, mr, mc));
+    const double scaler = w->massr, scalec = balanced ? w->massc : mr; /* unbalanced: both in units of the sources' total */
     PetscCallCXX(w->logr.resize(PetscMax(w->r.size(), size_t(1))));
     PetscCallCXX(w->logc.resize(PetscMax(w->c.size(), size_t(1))));
     for (size_t i = 0; i < w->r.size(); ++i) {
-      w->r[i] /= mr;
+      w->r[i] /= scaler;
       w->logr[i] = std::log(w->r[i]);
     }
     for (size_t j = 0; j < w->c.size(); ++j) {

@@ -102,11 +102,14 @@ static PetscErrorCode Start(SkeanTransport t)
     bool notfinite = false;
     PetscCall(VecGetArrayRead(t->g0, &g));
     if (t->f0) PetscCall(VecGetArrayRead(t->f0, &f));
-    for (PetscInt j = 0; j < w->eng->mloc; ++j) {
+    for (size_t j = 0; j < w->colidx.size(); ++j) {
       w->v[j]   = g[w->colidx[j]] / w->eps + (kl ? w->logc[j] : 0.0);
       notfinite = notfinite || !std::isfinite(w->v[j]);
     }
-    for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = f ? f[w->rowidx[i]] / w->eps + (kl ? w->logr[i] : 0.0) : w->logr[i];
+    /* an added target: its potential is the zero of the others, see SkeanTransportGetPotentials() */
+    for (PetscInt j = static_cast<PetscInt>(w->colidx.size()); j < w->eng->mloc; ++j) w->v[j] = w->logc[j] + (kl ? 0.0 : 0.5 * std::log(w->massr));
+    for (PetscInt i = static_cast<PetscInt>(w->rowidx.size()); i < w->eng->n; ++i) w->u[i] = w->logr[i];
+    for (size_t i = 0; i < w->rowidx.size(); ++i) w->u[i] = f ? f[w->rowidx[i]] / w->eps + (kl ? w->logr[i] : 0.0) : w->logr[i];
     if (t->f0) PetscCall(VecRestoreArrayRead(t->f0, &f));
     PetscCall(VecRestoreArrayRead(t->g0, &g));
     PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), notfinite, &wrong));
@@ -440,7 +443,7 @@ PetscErrorCode SkeanTransportGetNewtonStatistics(SkeanTransport transport, Petsc
 .  transport - the solver
 
    Output Parameter:
-.  err - (|P1 - r| + |P'1 - c|)/sum(r), from every pair of points
+.  err - (|P1 - r| + |P'1 - c|)/sum(r), from every pair of points; with a partial mass see `SkeanTransportSetPartialMass()`
 
    Level: intermediate
 
@@ -530,7 +533,7 @@ PetscErrorCode SkeanTransportGetCertificate(SkeanTransport transport, PetscReal 
 
    Notes:
    In the units of the cost and the convention of `SkeanTransportSetEntropy()`. A constant may be moved from f to g; it is chosen so that
-   r.f = c.g for the KL potentials (not with marginal penalties, which fix it). Points without mass get minus infinity.
+   r.f = c.g for the KL potentials (not with marginal penalties, which fix it; with a partial mass see `SkeanTransportSetPartialMass()`). Points without mass get minus infinity.
 
    Errors: `PETSC_ERR_ARG_INCOMP` for vectors of another layout.
 
@@ -556,6 +559,12 @@ PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec 
   if (t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY) {
     for (PetscInt i = 0; i < w->eng->n; ++i) s[0] += w->r[i] * (w->u[i] - w->logr[i]);
     for (PetscInt j = 0; j < w->eng->mloc; ++j) s[1] += w->c[j] * (w->v[j] - w->logc[j]);
+    if (w->addedcol || w->addedrow) { /* staying, or not arriving, costs nothing */
+      s[0] = s[1]        = 0;
+      const PetscInt row = static_cast<PetscInt>(w->rowidx.size()), col = static_cast<PetscInt>(w->colidx.size());
+      if (w->addedcol && w->eng->mloc > col) s[1] = 2 * (w->v[col] - w->logc[col]);
+      if (!w->addedcol && w->eng->n > row) s[0] = 2 * (w->u[row] - w->logr[row]);
+    }
     PetscCall(AllreduceSum(w->eng->comm, s, 2));
     shift = 0.5 * (s[1] - s[0]);
   }
@@ -565,14 +574,14 @@ PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec 
     PetscScalar *a;
     PetscCall(VecSet(f, PETSC_NINFINITY));
     PetscCall(VecGetArray(f, &a));
-    for (PetscInt i = 0; i < w->eng->n; ++i) a[w->rowidx[i]] = w->epsnow * (w->u[i] + shift + half - (plain ? 0.0 : w->logr[i]));
+    for (size_t i = 0; i < w->rowidx.size(); ++i) a[w->rowidx[i]] = w->epsnow * (w->u[i] + shift + half - (plain ? 0.0 : w->logr[i]));
     PetscCall(VecRestoreArray(f, &a));
   }
   if (g) {
     PetscScalar *a;
     PetscCall(VecSet(g, PETSC_NINFINITY));
     PetscCall(VecGetArray(g, &a));
-    for (PetscInt j = 0; j < w->eng->mloc; ++j) a[w->colidx[j]] = w->epsnow * (w->v[j] - shift + half - (plain ? 0.0 : w->logc[j]));
+    for (size_t j = 0; j < w->colidx.size(); ++j) a[w->colidx[j]] = w->epsnow * (w->v[j] - shift + half - (plain ? 0.0 : w->logc[j]));
     PetscCall(VecRestoreArray(g, &a));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -618,12 +627,12 @@ PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec x, Vec Px)
   PetscCallCXX(in.resize(w->v.size()));
   PetscCallCXX(out.resize(w->u.size()));
   PetscCall(VecGetArrayRead(x, &xa));
-  for (PetscInt j = 0; j < w->eng->mloc; ++j) in[j] = xa[w->colidx[j]];
+  for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = xa[w->colidx[j]];
   PetscCall(VecRestoreArrayRead(x, &xa));
   PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
   PetscCall(VecSet(Px, 0.0));
   PetscCall(VecGetArray(Px, &ya));
-  for (PetscInt i = 0; i < w->eng->n; ++i) ya[w->rowidx[i]] = w->massr * out[i];
+  for (size_t i = 0; i < w->rowidx.size(); ++i) ya[w->rowidx[i]] = w->massr * out[i];
   PetscCall(VecRestoreArray(Px, &ya));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -668,12 +677,12 @@ PetscErrorCode SkeanTransportApplyTranspose(SkeanTransport transport, Vec z, Vec
   PetscCallCXX(in.resize(w->u.size()));
   PetscCallCXX(out.resize(w->v.size()));
   PetscCall(VecGetArrayRead(z, &xa));
-  for (PetscInt i = 0; i < w->eng->n; ++i) in[i] = xa[w->rowidx[i]];
+  for (size_t i = 0; i < w->rowidx.size(); ++i) in[i] = xa[w->rowidx[i]];
   PetscCall(VecRestoreArrayRead(z, &xa));
   PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), NULL, NULL, in.data(), NULL, out.data()));
   PetscCall(VecSet(Ptz, 0.0));
   PetscCall(VecGetArray(Ptz, &ya));
-  for (PetscInt j = 0; j < w->eng->mloc; ++j) ya[w->colidx[j]] = w->massr * out[j];
+  for (size_t j = 0; j < w->colidx.size(); ++j) ya[w->colidx[j]] = w->massr * out[j];
   PetscCall(VecRestoreArray(Ptz, &ya));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -749,11 +758,17 @@ PetscErrorCode SkeanTransportGetPlan(SkeanTransport transport, PetscReal thresho
   PetscCall(MatCreate(comm, P));
   PetscCall(MatSetSizes(*P, nl, ml, PETSC_DETERMINE, PETSC_DETERMINE));
   PetscCall(MatSetType(*P, MATAIJ));
-  for (size_t k = 0; k < keep.i.size(); ++k) {
-    keep.i[k] = lo + w->rowidx[keep.i[k]];
-    keep.j[k] = number[keep.j[k]];
-    keep.p[k] *= w->massr;
-  }
+  const PetscInt rows = static_cast<PetscInt>(w->rowidx.size()), cols = w->eng->m - (w->addedcol ? 1 : 0);
+  size_t         q = 0;
+  for (size_t k = 0; k < keep.i.size(); ++k)
+    if (keep.i[k] < rows && keep.j[k] < cols) { /* not those of an added source or target */
+      keep.i[q]   = lo + w->rowidx[keep.i[k]];
+      keep.j[q]   = number[keep.j[k]];
+      keep.p[q++] = w->massr * keep.p[k];
+    }
+  keep.i.resize(q);
+  keep.j.resize(q);
+  keep.p.resize(q);
   PetscCall(MatSetPreallocationCOO(*P, static_cast<PetscCount>(keep.i.size()), keep.i.data(), keep.j.data()));
   PetscCall(MatSetValuesCOO(*P, keep.p.data(), INSERT_VALUES));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -784,7 +799,7 @@ PetscErrorCode SkeanTransportGetMap(SkeanTransport transport, Mat *T)
   SkeanTransport      t = transport;
   Work               *w = static_cast<Work *>(t->work);
   PetscInt            d, nl, lday, ldt;
-  std::vector<double> in, out;
+  std::vector<double> in, out, rows;
   const PetscScalar  *y;
   PetscScalar        *ta;
 
@@ -798,13 +813,18 @@ PetscErrorCode SkeanTransportGetMap(SkeanTransport transport, Mat *T)
   PetscCall(MatDenseGetLDA(t->Y, &lday));
   PetscCall(MatDenseGetArrayRead(t->Y, &y));
   PetscCall(MatDenseGetArrayWrite(*T, &ta));
-  PetscCallCXX(in.resize(w->v.size()));
+  PetscCallCXX(in.assign(w->v.size(), 0.0));
   PetscCallCXX(out.resize(w->u.size()));
+  PetscCallCXX(rows = w->a);
+  if (w->addedcol) { /* what stays is not part of the average */
+    for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = 1.0;
+    PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, rows.data(), NULL));
+  }
   for (PetscInt k = 0; k < d; ++k) {
     for (PetscInt i = 0; i < nl; ++i) ta[i + static_cast<size_t>(k) * ldt] = std::nan("");
-    for (PetscInt j = 0; j < w->eng->mloc; ++j) in[j] = y[w->colidx[j] + static_cast<size_t>(k) * lday];
+    for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = y[w->colidx[j] + static_cast<size_t>(k) * lday];
     PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
-    for (PetscInt i = 0; i < w->eng->n; ++i) ta[w->rowidx[i] + static_cast<size_t>(k) * ldt] = out[i] / w->a[i];
+    for (size_t i = 0; i < w->rowidx.size(); ++i) ta[w->rowidx[i] + static_cast<size_t>(k) * ldt] = out[i] / rows[i];
   }
   PetscCall(MatDenseRestoreArrayWrite(*T, &ta));
   PetscCall(MatDenseRestoreArrayRead(t->Y, &y));

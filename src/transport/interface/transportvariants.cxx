@@ -40,7 +40,7 @@ static PetscErrorCode Like(SkeanTransport t, Vec r, Vec c, SkeanTransport *s)
    and the tolerance of the solves show as values of their size, of either sign.
    Source: Feydy, Sejourne, Vialard, Amari, Trouve and Peyre, AISTATS 2019, equation (3).
 
-   Errors: `PETSC_ERR_ORDER` without a solve or without points; `PETSC_ERR_SUP` with marginal penalties; `PETSC_ERR_NOT_CONVERGED` if one of the three
+   Errors: `PETSC_ERR_ORDER` without a solve or without points; `PETSC_ERR_SUP` with marginal penalties or a partial mass; `PETSC_ERR_NOT_CONVERGED` if one of the three
    solves has not converged.
 
 .seealso: `SkeanTransportGetCosts()`
@@ -55,6 +55,7 @@ PetscErrorCode SkeanTransportGetDivergence(SkeanTransport transport, PetscReal *
   PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportGetDivergence()"));
   PetscCheck(t->X || t->griddim, comm, PETSC_ERR_ORDER, "The Sinkhorn divergence needs points: SkeanTransportSetPoints() or SkeanTransportSetGrid()");
   PetscCheck(t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY, comm, PETSC_ERR_SUP, "The Sinkhorn divergence is not offered with marginal penalties");
+  PetscCheck(!(t->partial > 0), comm, PETSC_ERR_SUP, "The Sinkhorn divergence is not offered for partial transport");
   PetscCheck(t->solver.reason > 0, comm, PETSC_ERR_NOT_CONVERGED, "The solve has not converged: %s", SkeanConvergedReasons[t->solver.reason]);
   /* total in the KL convention: plain entropy differs by sum r log r + sum c log c - M log M, a constant of the masses */
   const skean::transport::Work *w = static_cast<skean::transport::Work *>(t->work);

@@ -32,13 +32,16 @@ PetscErrorCode SkeanTransportView(SkeanTransport transport, PetscViewer viewer)
                                    SkeanTransportEpsModes[t->epsmode], SkeanTransportEntropies[t->entropy], t->scaling ? "yes" : "no", (double)t->scalefactor));
   if (t->C)
     PetscCall(PetscViewerASCIIPrintf(viewer, "  cost: stored matrix\n"));
+  else if (t->G)
+    PetscCall(PetscViewerASCIIPrintf(viewer, "  cost: shortest paths in a graph\n"));
   else
     PetscCall(PetscViewerASCIIPrintf(viewer, "  cost: %s between %s\n", SkeanTransportCostTypes[t->costtype], t->griddim ? "the points of a grid" : "points"));
   if (t->truncation > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  truncation: %g\n", (double)t->truncation));
   if (t->rhor != PETSC_INFINITY || t->rhoc != PETSC_INFINITY)
     PetscCall(PetscViewerASCIIPrintf(viewer, "  marginal penalties: %g, %g\n", (double)t->rhor, (double)t->rhoc));
+  if (t->partial > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  mass to be moved: %g\n", (double)t->partial));
   PetscTryTypeMethod(t, view, viewer);
-  if (t->solver.state == SKEAN_STATE_SOLVED) {
+  if (t->solver.state == SKEAN_STATE_SOLVED && w->eng) {
     PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " sources, %" PetscInt_FMT " targets with mass; total mass %g\n", w->eng->nglobal, w->eng->m,
                                      w->massr));
     PetscCall(PetscViewerASCIIPrintf(viewer, "  reason %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT " passes and %" PetscInt_FMT " for the certificate\n",
