@@ -24,7 +24,6 @@ struct Grid {
   {
     std::vector<std::vector<double>> K;
     std::vector<const double *>      p;
-    std::vector<int>                 failed;
 
     PetscFunctionBegin;
     n = sizes;
@@ -35,7 +34,15 @@ struct Grid {
       N *= n[j];
     }
     for (auto &k : K) p.push_back(k.data());
-    PetscCall(KronEigenSymmetric(PETSC_COMM_WORLD, p, n, std::vector<bool>(n.size(), false), &eig, &failed));
+    std::vector<KronEigenProblem> problems(n.size());
+    eig.resize(n.size());
+    for (size_t j = 0; j < n.size(); ++j) {
+      problems[j].n   = n[j];
+      problems[j].A   = p[j];
+      problems[j].eig = &eig[j];
+    }
+    PetscCall(KronEigenSolve(PETSC_COMM_WORLD, &problems));
+    for (auto &e : eig) e.FormVectors();
     PetscCall(grid.Create(PETSC_COMM_WORLD, static_cast<int>(n.size()), n.data()));
     mask.assign(N, 1);
     for (PetscInt64 g = 0; g < N; ++g) {

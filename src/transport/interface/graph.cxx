@@ -1,5 +1,5 @@
 /* Costs that are lengths of shortest paths in a graph */
-#include "engine.hpp"
+#include "tiles.hpp"
 #include "../kernels/shortestpath.hpp"
 #include <skean/private/reduce.hpp>
 #include <skean/private/rowblock.hpp>
@@ -164,7 +164,7 @@ PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t)
   if (tile) {
     tile->T.kind = CostKind::STORED;
     tile->T.n    = e->n;
-    tile->T.m    = e->m;
+    tile->T.ldc  = e->m;
     PetscCallCXX(tile->T.C.resize(static_cast<size_t>(e->n) * e->m));
   } else
     PetscCallCXX(csr->ia.push_back(0));

@@ -26,6 +26,7 @@ public:
   PetscErrorCode Wrap(std::unique_ptr<Engine> engine, bool row, bool col);
   bool           HasEntries() const override { return in->HasEntries(); }
   bool           Forbids() const override { return in->Forbids(); }
+  double         Skipped() const override { return in->Skipped(); }
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
   PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) override;
   PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
@@ -80,7 +81,12 @@ private:
       e->in->logc   = e->logc;
       e->in->cutoff = e->cutoff;
     }
-    ~Count() { e->passes += e->in->passes - before; }
+    ~Count()
+    {
+      e->passes += e->in->passes - before;
+      e->entries += e->in->entries;
+      e->in->entries = 0;
+    }
   };
 };
 
