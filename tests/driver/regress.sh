@@ -112,7 +112,7 @@ if [ "$what" = mistakes ]; then
   mistake "no such folder" -A A.mtx -b b.mtx -o nowhere/x.h5
   mistake "ending" -A A.mtx -b b.mtx -o x.doc
   mistake "ending" -A A.mtx -b b.mtx -plot x.jpg
-  mistake "positive" -A A.mtx -b b.mtx -ridge -1
+  mistake "non-negative" -A A.mtx -b b.mtx -ridge -1
   mistake "probability" -A A.mtx -b b.mtx -bounds 2
   mistake "-bounds works with one right-hand side" -A A.mtx -b B.csv -bounds
   mistake "-bounds needs at least as many rows" -A wide.mtx -b six.mtx -bounds
