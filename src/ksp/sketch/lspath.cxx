@@ -79,7 +79,8 @@ PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch s
    in x, f: right-hand side of the small problems. A column is (B y_j, |f|): combinations of the last entry are combinations of b, so
    that sum c = 1 comes with them. It is scaled by what rounding may do to A x_j, and the pivots are in units of that.
 */
-PetscErrorCode Skeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const double *Y, const double *X, const double *f, std::vector<PetscInt> &skeleton)
+PetscErrorCode Skeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const double *lambda, const double *Y, const double *X, const double *f,
+                        std::vector<PetscInt> &skeleton)
 {
   const PetscInt            d  = N.Columns();
   const double              fn = Norm(d, f);
@@ -104,14 +105,19 @@ PetscErrorCode Skeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const dou
   PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqp3: info %d", (int)info);
   PetscInt k = 0;
   while (k < std::min<PetscInt>(m, q) && std::fabs(M[k + static_cast<size_t>(k) * m]) > Unit) ++k;
-  k = std::min(q, std::max<PetscInt>(1, (k + SparePerPass - 1) / SparePerPass) * SparePerPass);
   PetscCallCXX(chosen.resize(q + 1));
-  bool first = false;
-  for (PetscInt j = 0; j < k; ++j) {
-    chosen[j] = pivot[j] - 1;
-    first     = first || chosen[j] == 0;
-  }
-  if (!first) chosen[k - 1] = 0;
+  std::vector<double> gap(q, PETSC_MAX_REAL); /* to the nearest parameter chosen, in log lambda */
+  PetscInt            count  = 0;
+  const auto          choose = [&](PetscInt j) {
+    chosen[count++] = static_cast<int>(j);
+    for (PetscInt i = 0; i < q; ++i) gap[i] = i == j ? -1.0 : std::min(gap[i], std::fabs(std::log(lambda[i] / lambda[j])));
+  };
+  choose(0);
+  for (PetscInt j = 0; j < k; ++j)
+    if (pivot[j] != 1) choose(pivot[j] - 1);
+  /* the rank is named; what the pass has room for besides goes into the widest gaps, where coefficients would grow */
+  k = std::min(q, (count + SparePerPass - 1) / SparePerPass * SparePerPass);
+  while (count < k) choose(std::max_element(gap.begin(), gap.end()) - gap.begin());
   chosen[q] = k;
   PetscCallMPI(MPI_Bcast(chosen.data(), static_cast<int>(q + 1), MPI_INT, 0, comm));
   PetscCallCXX(skeleton.assign(chosen.begin(), chosen.begin() + chosen[q]));
@@ -268,7 +274,7 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
     for (PetscInt j = 0; j < w; ++j) N.Ridge().Solve(unique[zero + j], f.data(), y.data() + static_cast<size_t>(j) * d);
     std::copy(y.begin(), y.end(), column(0));
     PetscCallCXX(N.Ridge().FromBasis(column(0), w));
-    PetscCall(Skeleton(comm, N, w, y.data(), column(0), f.data(), skeleton));
+    PetscCall(Skeleton(comm, N, w, unique.data() + zero, y.data(), column(0), f.data(), skeleton));
 
     Solved s;
     s.k = static_cast<PetscInt>(skeleton.size());

@@ -2,6 +2,7 @@
 #include <skean/private/lapack.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 
 namespace skean {
@@ -111,6 +112,13 @@ SKEAN_MULTIVERSION void RowsTransposeTimesPanel16(const SparsePart *part, int np
   RowsTransposeTimesPanel<16>(part, nparts, first, rows, T);
 }
 
+/* n zeros that begin a cache line: eight columns of a panel are then one line, not two */
+double *CacheAligned(std::vector<double> &store, size_t n)
+{
+  store.assign(n + 7, 0.0);
+  return store.data() + (64 - reinterpret_cast<std::uintptr_t>(store.data()) % 64) % 64 / sizeof(double);
+}
+
 /*
    A sparse pass over q columns in panels of 1, 8 or 16: gathers P's rows for each part (row major), runs the rows, scatters G.
    f(i, first column, width, t) turns the product t = A P of row i into the multiplier of A' (in place).
@@ -120,21 +128,22 @@ void SparsePass(const RowView &A, const double *P, int q, double *G, F f)
 {
   const PetscInt      d = A.ncols;
   std::vector<double> p[2], g[2];
-  double              T[SparseBlock * 16];
+  alignas(64) double  T[SparseBlock * 16];
   for (int c0 = 0, w; c0 < q; c0 += w) {
     w            = std::min(q - c0 > 8 ? 16 : 8, q - c0);
     const int  W = w == 1 ? 1 : (w <= 8 ? 8 : 16); /* a last panel is filled up with zero columns */
     SparsePart part[2];
+    double    *gs[2] = {nullptr, nullptr};
     for (int s = 0; s < A.nparts; ++s) {
       const RowView::Csr &csr = A.part[s];
-      p[s].assign(static_cast<size_t>(A.part[s].ncols) * W, 0.0);
-      g[s].assign(G ? static_cast<size_t>(A.part[s].ncols) * W : 0, 0.0);
+      double *const       ps  = CacheAligned(p[s], static_cast<size_t>(A.part[s].ncols) * W);
+      gs[s]                   = G ? CacheAligned(g[s], static_cast<size_t>(A.part[s].ncols) * W) : nullptr;
       if (P)
         for (PetscInt j = 0; j < A.part[s].ncols; ++j) {
           const PetscInt col = csr.map ? csr.map[j] : csr.offset + j;
-          for (int c = 0; c < w; ++c) p[s][static_cast<size_t>(j) * W + c] = P[static_cast<size_t>(c0 + c) * d + col];
+          for (int c = 0; c < w; ++c) ps[static_cast<size_t>(j) * W + c] = P[static_cast<size_t>(c0 + c) * d + col];
         }
-      part[s] = {csr.i, csr.j, csr.a, p[s].data(), G ? g[s].data() : nullptr};
+      part[s] = {csr.i, csr.j, csr.a, ps, gs[s]};
     }
     if (W == 1)
       SparseFused(part, A.nparts, A.nrows, [&](PetscInt i, double *t) { f(i, c0, w, t); });
@@ -150,7 +159,7 @@ void SparsePass(const RowView &A, const double *P, int q, double *G, F f)
         const RowView::Csr &csr = A.part[s];
         for (PetscInt j = 0; j < A.part[s].ncols; ++j) {
           const PetscInt col = csr.map ? csr.map[j] : csr.offset + j;
-          for (int c = 0; c < w; ++c) G[static_cast<size_t>(c0 + c) * d + col] += g[s][static_cast<size_t>(j) * W + c];
+          for (int c = 0; c < w; ++c) G[static_cast<size_t>(c0 + c) * d + col] += gs[s][static_cast<size_t>(j) * W + c];
         }
       }
   }
