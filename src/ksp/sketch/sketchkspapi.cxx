@@ -227,15 +227,16 @@ PetscErrorCode KSPSketchGetRefine(KSP ksp, PetscInt *refine)
    comes from the preconditioner or factor that is there. Where kappa u is well below 1 the final x is the solution of the data as stored, to working precision.
 
    Automatic\: after a solve with full accuracy asked for (rtol at most 1e-14) of a matrix with kappa u above 1e-8, or above 1e-12 if it has at most 10 000 entries. A direct method makes at most two corrections. An
-   iterative solve makes a correction only if its whole inner iteration fits into as many passes as the solve had, or 16 if that is more; on a path of ridge parameters none.
-   A twofold pass reads A once, with 22 flops an entry, and is counted as 2.5 passes.
+   iterative solve makes a correction only if its whole inner iteration fits into as many passes as the solve had, or 16 if that is more; `KSPSketchSolveRidgePath()` makes none.
+   A twofold pass reads A once, with 22 flops an entry, and is counted as 2.5 passes (assumed, not measured).
    Always\: until a correction no longer halves |N'g|, or x is right to working precision. A correction that makes |N'g| larger is taken back. Columns of several right-hand
    sides are refined together. The verdict is renewed for the rounded x and the solution before refinement is restored should it be worse than asked for.
 
    Matrices\: those that `KSPSKETCH` accepts, by dense and sparse kernels. Weights are multiplied into A in working precision before. Nothing is done for a numerically
    rank-deficient matrix, for a solution that did not converge, and with sketch-and-solve or underdetermined systems, for which `KSP_SKETCH_EXTRA_PRECISE_YES` is an error.
 
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for an unknown value; at the solve, `PETSC_ERR_SUP` with `KSP_SKETCH_SKETCHANDSOLVE` or fewer rows than columns. Ignored by other types.
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for an unknown value; at the solve, `PETSC_ERR_SUP` with `KSP_SKETCH_SKETCHANDSOLVE`,
+   fewer rows than columns or a path of ridge parameters. Ignored by other types.
 
    Source: Demmel, Hida, Riedy & Li, ACM TOMS 35 (2009); Ogita, Rump & Oishi, SIAM J. Sci.
    Comput. 26 (2005), algorithm 5.3 (Dot2)

@@ -345,8 +345,8 @@ PetscErrorCode SkeanTransportSetPoints(SkeanTransport transport, Mat X, Mat Y)
 
    Notes:
    Point (i_0,...,i_{d-1}) has the number ((i_0 n_1 + i_1) n_2 + i_2)...: the last dimension is the fastest. Only costs that are sums over the
-   dimensions are possible: squared Euclidean, L1 and Lp. A pass costs 2 N sum_k n_k multiply-adds (by GEMM) and about N sum_k n_k/64 exponentials instead
-   of N^2 exponentials, and moves 32 N/P bytes on each of P processes (twice that where more than one dimension must be distributed). Memory is of the order of
+   dimensions are possible: squared Euclidean, L1 and Lp. A pass costs at most 2 N sum_k n_k multiply-adds (by GEMM) and 2 d N exponentials, and N sum_k n_k/32
+   scalings, instead of N^2 exponentials; by count, each of P processes sends 32 N/P bytes where one dimension is distributed at a time. Memory is of the order of
    N/P + sum_k n_k^2 numbers per process. The marginals may have any distribution, those of `SkeanTransportSetMarginals()`. The sparse Newton types work with the exact
    Hessian applied axis by axis (no entries of the plan are formed).
 
