@@ -1,7 +1,9 @@
 /* Bounds over tiles, truncated passes, and targets that go around the processes */
 #include "problems.hpp"
 #include "harness/mpicount/mpicount.hpp"
+#include "src/transport/interface/morton.hpp"
 #include "src/transport/kernels/transportkernels.hpp"
+#include <skean/private/transportimpl.h>
 #include <algorithm>
 #include <string>
 
@@ -141,9 +143,59 @@ TEST(TransportTiles, BisectionMakesCompactTiles)
   }
 }
 
+/* Items arrive in the order of their keys, ties in the order they had, shares equal or (together) no run of equal keys cut */
+TEST(TransportTiles, SortByKeyOrdersAndShares)
+{
+  const int P = skeantest::Size(), rank = skeantest::Rank();
+  for (int kind = 0; kind < 3; ++kind) /* keys all different, a few values, all the same */
+    for (bool together : {false, true})
+      for (bool skewed : {false, true}) {
+        const std::uint64_t        values = kind == 0 ? 1u << 30 : (kind == 1 ? 7 : 1);
+        const size_t               mine   = skewed ? (rank == P - 1 ? 1000 : 0) : 200 + 10 * static_cast<size_t>(rank);
+        std::vector<std::uint64_t> key(mine);
+        std::vector<double>        item(2 * mine);
+        for (size_t i = 0; i < mine; ++i) {
+          key[i]          = static_cast<std::uint64_t>(Uniform(i, rank, 31) * static_cast<double>(values));
+          item[2 * i]     = static_cast<double>(key[i]);
+          item[2 * i + 1] = 1000.0 * rank + static_cast<double>(i);
+        }
+        ASSERT_PETSC(SortByKey(PETSC_COMM_WORLD, 2, together, key, item));
+        double total[2] = {static_cast<double>(mine), static_cast<double>(key.size())}, ends[4] = {0, 0, 0, 0};
+        ASSERT_EQ(MPI_Allreduce(MPI_IN_PLACE, total, 2, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD), MPI_SUCCESS);
+        EXPECT_EQ(total[0], total[1]);
+        ASSERT_EQ(item.size(), 2 * key.size());
+        if (!together) { EXPECT_LE(std::fabs(static_cast<double>(key.size()) - total[0] / P), 1.0) << "kind " << kind << " skewed " << skewed; }
+        for (size_t i = 0; i < key.size(); ++i) {
+          EXPECT_EQ(static_cast<double>(key[i]), item[2 * i]);
+          EXPECT_TRUE(!i || key[i - 1] < key[i] || (key[i - 1] == key[i] && item[2 * i - 1] < item[2 * i + 1]));
+        }
+        /* first and last item of every process, in their order */
+        if (!key.empty()) {
+          ends[0] = item[0];
+          ends[1] = item[1];
+          ends[2] = item[item.size() - 2];
+          ends[3] = item[item.size() - 1];
+        }
+        std::vector<double> all(4 * static_cast<size_t>(P));
+        std::vector<int>    have(P);
+        const int           some = !key.empty();
+        ASSERT_EQ(MPI_Allgather(ends, 4, MPI_DOUBLE, all.data(), 4, MPI_DOUBLE, PETSC_COMM_WORLD), MPI_SUCCESS);
+        ASSERT_EQ(MPI_Allgather(&some, 1, MPI_INT, have.data(), 1, MPI_INT, PETSC_COMM_WORLD), MPI_SUCCESS);
+        for (int p = 0, last = -1; p < P; ++p) {
+          if (!have[p]) continue;
+          if (last >= 0) {
+            const double *a = &all[4 * last + 2], *b = &all[4 * p];
+            EXPECT_TRUE(a[0] < b[0] || (!together && a[0] == b[0] && a[1] < b[1])) << "kind " << kind << " skewed " << skewed;
+          }
+          last = p;
+        }
+      }
+}
+
 namespace {
 /* clouds with targets of another size, distributed as PETSc does or with everything on the last process but what the first must own */
 struct Clouds {
+  MPI_Comm       comm = PETSC_COMM_WORLD;
   Vec            r = NULL, c = NULL;
   Mat            X = NULL, Y = NULL;
   PetscErrorCode Make(PetscInt n, PetscInt m, PetscInt d, bool skewed)
@@ -156,7 +208,7 @@ struct Clouds {
       Mat     *A = s ? &Y : &X;
       Vec     *v = s ? &c : &r;
       if (skewed) rows[s] = skeantest::Rank() == skeantest::Size() - 1 - (skeantest::Size() > 2 ? s : 0) ? all[s] : 0;
-      PetscCall(MatCreateDense(PETSC_COMM_WORLD, rows[s], PETSC_DECIDE, all[s], d, NULL, A));
+      PetscCall(MatCreateDense(comm, rows[s], PETSC_DECIDE, all[s], d, NULL, A));
       PetscCall(MatGetOwnershipRange(*A, &lo, &hi));
       PetscScalar *a;
       PetscCall(MatDenseGetLDA(*A, &lda));
@@ -164,7 +216,7 @@ struct Clouds {
       for (PetscInt i = lo; i < hi; ++i)
         for (PetscInt k = 0; k < d; ++k) a[(i - lo) + k * lda] = s ? 0.1 + 0.8 * Uniform(i, k, 12) * Uniform(i, k, 13) : Uniform(i, k, 11);
       PetscCall(MatDenseRestoreArrayWrite(*A, &a));
-      PetscCall(VecCreateMPI(PETSC_COMM_WORLD, hi - lo, all[s], v));
+      PetscCall(VecCreateMPI(comm, hi - lo, all[s], v));
       PetscCall(VecGetArray(*v, &a));
       for (PetscInt i = lo; i < hi; ++i) a[i - lo] = (i % 5 == 3 ? 0.0 : 1.0) / all[s]; /* some without mass */
       PetscCall(VecRestoreArray(*v, &a));
@@ -177,7 +229,7 @@ struct Clouds {
   PetscErrorCode Solver(SkeanTransportType type, SkeanTransportCostType cost, PetscReal eps, PetscReal truncation, PetscReal replicate, SkeanTransport *t)
   {
     PetscFunctionBegin;
-    PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, t));
+    PetscCall(SkeanTransportCreate(comm, t));
     PetscCall(SkeanTransportSetType(*t, type));
     PetscCall(SkeanTransportSetMarginals(*t, r, c));
     PetscCall(SkeanTransportSetPoints(*t, X, Y));
@@ -342,6 +394,34 @@ TEST(TransportTiles, TruncationSkipsWhatItShould)
   EXPECT_LE(A[0].lower, A[1].upper);
   EXPECT_NEAR(A[0].lower, A[1].lower, 1e-6 * A[0].cost);
   ASSERT_PETSC(C.Destroy());
+}
+
+/* Points in no order at all: every process has its share of the pairs that one process would visit, held by all or going around */
+TEST(TransportTiles, SkippingIsSharedByAllProcesses)
+{
+  const int P = skeantest::Size();
+  for (PetscReal replicate : {0.0, 1e9})
+    for (bool skewed : {false, true}) {
+      double visited[2], all; /* by one process alone; most of any process together; all together */
+      for (int together = 0; together < 2; ++together) {
+        Clouds         C;
+        SkeanTransport t;
+        C.comm = together ? PETSC_COMM_WORLD : PETSC_COMM_SELF;
+        ASSERT_PETSC(C.Make(4000, 4000, 2, together && skewed));
+        ASSERT_PETSC(C.Solver(SKEANTRANSPORTSINKHORN, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, 5e-4, 1e-9, replicate, &t));
+        ASSERT_PETSC(SkeanTransportSetTolerances(t, 1e-9, PETSC_DEFAULT, 25));
+        ASSERT_PETSC(SkeanTransportSetScaling(t, PETSC_FALSE, 4.0));
+        ASSERT_PETSC(SkeanTransportSetCertificate(t, PETSC_FALSE));
+        ASSERT_PETSC(SkeanTransportSolve(t));
+        visited[together] = static_cast<Work *>(t->work)->eng->entries * (replicate > 0 || P == 1 || together ? 1.0 : 2.0); /* two rounds per pass */
+        ASSERT_PETSC(SkeanTransportDestroy(&t));
+        ASSERT_PETSC(C.Destroy());
+      }
+      ASSERT_EQ(MPI_Allreduce(&visited[1], &all, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD), MPI_SUCCESS);
+      ASSERT_EQ(MPI_Allreduce(MPI_IN_PLACE, visited, 2, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD), MPI_SUCCESS);
+      EXPECT_LE(all, 1.1 * visited[0]) << "replicate " << replicate << " skewed " << skewed;
+      EXPECT_LE(visited[1], 2.5 * visited[0] / P) << "replicate " << replicate << " skewed " << skewed; /* points are shared equally, their pairs are not */
+    }
 }
 
 /* Around the ring no message is larger than a block, and nothing of the size of all targets is gathered or reduced */

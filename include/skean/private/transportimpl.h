@@ -3,6 +3,7 @@
 #include <skeantransport.h>
 #include <skean/private/skeansolver.h>
 #include <petscksp.h>
+#include <petscsf.h>
 
 #if defined(__cplusplus)
   #include <cmath>
@@ -76,19 +77,79 @@ public:
   }
 };
 
+/* Between an array over the user's sources or targets, in the user's layout, and one over those with mass in the engine's, where clouds of points may have
+   been sorted over the processes. Collective, with an array on every process */
+class Side {
+public:
+  std::vector<PetscInt> idx;       /* local indices of the entries with mass in the user's vector, which the engine has in this order */
+  PetscInt              count = 0; /* entries with mass on this process in the engine's layout */
+
+  Side() = default;
+  ~Side() { PetscCallAbort(PETSC_COMM_SELF, PetscSFDestroy(&sf)); }
+  Side(const Side &)            = delete;
+  Side &operator=(const Side &) = delete;
+  Side &operator=(Side &&o) noexcept
+  {
+    idx.swap(o.idx);
+    std::swap(count, o.count);
+    std::swap(sf, o.sf);
+    return *this;
+  }
+  /* the engine's order is the user's */
+  PetscErrorCode Reset()
+  {
+    PetscFunctionBegin;
+    PetscCall(PetscSFDestroy(&sf));
+    count = static_cast<PetscInt>(idx.size());
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* entry k of the engine's is entry `place` of the user's on process `owner`; nlocal entries of the user's are here */
+  PetscErrorCode Sorted(MPI_Comm comm, PetscInt nlocal, std::vector<PetscSFNode> &from);
+  template <class T>
+  PetscErrorCode ToEngine(MPI_Datatype type, const T *user, T *engine) const
+  {
+    PetscFunctionBegin;
+    if (!sf)
+      for (size_t k = 0; k < idx.size(); ++k) engine[k] = user[idx[k]];
+    else {
+      PetscCall(PetscSFBcastBegin(sf, type, user, engine, MPI_REPLACE));
+      PetscCall(PetscSFBcastEnd(sf, type, user, engine, MPI_REPLACE));
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* entries without mass keep their value */
+  PetscErrorCode ToUser(const double *engine, double *user) const
+  {
+    PetscFunctionBegin;
+    if (!sf)
+      for (size_t k = 0; k < idx.size(); ++k) user[idx[k]] = engine[k];
+    else {
+      PetscCall(PetscSFReduceBegin(sf, MPI_DOUBLE, engine, user, MPI_REPLACE));
+      PetscCall(PetscSFReduceEnd(sf, MPI_DOUBLE, engine, user, MPI_REPLACE));
+    }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  /* global numbers, in a vector of the user's, of the engine's entries */
+  PetscErrorCode Numbers(Vec user, std::vector<PetscInt> *number) const;
+
+private:
+  PetscSF sf = NULL;
+};
+
 /* Everything of a solve that is not a PETSc object */
 struct Work {
   std::unique_ptr<Engine> eng;
-  std::vector<PetscInt>   rowidx, colidx;                     /* local indices of the active rows and columns in the user's vectors */
-  std::vector<double>     r, c, logr, logc;                   /* masses divided by the total */
-  std::vector<double>     u, v;                               /* potentials in units of eps */
-  std::vector<double>     lb, b, a;                           /* log column sums, column sums, row sums */
-  double                  massr = 1, massc = 1;               /* totals */
-  bool                    addedrow = false, addedcol = false; /* partial transport: on the last process r, c, u, v... have one entry more than rowidx, colidx */
-  double                  cmax   = 1;
-  double                  eps    = 1; /* at the target */
-  double                  epsnow = 1;
-  double                  lamr = 1, lamc = 1; /* rho/(rho+eps), 1 when balanced */
+  Side                    rows, cols;           /* where the engine's sources and targets are in the user's vectors */
+  std::vector<double>     r, c, logr, logc;     /* masses divided by the total */
+  std::vector<double>     u, v;                 /* potentials in units of eps */
+  std::vector<double>     lb, b, a;             /* log column sums, column sums, row sums */
+  double                  cutoff = 0;           /* logarithm of what passes may skip; 0: nothing */
+  double                  massr = 1, massc = 1; /* totals */
+  bool   addedrow = false, addedcol = false;    /* partial transport: on the last process r, c, u, v... have one entry more than rows, cols count */
+  double cmax   = 1;
+  double eps    = 1; /* at the target */
+  double epsnow = 1;
+  double lamr = 1, lamc = 1; /* rho/(rho+eps), 1 when balanced */
   /* of the last pass */
   double              err = 0, g2 = 0, dual = 0, umax = 0;
   bool                bad = false;
@@ -133,6 +194,8 @@ struct _p_SkeanTransport {
   PetscReal              truncation; /* relative tolerance of truncated passes; 0: every entry */
   PetscReal              replicate;  /* bytes of coordinates up to which every process holds all targets */
   Vec                    f0, g0;
+  PetscReal              epsstart; /* > 0: f0, g0 are those of a coarser problem at this epsilon; steps lead from there */
+  PetscBool              sorted;   /* the points are in spatial order over the processes */
   PetscBool              certify;
   KSP                    ksp;
   PetscBool              kspuser; /* the user chose the linear solver */

@@ -137,8 +137,8 @@ PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t)
   PetscCallCXX(parts = Parts(G, part));
   /* what every part has and wants */
   PetscCallCXX(sums.assign(2 * static_cast<size_t>(parts) + 1, 0.0));
-  for (size_t i = 0; i < w->rowidx.size(); ++i) sums[2 * part[rlo + w->rowidx[i]]] += w->r[i];
-  for (size_t j = 0; j < w->colidx.size(); ++j) sums[2 * part[clo + w->colidx[j]] + 1] += w->c[j];
+  for (size_t i = 0; i < w->rows.idx.size(); ++i) sums[2 * part[rlo + w->rows.idx[i]]] += w->r[i];
+  for (size_t j = 0; j < w->cols.idx.size(); ++j) sums[2 * part[clo + w->cols.idx[j]] + 1] += w->c[j];
   PetscCall(AllreduceSum(comm, sums.data(), sums.size()));
   PetscInt used = 0;
   for (PetscInt p = 0; p < parts; ++p) used += sums[2 * p] > 0 || sums[2 * p + 1] > 0;
@@ -159,7 +159,7 @@ PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t)
   else
     PetscCallCXX(w->eng.reset(csr = new CsrEngine()));
   RowEngine *e = tile ? static_cast<RowEngine *>(tile) : csr;
-  PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
+  PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rows.idx.size()), static_cast<PetscInt>(w->cols.idx.size())));
   PetscCall(SkeanTransportActiveColumns_Private(t, pos));
   if (tile) {
     tile->T.kind = CostKind::STORED;
@@ -171,7 +171,7 @@ PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t)
   PetscCallCXX(dist.resize(PetscMax(N, 1)));
   bool empty = false;
   for (PetscInt i = 0; i < e->n; ++i) {
-    PetscCallCXX(ShortestPaths(N, G.ia.data(), G.ja.data(), G.len.data(), rlo + w->rowidx[i], dist.data()));
+    PetscCallCXX(ShortestPaths(N, G.ia.data(), G.ja.data(), G.len.data(), rlo + w->rows.idx[i], dist.data()));
     for (PetscInt j = 0; j < N; ++j) {
       if (pos[j] < 0) continue;
       if (tile)

@@ -326,10 +326,10 @@ PetscErrorCode GridEngine::Layout(SkeanTransport t)
   for (int stage = 0; stage < grid.Stages(); ++stage) largest = PetscMax(largest, grid.Box(stage, grid.Sizes()).Volume());
   PetscCallCXX(x.resize(static_cast<size_t>(largest)));
   PetscCallCXX(moved.resize(grid.Stages() > 1 ? static_cast<size_t>(largest) : 0));
-  n                = static_cast<PetscInt>(w->rowidx.size());
-  mloc             = static_cast<PetscInt>(w->colidx.size());
-  rowpos           = w->rowidx;
-  colpos           = w->colidx;
+  n                = static_cast<PetscInt>(w->rows.idx.size());
+  mloc             = static_cast<PetscInt>(w->cols.idx.size());
+  rowpos           = w->rows.idx;
+  colpos           = w->cols.idx;
   PetscInt64 in[2] = {n, mloc}, before[2] = {0, 0}, tot[2];
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Exscan(in, before, 2, MPIU_INT64, MPI_SUM, comm));

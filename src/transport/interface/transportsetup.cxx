@@ -1,11 +1,37 @@
 /* From the user's objects to an engine: masses, active rows and columns, costs */
 #include "tiles.hpp"
+#include "morton.hpp"
 #include <skean/private/reduce.hpp>
 #include <skean/private/rowblock.hpp>
 #include <algorithm>
 
 using namespace skean;
 using namespace skean::transport;
+
+PetscErrorCode Side::Sorted(MPI_Comm comm, PetscInt nlocal, std::vector<PetscSFNode> &from)
+{
+  PetscFunctionBegin;
+  count = static_cast<PetscInt>(from.size());
+  PetscCall(PetscSFDestroy(&sf));
+  PetscCall(PetscSFCreate(comm, &sf));
+  PetscCall(PetscSFSetGraph(sf, nlocal, count, NULL, PETSC_OWN_POINTER, from.data(), PETSC_COPY_VALUES));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Side::Numbers(Vec user, std::vector<PetscInt> *number) const
+{
+  PetscInt              lo, hi;
+  std::vector<PetscInt> mine;
+
+  PetscFunctionBegin;
+  PetscCall(VecGetOwnershipRange(user, &lo, &hi));
+  PetscCallCXX(number->assign(PetscMax(count, 1), -1));
+  PetscCallCXX(mine.resize(PetscMax(hi - lo, 1)));
+  for (PetscInt i = lo; i < hi; ++i) mine[i - lo] = i;
+  PetscCall(ToEngine(MPIU_INT, mine.data(), number->data()));
+  number->resize(count);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /* One marginal: indices and logs of the entries with mass. flags: negative, not finite */
 static PetscErrorCode ReadMarginal(Vec vec, std::vector<PetscInt> &idx, std::vector<double> &mass, double *total, double flags[2])
@@ -52,6 +78,45 @@ static PetscErrorCode ReadPoints(Mat X, const std::vector<PetscInt> &idx, std::v
       *finite        = *finite && std::isfinite(x);
     }
   PetscCall(MatDenseRestoreArrayRead(X, &a));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Points of one side, with their masses, in the order of Morton's curve over the processes: passes then skip as much on many processes as on one. What a
+   partial problem has added stays at the end of the last process */
+static PetscErrorCode SortSide(MPI_Comm comm, PetscInt d, const double *lo, double width, PetscInt nlocal, Side *side, std::vector<double> &x,
+                               std::vector<double> &mass, std::vector<double> &logmass)
+{
+  const size_t               n = side->idx.size(), dd = static_cast<size_t>(d), w = dd + 3;
+  std::vector<std::uint64_t> key(n);
+  std::vector<double>        item(n * w), rest(mass.begin() + static_cast<std::ptrdiff_t>(n), mass.end());
+  std::vector<PetscSFNode>   from;
+  PetscMPIInt                rank;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  MortonKeys(d, static_cast<PetscInt>(n), x.data(), lo, width, key.data());
+  for (size_t i = 0; i < n; ++i) {
+    double *to = item.data() + i * w;
+    std::copy_n(x.begin() + static_cast<std::ptrdiff_t>(i * dd), dd, to);
+    to[dd]     = mass[i];
+    to[dd + 1] = rank;
+    to[dd + 2] = static_cast<double>(side->idx[i]);
+  }
+  PetscCall(SortByKey(comm, w, false, key, item));
+  PetscCallCXX(from.resize(key.size()));
+  PetscCallCXX(x.resize(key.size() * dd));
+  PetscCallCXX(mass.resize(key.size()));
+  for (size_t i = 0; i < key.size(); ++i) {
+    const double *at = item.data() + i * w;
+    std::copy_n(at, dd, x.begin() + static_cast<std::ptrdiff_t>(i * dd));
+    mass[i]       = at[dd];
+    from[i].rank  = static_cast<PetscInt>(at[dd + 1]);
+    from[i].index = static_cast<PetscInt>(at[dd + 2]);
+  }
+  PetscCallCXX(mass.insert(mass.end(), rest.begin(), rest.end()));
+  PetscCallCXX(logmass.resize(PetscMax(mass.size(), size_t(1))));
+  for (size_t i = 0; i < mass.size(); ++i) logmass[i] = std::log(mass[i]);
+  PetscCall(side->Sorted(comm, nlocal, from));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -111,8 +176,8 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
   T.ctx = t->costctx;
   T.d   = d;
   T.n   = e->n;
-  PetscCall(ReadPoints(t->X, w->rowidx, T.X, &finite));
-  PetscCall(ReadPoints(t->Y, w->colidx, yloc, &finite));
+  PetscCall(ReadPoints(t->X, w->rows.idx, T.X, &finite));
+  PetscCall(ReadPoints(t->Y, w->cols.idx, yloc, &finite));
   PetscCall(AgreeAny(comm, !finite, &any));
   PetscCheck(!any, comm, PETSC_ERR_FP, "A point has a coordinate that is not finite");
   const bool centred = T.kind != CostKind::CALLBACK && T.kind != CostKind::COSINE;
@@ -147,6 +212,28 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
     PetscCall(AgreeAny(comm, zero, &any));
     PetscCheck(!any, comm, PETSC_ERR_ARG_OUTOFRANGE, "The cosine of a point at the origin is not defined");
   }
+  PetscMPIInt size;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  if (size > 1 && w->cutoff > 0 && d <= 8 && HasBounds(T.kind, T.p) && !t->sorted) {
+    double box[2 * SKEAN_TRANSPORT_MAXDIM], width = 0; /* largest of -x and of x */
+    std::fill_n(box, 2 * SKEAN_TRANSPORT_MAXDIM, -PETSC_MAX_REAL);
+    for (const std::vector<double> *x : {&T.X, &yloc})
+      for (size_t i = 0; i < x->size(); ++i) {
+        double *b = box + 2 * (i % static_cast<size_t>(d));
+        b[0]      = PetscMax(b[0], -(*x)[i]);
+        b[1]      = PetscMax(b[1], (*x)[i]);
+      }
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, box, static_cast<int>(2 * d), MPI_DOUBLE, MPI_MAX, comm));
+    double lo[SKEAN_TRANSPORT_MAXDIM];
+    for (PetscInt k = 0; k < d; ++k) {
+      lo[k] = -box[2 * k];
+      width = PetscMax(width, box[2 * k + 1] - lo[k]);
+    }
+    PetscCall(SortSide(comm, d, lo, width, nl, &w->rows, T.X, w->r, w->logr));
+    PetscCall(SortSide(comm, d, lo, width, ml, &w->cols, yloc, w->c, w->logc));
+    PetscCall(e->Layout(comm, w->rows.count, w->cols.count));
+    T.n = e->n;
+  }
   T.gemm = d >= 16 && (T.kind == CostKind::SQEUCLIDEAN || T.kind == CostKind::EUCLIDEAN || T.kind == CostKind::COSINE);
   if (T.gemm) {
     PetscCallCXX(T.xn.assign(e->n, 0.0));
@@ -177,7 +264,7 @@ PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector
   PetscCallCXX(pos.resize(PetscMax(M, 1)));
   PetscCallCXX(cnt.resize(size));
   PetscCallCXX(dis.assign(size, 0));
-  for (size_t j = 0; j < w->colidx.size(); ++j) mine[w->colidx[j]] = w->eng->mlo + static_cast<PetscInt>(j);
+  for (size_t j = 0; j < w->cols.idx.size(); ++j) mine[w->cols.idx[j]] = w->eng->mlo + static_cast<PetscInt>(j);
   int k = static_cast<int>(ml);
   PetscCallMPI(MPI_Allgather(&k, 1, MPI_INT, cnt.data(), 1, MPI_INT, comm));
   for (int r = 1; r < size; ++r) dis[r] = dis[r - 1] + cnt[r - 1];
@@ -208,7 +295,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
   if (view.IsDense()) {
     TileEngine *e;
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
-    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
+    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rows.idx.size()), static_cast<PetscInt>(w->cols.idx.size())));
     std::vector<PetscInt> pos;
     PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     e->T.kind = CostKind::STORED;
@@ -218,14 +305,14 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     for (PetscInt j = 0; j < M; ++j)
       if (pos[j] >= 0)
         for (PetscInt i = 0; i < e->n; ++i) {
-          const double c                                 = view.dense[w->rowidx[i] + static_cast<size_t>(j) * view.lda];
+          const double c                                 = view.dense[w->rows.idx[i] + static_cast<size_t>(j) * view.lda];
           finite                                         = finite && std::isfinite(c);
           e->T.C[static_cast<size_t>(i) * e->m + pos[j]] = c;
         }
   } else {
     CsrEngine *e;
     PetscCallCXX(w->eng.reset(e = new CsrEngine()));
-    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
+    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rows.idx.size()), static_cast<PetscInt>(w->cols.idx.size())));
     std::vector<PetscInt> pos;
     std::vector<int>      hit;
     PetscCall(SkeanTransportActiveColumns_Private(t, pos));
@@ -233,7 +320,7 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCallCXX(e->ia.push_back(0));
     for (PetscInt i = 0; i < e->n; ++i) {
       for (int p = 0; p < view.nparts; ++p)
-        for (PetscInt k = view.part[p].i[w->rowidx[i]]; k < view.part[p].i[w->rowidx[i] + 1]; ++k) {
+        for (PetscInt k = view.part[p].i[w->rows.idx[i]]; k < view.part[p].i[w->rows.idx[i] + 1]; ++k) {
           const PetscInt j = pos[view.part[p].Column(k)];
           if (j < 0) continue;
           const double c = view.part[p].a[k];
@@ -265,21 +352,24 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   MPI_Comm comm = PetscObjectComm((PetscObject)t);
 
   PetscFunctionBegin;
+  w->cutoff = t->truncation > 0 ? -std::log(t->truncation) : 0.0;
+  PetscCall(w->rows.Reset());
+  PetscCall(w->cols.Reset());
   if (t->C)
     PetscCall(BuildStored(t));
   else if (t->X) {
     TileEngine *e;
     PetscCallCXX(w->eng.reset(e = new TileEngine()));
-    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rowidx.size()), static_cast<PetscInt>(w->colidx.size())));
+    PetscCall(e->Layout(comm, static_cast<PetscInt>(w->rows.idx.size()), static_cast<PetscInt>(w->cols.idx.size())));
     PetscCall(BuildPoints(t, e));
   } else if (t->G)
     PetscCall(SkeanTransportBuildGraph_Private(t));
   else
     PetscCall(SkeanTransportBuildGrid_Private(t));
-  w->eng->logr = w->logr.data();
-  w->eng->logc = w->logc.data();
-  if (t->truncation > 0) w->eng->cutoff = -std::log(t->truncation);
-  TileEngine *e = dynamic_cast<TileEngine *>(w->eng.get());
+  w->eng->logr   = w->logr.data();
+  w->eng->logc   = w->logc.data();
+  w->eng->cutoff = w->cutoff;
+  TileEngine *e  = dynamic_cast<TileEngine *>(w->eng.get());
   if (e) PetscCall(e->SetUp());
   PetscCall(SkeanTransportBuildPartial_Private(t));
   w->eng->logr = w->logr.data();
@@ -326,8 +416,8 @@ PetscErrorCode SkeanTransportSetUp(SkeanTransport transport)
 
     s.Zero();
     double fr[2] = {0, 0}, fc[2] = {0, 0};
-    PetscCall(ReadMarginal(t->r, w->rowidx, w->r, &mr, fr));
-    PetscCall(ReadMarginal(t->c, w->colidx, w->c, &mc, fc));
+    PetscCall(ReadMarginal(t->r, w->rows.idx, w->r, &mr, fr));
+    PetscCall(ReadMarginal(t->c, w->cols.idx, w->c, &mc, fc));
     s[0] = mr;
     s[1] = mc;
     s[2] = fr[0] + fc[0];

@@ -82,13 +82,27 @@ PetscReal SkeanTransportFloor_Private(SkeanTransport t)
   return 0.5 * PETSC_MACHINE_EPSILON * PetscMax(1.0, w->umax + w->cmax / w->epsnow);
 }
 
-static PetscErrorCode Start(SkeanTransport t)
+/* epsilons from the first one on down to the target */
+static PetscErrorCode Levels(SkeanTransport t, double below)
 {
   Work *w = static_cast<Work *>(t->work);
 
   PetscFunctionBegin;
   w->levels.clear();
-  const bool kl = t->entropy == SKEAN_TRANSPORT_ENTROPY_KL;
+  PetscCallCXX(w->levels.push_back(w->eps));
+  while (w->levels.back() * t->scalefactor < below) PetscCallCXX(w->levels.push_back(w->levels.back() * t->scalefactor));
+  std::reverse(w->levels.begin(), w->levels.end());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Start(SkeanTransport t)
+{
+  Work *w = static_cast<Work *>(t->work);
+
+  PetscFunctionBegin;
+  /* those of a coarser problem are in the KL convention and belong to an epsilon of their own */
+  const bool   kl  = t->entropy == SKEAN_TRANSPORT_ENTROPY_KL || t->epsstart > 0;
+  const double eps = PetscMax(w->eps, t->epsstart);
   if (t->g0) {
     const PetscScalar *g, *f = NULL;
     PetscInt           ml, nl, gl, fl = 0;
@@ -102,29 +116,30 @@ static PetscErrorCode Start(SkeanTransport t)
     bool notfinite = false;
     PetscCall(VecGetArrayRead(t->g0, &g));
     if (t->f0) PetscCall(VecGetArrayRead(t->f0, &f));
-    for (size_t j = 0; j < w->colidx.size(); ++j) {
-      w->v[j]   = g[w->colidx[j]] / w->eps + (kl ? w->logc[j] : 0.0);
+    PetscCall(w->cols.ToEngine(MPI_DOUBLE, g, w->v.data()));
+    for (PetscInt j = 0; j < w->cols.count; ++j) {
+      w->v[j]   = w->v[j] / eps + (kl ? w->logc[j] : 0.0);
       notfinite = notfinite || !std::isfinite(w->v[j]);
     }
     /* an added target: its potential is the zero of the others, see SkeanTransportGetPotentials() */
-    for (PetscInt j = static_cast<PetscInt>(w->colidx.size()); j < w->eng->mloc; ++j) w->v[j] = w->logc[j] + (kl ? 0.0 : 0.5 * std::log(w->massr));
-    for (PetscInt i = static_cast<PetscInt>(w->rowidx.size()); i < w->eng->n; ++i) w->u[i] = w->logr[i];
-    for (size_t i = 0; i < w->rowidx.size(); ++i) w->u[i] = f ? f[w->rowidx[i]] / w->eps + (kl ? w->logr[i] : 0.0) : w->logr[i];
+    for (PetscInt j = w->cols.count; j < w->eng->mloc; ++j) w->v[j] = w->logc[j] + (kl ? 0.0 : 0.5 * std::log(w->massr));
+    for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i];
+    if (t->f0) {
+      PetscCall(w->rows.ToEngine(MPI_DOUBLE, f, w->u.data()));
+      for (PetscInt i = 0; i < w->rows.count; ++i) w->u[i] = w->u[i] / eps + (kl ? w->logr[i] : 0.0);
+    }
     if (t->f0) PetscCall(VecRestoreArrayRead(t->f0, &f));
     PetscCall(VecRestoreArrayRead(t->g0, &g));
     PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), notfinite, &wrong));
     PetscCheck(!wrong, PetscObjectComm((PetscObject)t), PETSC_ERR_FP, "An initial potential of a target with mass is not finite");
     for (PetscInt i = 0; i < w->eng->n; ++i)
       if (!std::isfinite(w->u[i])) w->u[i] = w->logr[i];
-    w->epsnow = w->eps;
-    PetscCallCXX(w->levels.push_back(w->eps));
+    PetscCall(Levels(t, eps));
+    w->epsnow = eps;
   } else {
     for (PetscInt j = 0; j < w->eng->mloc; ++j) w->v[j] = w->logc[j];
     for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i];
-    PetscCallCXX(w->levels.push_back(w->eps));
-    if (t->scaling)
-      while (w->levels.back() * t->scalefactor < 0.3 * w->cmax) PetscCallCXX(w->levels.push_back(w->levels.back() * t->scalefactor));
-    std::reverse(w->levels.begin(), w->levels.end());
+    PetscCall(Levels(t, t->scaling ? 0.3 * w->cmax : 0.0));
     w->epsnow = w->levels[0];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -541,11 +556,12 @@ PetscErrorCode SkeanTransportGetCertificate(SkeanTransport transport, PetscReal 
 @*/
 PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec g)
 {
-  SkeanTransport t    = transport;
-  Work          *w    = static_cast<Work *>(t->work);
-  double         s[2] = {0, 0};
-  PetscInt       nl, fl = 0, ml, gl = 0;
-  bool           wrong;
+  SkeanTransport      t    = transport;
+  Work               *w    = static_cast<Work *>(t->work);
+  double              s[2] = {0, 0};
+  PetscInt            nl, fl = 0, ml, gl = 0;
+  bool                wrong;
+  std::vector<double> x;
 
   PetscFunctionBegin;
   PetscCall(SkeanTransportCheckSolved_Private(t, "SkeanTransportGetPotentials()"));
@@ -561,7 +577,7 @@ PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec 
     for (PetscInt j = 0; j < w->eng->mloc; ++j) s[1] += w->c[j] * (w->v[j] - w->logc[j]);
     if (w->addedcol || w->addedrow) { /* staying, or not arriving, costs nothing */
       s[0] = s[1]        = 0;
-      const PetscInt row = static_cast<PetscInt>(w->rowidx.size()), col = static_cast<PetscInt>(w->colidx.size());
+      const PetscInt row = w->rows.count, col = w->cols.count;
       if (w->addedcol && w->eng->mloc > col) s[1] = 2 * (w->v[col] - w->logc[col]);
       if (!w->addedcol && w->eng->n > row) s[0] = 2 * (w->u[row] - w->logr[row]);
     }
@@ -574,14 +590,18 @@ PetscErrorCode SkeanTransportGetPotentials(SkeanTransport transport, Vec f, Vec 
     PetscScalar *a;
     PetscCall(VecSet(f, PETSC_NINFINITY));
     PetscCall(VecGetArray(f, &a));
-    for (size_t i = 0; i < w->rowidx.size(); ++i) a[w->rowidx[i]] = w->epsnow * (w->u[i] + shift + half - (plain ? 0.0 : w->logr[i]));
+    PetscCallCXX(x.resize(w->u.size()));
+    for (PetscInt i = 0; i < w->rows.count; ++i) x[i] = w->epsnow * (w->u[i] + shift + half - (plain ? 0.0 : w->logr[i]));
+    PetscCall(w->rows.ToUser(x.data(), a));
     PetscCall(VecRestoreArray(f, &a));
   }
   if (g) {
     PetscScalar *a;
     PetscCall(VecSet(g, PETSC_NINFINITY));
     PetscCall(VecGetArray(g, &a));
-    for (size_t j = 0; j < w->colidx.size(); ++j) a[w->colidx[j]] = w->epsnow * (w->v[j] - shift + half - (plain ? 0.0 : w->logc[j]));
+    PetscCallCXX(x.resize(w->v.size()));
+    for (PetscInt j = 0; j < w->cols.count; ++j) x[j] = w->epsnow * (w->v[j] - shift + half - (plain ? 0.0 : w->logc[j]));
+    PetscCall(w->cols.ToUser(x.data(), a));
     PetscCall(VecRestoreArray(g, &a));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -627,12 +647,13 @@ PetscErrorCode SkeanTransportApply(SkeanTransport transport, Vec x, Vec Px)
   PetscCallCXX(in.resize(w->v.size()));
   PetscCallCXX(out.resize(w->u.size()));
   PetscCall(VecGetArrayRead(x, &xa));
-  for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = xa[w->colidx[j]];
+  PetscCall(w->cols.ToEngine(MPI_DOUBLE, xa, in.data()));
   PetscCall(VecRestoreArrayRead(x, &xa));
   PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
   PetscCall(VecSet(Px, 0.0));
   PetscCall(VecGetArray(Px, &ya));
-  for (size_t i = 0; i < w->rowidx.size(); ++i) ya[w->rowidx[i]] = w->massr * out[i];
+  for (double &y : out) y *= w->massr;
+  PetscCall(w->rows.ToUser(out.data(), ya));
   PetscCall(VecRestoreArray(Px, &ya));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -677,37 +698,40 @@ PetscErrorCode SkeanTransportApplyTranspose(SkeanTransport transport, Vec z, Vec
   PetscCallCXX(in.resize(w->u.size()));
   PetscCallCXX(out.resize(w->v.size()));
   PetscCall(VecGetArrayRead(z, &xa));
-  for (size_t i = 0; i < w->rowidx.size(); ++i) in[i] = xa[w->rowidx[i]];
+  PetscCall(w->rows.ToEngine(MPI_DOUBLE, xa, in.data()));
   PetscCall(VecRestoreArrayRead(z, &xa));
   PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), NULL, NULL, in.data(), NULL, out.data()));
   PetscCall(VecSet(Ptz, 0.0));
   PetscCall(VecGetArray(Ptz, &ya));
-  for (size_t j = 0; j < w->colidx.size(); ++j) ya[w->colidx[j]] = w->massr * out[j];
+  for (double &y : out) y *= w->massr;
+  PetscCall(w->cols.ToUser(out.data(), ya));
   PetscCall(VecRestoreArray(Ptz, &ya));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* global index in the user's numbering of every active column */
-static PetscErrorCode ColumnNumbers(SkeanTransport t, std::vector<PetscInt> &number)
+/* replaces engine numbers of columns by those of the user's vector, asking the owners for the ones that occur only */
+static PetscErrorCode ColumnNumbers(SkeanTransport t, std::vector<PetscInt> &column)
 {
   Work                 *w = static_cast<Work *>(t->work);
-  PetscInt              lo;
-  PetscMPIInt           size;
-  std::vector<PetscInt> mine;
-  std::vector<int>      cnt, dis;
+  PetscLayout           map;
+  PetscSF               sf;
+  std::vector<PetscInt> mine, used, number;
 
   PetscFunctionBegin;
-  PetscCall(VecGetOwnershipRange(t->c, &lo, NULL));
-  PetscCallMPI(MPI_Comm_size(w->eng->comm, &size));
-  PetscCallCXX(mine.assign(w->colidx.begin(), w->colidx.end()));
-  for (auto &j : mine) j += lo;
-  PetscCallCXX(cnt.resize(size));
-  PetscCallCXX(dis.assign(size, 0));
-  PetscCallCXX(number.resize(PetscMax(w->eng->m, 1)));
-  int k = static_cast<int>(mine.size());
-  PetscCallMPI(MPI_Allgather(&k, 1, MPI_INT, cnt.data(), 1, MPI_INT, w->eng->comm));
-  for (int r = 1; r < size; ++r) dis[r] = dis[r - 1] + cnt[r - 1];
-  PetscCallMPI(MPI_Allgatherv(mine.data(), k, MPIU_INT, number.data(), cnt.data(), dis.data(), MPIU_INT, w->eng->comm));
+  PetscCall(w->cols.Numbers(t->c, &mine));
+  PetscCallCXX(mine.resize(PetscMax(w->eng->mloc, 1), -1)); /* an added target has none */
+  PetscCallCXX(used = column);
+  std::sort(used.begin(), used.end());
+  used.erase(std::unique(used.begin(), used.end()), used.end());
+  PetscCallCXX(number.resize(PetscMax(used.size(), size_t(1))));
+  PetscCall(PetscLayoutCreateFromSizes(w->eng->comm, w->eng->mloc, PETSC_DETERMINE, 1, &map));
+  PetscCall(PetscSFCreate(w->eng->comm, &sf));
+  PetscCall(PetscSFSetGraphLayout(sf, map, static_cast<PetscInt>(used.size()), NULL, PETSC_OWN_POINTER, used.data()));
+  PetscCall(PetscSFBcastBegin(sf, MPIU_INT, mine.data(), number.data(), MPI_REPLACE));
+  PetscCall(PetscSFBcastEnd(sf, MPIU_INT, mine.data(), number.data(), MPI_REPLACE));
+  PetscCall(PetscSFDestroy(&sf));
+  PetscCall(PetscLayoutDestroy(&map));
+  for (PetscInt &j : column) j = number[std::lower_bound(used.begin(), used.end(), j) - used.begin()];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -738,7 +762,7 @@ PetscErrorCode SkeanTransportGetPlan(SkeanTransport transport, PetscReal thresho
   Work                 *w    = static_cast<Work *>(t->work);
   MPI_Comm              comm = PetscObjectComm((PetscObject)t);
   Keep                  keep;
-  PetscInt              nl, ml, lo;
+  PetscInt              nl, ml;
   std::vector<PetscInt> number;
   bool                  any;
 
@@ -751,19 +775,18 @@ PetscErrorCode SkeanTransportGetPlan(SkeanTransport transport, PetscReal thresho
   PetscCall(w->eng->Entries(1.0 / w->epsnow, w->u.data(), w->v.data(), &keep));
   PetscCall(AgreeAny(comm, keep.overflow, &any));
   PetscCheck(!any, comm, PETSC_ERR_MEM, "The plan has more than 2^30 entries above %g on one process", (double)threshold);
-  PetscCall(ColumnNumbers(t, number));
+  PetscCall(ColumnNumbers(t, keep.j));
+  PetscCall(w->rows.Numbers(t->r, &number));
   PetscCall(VecGetLocalSize(t->r, &nl));
   PetscCall(VecGetLocalSize(t->c, &ml));
-  PetscCall(VecGetOwnershipRange(t->r, &lo, NULL));
   PetscCall(MatCreate(comm, P));
   PetscCall(MatSetSizes(*P, nl, ml, PETSC_DETERMINE, PETSC_DETERMINE));
   PetscCall(MatSetType(*P, MATAIJ));
-  const PetscInt rows = static_cast<PetscInt>(w->rowidx.size()), cols = w->eng->m - (w->addedcol ? 1 : 0);
-  size_t         q = 0;
+  size_t q = 0;
   for (size_t k = 0; k < keep.i.size(); ++k)
-    if (keep.i[k] < rows && keep.j[k] < cols) { /* not those of an added source or target */
-      keep.i[q]   = lo + w->rowidx[keep.i[k]];
-      keep.j[q]   = number[keep.j[k]];
+    if (keep.i[k] < w->rows.count && keep.j[k] >= 0) { /* not those of an added source or target */
+      keep.i[q]   = number[keep.i[k]];
+      keep.j[q]   = keep.j[k];
       keep.p[q++] = w->massr * keep.p[k];
     }
   keep.i.resize(q);
@@ -817,14 +840,15 @@ PetscErrorCode SkeanTransportGetMap(SkeanTransport transport, Mat *T)
   PetscCallCXX(out.resize(w->u.size()));
   PetscCallCXX(rows = w->a);
   if (w->addedcol) { /* what stays is not part of the average */
-    for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = 1.0;
+    for (PetscInt j = 0; j < w->cols.count; ++j) in[j] = 1.0;
     PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, rows.data(), NULL));
   }
   for (PetscInt k = 0; k < d; ++k) {
     for (PetscInt i = 0; i < nl; ++i) ta[i + static_cast<size_t>(k) * ldt] = std::nan("");
-    for (size_t j = 0; j < w->colidx.size(); ++j) in[j] = y[w->colidx[j] + static_cast<size_t>(k) * lday];
+    PetscCall(w->cols.ToEngine(MPI_DOUBLE, y + static_cast<size_t>(k) * lday, in.data()));
     PetscCall(w->eng->Products(1.0 / w->epsnow, w->u.data(), w->v.data(), in.data(), NULL, NULL, out.data(), NULL));
-    for (size_t i = 0; i < w->rowidx.size(); ++i) ta[w->rowidx[i] + static_cast<size_t>(k) * ldt] = out[i] / rows[i];
+    for (PetscInt i = 0; i < w->rows.count; ++i) out[i] /= rows[i];
+    PetscCall(w->rows.ToUser(out.data(), ta + static_cast<size_t>(k) * ldt));
   }
   PetscCall(MatDenseRestoreArrayWrite(*T, &ta));
   PetscCall(MatDenseRestoreArrayRead(t->Y, &y));

@@ -26,14 +26,12 @@ PetscErrorCode NewtonSystem::Numbering(const Engine *e)
   PetscCallMPI(MPI_Comm_size(e->comm, &size));
   PetscCallCXX(all.resize(3 * static_cast<size_t>(size)));
   PetscCallMPI(MPI_Allgather(mine, 3, MPIU_INT, all.data(), 3, MPIU_INT, e->comm));
-  PetscCallCXX(colrow.resize(PetscMax(e->m, 1)));
-  PetscCallCXX(owner.resize(PetscMax(e->m, 1)));
-  PetscInt j = 0;
-  for (int r = 0; r < size; ++r)
-    for (PetscInt k = 0; k < all[3 * r + 1]; ++k) {
-      owner[j]    = r;
-      colrow[j++] = all[3 * r + 2] + all[3 * r] + k;
-    }
+  PetscCallCXX(firstcol.assign(static_cast<size_t>(size) + 1, 0));
+  PetscCallCXX(firstrow.resize(size));
+  for (int r = 0; r < size; ++r) {
+    firstcol[r + 1] = firstcol[r] + all[3 * r + 1];
+    firstrow[r]     = all[3 * r + 2] + all[3 * r];
+  }
   start = e->rlo + e->mlo;
   for_  = e;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -70,7 +68,7 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
     PetscCallCXX(rcount.assign(size, 0));
     PetscCallCXX(sdispl.assign(size + 1, 0));
     PetscCallCXX(rdispl.assign(size + 1, 0));
-    for (const Entry &x : sorted) scount[owner[x.col]] += static_cast<int>(sizeof(Entry));
+    for (const Entry &x : sorted) scount[Owner(x.col)] += static_cast<int>(sizeof(Entry));
     PetscCallMPI(MPI_Alltoall(scount.data(), 1, MPI_INT, rcount.data(), 1, MPI_INT, e->comm));
     PetscInt64 incoming = 0;
     for (int r = 0; r < size; ++r) incoming += rcount[r];
@@ -85,7 +83,7 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
     for (int r = 0; r < size; ++r) put[r] = static_cast<size_t>(sdispl[r]) / sizeof(Entry);
     PetscCallCXX(send.resize(PetscMax(nnz, size_t(1))));
     PetscCallCXX(recv.resize(static_cast<size_t>(rdispl[size]) / sizeof(Entry)));
-    for (const Entry &x : sorted) send[put[owner[x.col]]++] = x;
+    for (const Entry &x : sorted) send[put[Owner(x.col)]++] = x;
     PetscCallMPI(MPI_Alltoallv(send.data(), scount.data(), sdispl.data(), MPI_BYTE, recv.data(), rcount.data(), rdispl.data(), MPI_BYTE, e->comm));
   }
   std::vector<size_t> colptr;
@@ -114,7 +112,7 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
     const double d    = (isrow ? w->a[r] : w->b[r - e->n]) + shift;
     bool         done = false;
     for (size_t k = lo; k < hi; ++k) {
-      const PetscInt col = isrow ? colrow[x[k].col] : x[k].row;
+      const PetscInt col = isrow ? SystemRow(x[k].col) : x[k].row;
       if (!done && col > start + r) {
         ja[q]   = start + r;
         va[q++] = d;

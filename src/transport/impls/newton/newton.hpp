@@ -3,6 +3,7 @@
 
 #include <skean/private/transportimpl.h>
 #include "schur.hpp"
+#include <algorithm>
 
 namespace skean {
 namespace transport {
@@ -71,15 +72,20 @@ public:
   PetscErrorCode SolveMatrixFree(SkeanTransport t, double shift, double rtol, PetscInt maxit, const double *gv, double *dv, PetscInt *its, bool *ok);
 
 private:
-  std::vector<PetscInt> colrow; /* row in the system of every active column */
+  std::vector<PetscInt> firstcol, firstrow; /* first column of every process and the row of the system it has; ends with the number of columns */
   PetscInt              start    = 0;
   const Engine         *for_     = nullptr;
   bool                  reusable = false; /* the KSP has a preconditioner of an earlier system of this solve */
   KSP                   mf       = nullptr;
   Mat                   shell    = nullptr;
-  std::vector<int>      owner; /* process that owns it */
-  PetscErrorCode        Numbering(const Engine *e);
-  PetscErrorCode        Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);
+  int                   Owner(PetscInt col) const { return static_cast<int>(std::upper_bound(firstcol.begin(), firstcol.end(), col) - firstcol.begin()) - 1; }
+  PetscInt              SystemRow(PetscInt col) const
+  {
+    const int p = Owner(col);
+    return firstrow[p] + col - firstcol[p];
+  }
+  PetscErrorCode Numbering(const Engine *e);
+  PetscErrorCode Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);
 };
 
 } // namespace transport
