@@ -1,5 +1,6 @@
 #include "driver.hpp"
 #include <algorithm>
+#include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <set>
@@ -10,29 +11,34 @@ namespace driver {
 
 namespace {
 const Program        *program = nullptr;
-std::string           message;  /* of the error that ended the program */
+std::string           message; /* of the error that ended the program */
+PetscBool             traceback = PETSC_FALSE;
 std::set<std::string> reported; /* options already warned of */
 
 /*
-   Keeps the text of the error in place of PETSc's traceback of thirty lines. An error that only some processes can know of ends the
-   program here, because the others would wait for ever.
+   Keeps the text of the error in place of PETSc's traceback of thirty lines; with -traceback one line for each function on the way,
+   by the first process. An error that only some processes can know of ends the program here, because the others would wait for ever.
 */
-PetscErrorCode KeepMessage(MPI_Comm comm, int, const char *, const char *, PetscErrorCode n, PetscErrorType p, const char *mess, void *)
+PetscErrorCode KeepMessage(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode n, PetscErrorType p, const char *mess, void *)
 {
+  int rank = 0;
+
+  MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
   if (p == PETSC_ERROR_INITIAL) {
-    int         size = 1, world = 1, rank = 0;
+    int         size = 1, world = 1;
     const char *text = NULL;
     (void)PetscErrorMessage(n, &text, NULL);
     message = mess && *mess ? mess : (text ? text : "unknown error");
     while (!message.empty() && message.back() == '\n') message.pop_back();
     MPI_Comm_size(comm, &size);
     MPI_Comm_size(PETSC_COMM_WORLD, &world);
-    MPI_Comm_rank(PETSC_COMM_WORLD, &rank);
     if (size < world) {
       std::fprintf(stderr, "%s: error on process %d: %s\n", program->name, rank, message.c_str());
+      if (traceback) std::fprintf(stderr, "%s:   at %s() in %s:%d\n", program->name, function, file, line);
       MPI_Abort(PETSC_COMM_WORLD, Failed);
     }
   }
+  if (traceback && !rank) std::fprintf(stderr, "%s:   at %s() in %s:%d\n", program->name, function, file, line);
   return n;
 }
 
@@ -53,11 +59,25 @@ std::size_t Distance(const std::string &a, const std::string &b)
   return row.back();
 }
 
-std::string Nearest(const std::string &option)
+/* The options that the help explains, at the beginning of a word, and those that the driver names besides */
+std::set<std::string> Known(void)
+{
+  std::set<std::string> known(program->options.begin(), program->options.end());
+  const auto            inword = [](char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; };
+  for (const char *p = program->help; (p = std::strchr(p, '-')); ++p) {
+    const char *end = p + 1;
+    while (inword(*end)) ++end;
+    const bool begins = p == program->help || std::strchr(" \n[", p[-1]);
+    if (begins && std::isalpha(static_cast<unsigned char>(p[1])) && end[-1] != '_') known.insert(std::string(p, end));
+  }
+  return known;
+}
+
+std::string Nearest(const std::string &option, const std::set<std::string> &known)
 {
   std::string best;
-  std::size_t least = option.size() > 4 ? 3 : 2; /* first distance that is too far */
-  for (const char *o : program->options) {
+  std::size_t least = option.size() > 4 ? 3 : option.size() > 2 ? 2 : 1; /* first distance that is too far: one letter is near to none */
+  for (const std::string &o : known) {
     const std::size_t k = Distance(option, o);
     if (k < least) {
       least = k;
@@ -82,11 +102,17 @@ PetscErrorCode WarnLeft(bool misspeltonly)
   char   **names, **values;
 
   PetscFunctionBegin;
+  const std::set<std::string> known = Known();
   PetscCall(PetscOptionsLeftGet(NULL, &n, &names, &values));
   for (PetscInt i = 0; i < n; ++i) {
-    const std::string o = names[i], near = Nearest("-" + o);
-    if (ReadLate(o) || reported.count(o) || (misspeltonly && near.empty())) continue;
+    const std::string o = names[i], near = Nearest("-" + o, known);
+    const bool        misspelt = !near.empty() && near != "-" + o;
+    if (ReadLate(o) || reported.count(o) || (misspeltonly && !misspelt)) continue;
     reported.insert(o);
+    if (near == "-" + o) { /* nothing wrong with its name: what it belongs to was not asked for */
+      PetscCall(PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: warning: option -%s had no use in this run; see -help\n", program->name, o.c_str()));
+      continue;
+    }
     PetscCall(PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: warning: option -%s%s%s is not known here and was ignored%s%s%s\n", program->name, o.c_str(),
                            values[i] ? " " : "", values[i] ? values[i] : "", near.empty() ? "; see -help" : "; did you mean ", near.c_str(),
                            near.empty() ? "" : "?"));
@@ -102,7 +128,6 @@ int Main(int argc, char **argv, const Program &p)
   bool                help = false, intro = false;
   std::vector<char *> args;
   PetscErrorCode      ierr;
-  PetscBool           traceback = PETSC_FALSE;
 
   /* -help is ours: PETSc would print some hundred lines about itself before the text that the user looks for */
   program = &p;
@@ -128,9 +153,9 @@ int Main(int argc, char **argv, const Program &p)
     code = ierr ? Failed : Converged;
   } else {
     ierr = PetscOptionsGetBool(NULL, NULL, "-traceback", &traceback, NULL);
-    if (!traceback) (void)PetscPushErrorHandler(KeepMessage, NULL);
+    (void)PetscPushErrorHandler(KeepMessage, NULL);
     if (!ierr) ierr = p.run(&code);
-    if (!traceback) (void)PetscPopErrorHandler();
+    (void)PetscPopErrorHandler();
     if (ierr) {
       code = Failed;
       (void)PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: error: %s\n", p.name, message.c_str());
@@ -164,7 +189,7 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
 {
   const std::string name = file;
   std::string       all;
-  bool              known = false;
+  bool              known = endings.empty();
   int               why   = 0, rank;
 
   PetscFunctionBegin;
@@ -200,11 +225,11 @@ std::string ReasonText(KSPConvergedReason reason)
   const char *text = "";
   switch (reason) {
   case KSP_CONVERGED_RTOL:
-  case KSP_CONVERGED_RTOL_NORMAL:
+  case SKEAN_KSP_CONVERGED_RTOL_NORMAL:
     text = "the relative tolerance is reached";
     break;
   case KSP_CONVERGED_ATOL:
-  case KSP_CONVERGED_ATOL_NORMAL:
+  case SKEAN_KSP_CONVERGED_ATOL_NORMAL:
     text = "the absolute tolerance is reached";
     break;
   case KSP_CONVERGED_ITS:

@@ -18,7 +18,7 @@ enum ExitCode { Converged = 0, NotConverged = 1, Failed = 2 };
 struct Program {
   const char               *name;
   const char               *help;       /* ends with a new line */
-  std::vector<const char *> options;    /* those a misspelt option is compared with */
+  std::vector<const char *> options;    /* those a misspelt option is compared with, besides those in the help */
   PetscErrorCode (*printoptions)(void); /* with -help: runs the PetscOptionsBegin() blocks and KSPSetFromOptions() and the like */
   PetscErrorCode (*run)(ExitCode *);    /* the program */
 };
@@ -27,7 +27,8 @@ int Main(int argc, char **argv, const Program &program);
 /* Collective. Warns of options that nothing has read so far and that look like one of the driver's, before the long work begins */
 PetscErrorCode WarnMisspelt(void);
 
-/* Collective. PETSC_ERR_FILE_OPEN unless a file of this name can be made, PETSC_ERR_ARG_WRONG unless it has one of the endings; empty: nothing wanted */
+/* Collective. PETSC_ERR_FILE_OPEN unless a file of this name can be made, PETSC_ERR_ARG_WRONG unless it has one of the endings
+   (if there are any); empty: nothing wanted */
 PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &endings);
 /* Endings that SkeanWriteFile() and PlotWrite() know */
 const std::vector<const char *> &DataEndings();

@@ -10,6 +10,7 @@
    -deviation file writes the posterior deviations there, in the same order (linear equations).
    -plot file draws it (PNG, SVG or PDF by the name): a curve, a map, or the mid-plane of a box.
 */
+#include "driver.hpp"
 #include <skean.h>
 #include <skean/private/plot.hpp>
 #include <petsctime.h>
@@ -22,9 +23,12 @@ static const char help[] = "Solves a partial differential equation by collocatio
                            "  -plugin <file.so>     an equation of your own, see the head of the source\n"
                            "  -o <file>             write the solution (PETSc binary)\n"
                            "  -deviation <file>     write the posterior deviation at the collocation points (PETSc binary)\n"
-                           "  -plot <file>          draw the solution (PNG, SVG or PDF)\n\n";
+                           "  -plot <file>          draw the solution (PNG, SVG or PDF)\n"
+                           "  -gppde_...            see SkeanGPPDESetFromOptions()\n"
+                           "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
 
-static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table, PetscBool exact)
+/* Solves and prints; the exit code becomes NotConverged if this did not converge */
+static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table, PetscBool exact, driver::ExitCode *code)
 {
   PetscLogDouble       t0, t1;
   SkeanConvergedReason reason;
@@ -41,6 +45,7 @@ static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table,
   PetscCall(PetscTime(&t1));
   PetscCall(SkeanGPPDEGetType(pde, &type));
   PetscCall(SkeanGPPDEGetConvergedReason(pde, &reason));
+  if (reason <= 0) *code = driver::NotConverged;
   PetscCall(SkeanGPPDEGetIterationNumber(pde, &its));
   PetscCall(SkeanGPPDEGetDomain(pde, &dim, NULL, NULL));
   PetscCall(SkeanGPPDEGetGrid(pde, NULL, n));
@@ -64,7 +69,7 @@ static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table,
     if (agreement >= 0) PetscCall(PetscPrintf(comm, "  difference of the two best length scales:                    %.2e\n", (double)agreement));
     if (exact) PetscCall(PetscPrintf(comm, "  error against the exact solution (the solver never saw it):  %.2e\n", (double)error));
   }
-  PetscFunctionReturn(0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* On a grid of its own, finer than the eye needs; the first process draws */
@@ -97,7 +102,7 @@ static PetscErrorCode Plot(SkeanGPPDE pde, const char title[], const char file[]
   }
   PetscCall(skean::PlotWrite(PetscObjectComm((PetscObject)pde), fig, file));
   PetscCall(VecDestroy(&u));
-  PetscFunctionReturn(0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 static PetscErrorCode Write(Vec u, const char file[])
@@ -109,24 +114,39 @@ static PetscErrorCode Write(Vec u, const char file[])
   PetscCall(VecView(u, viewer));
   PetscCall(PetscViewerDestroy(&viewer));
   PetscCall(VecDestroy(&u));
-  PetscFunctionReturn(0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-int main(int argc, char **argv)
+static PetscErrorCode PrintOptions(void)
 {
-  char               problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN], out[PETSC_MAX_PATH_LEN], dev[PETSC_MAX_PATH_LEN], plot[PETSC_MAX_PATH_LEN];
-  PetscBool          hasplugin, write, deviation, draw;
-  SkeanGPPDE         pde;
-  PetscInt           n;
+  SkeanGPPDE pde;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
+  PetscCall(SkeanGPPDESetFromOptions(pde));
+  PetscCall(SkeanGPPDEDestroy(&pde));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode Run(driver::ExitCode *code)
+{
+  char       problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN] = "", out[PETSC_MAX_PATH_LEN] = "", dev[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
+  PetscBool  hasplugin, write, deviation, draw;
+  SkeanGPPDE pde;
+  PetscInt   n;
   const char *const *names;
 
-  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
+  PetscFunctionBegin;
   PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-problem", problem, sizeof(problem), NULL));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plugin", plugin, sizeof(plugin), &hasplugin));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-o", out, sizeof(out), &write));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-deviation", dev, sizeof(dev), &deviation));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plot", plot, sizeof(plot), &draw));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", out, {}));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-deviation", dev, {}));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-plot", plot, driver::PlotEndings()));
+  *code = driver::Converged;
   if (!hasplugin && !strcmp(problem, "all")) {
     PetscCall(SkeanGPPDEGetProblems(&n, &names));
     PetscCall(PetscPrintf(PETSC_COMM_WORLD, "%-10s %-7s %-12s %-12s %10s %10s %10s %10s  %s\n", "problem", "type", "grid", "functions", "bound", "agreement",
@@ -135,7 +155,7 @@ int main(int argc, char **argv)
       PetscCall(SkeanGPPDECreate(PETSC_COMM_WORLD, &pde));
       PetscCall(SkeanGPPDESetProblem(pde, names[i]));
       PetscCall(SkeanGPPDESetFromOptions(pde));
-      PetscCall(Report(pde, names[i], PETSC_TRUE, PETSC_TRUE));
+      PetscCall(Report(pde, names[i], PETSC_TRUE, PETSC_TRUE, code));
       PetscCall(SkeanGPPDEDestroy(&pde));
     }
   } else {
@@ -150,7 +170,8 @@ int main(int argc, char **argv)
     } else
       PetscCall(SkeanGPPDESetProblem(pde, problem));
     PetscCall(SkeanGPPDESetFromOptions(pde));
-    PetscCall(Report(pde, hasplugin ? plugin : problem, PETSC_FALSE, hasplugin ? PETSC_FALSE : PETSC_TRUE));
+    PetscCall(driver::WarnMisspelt());
+    PetscCall(Report(pde, hasplugin ? plugin : problem, PETSC_FALSE, hasplugin ? PETSC_FALSE : PETSC_TRUE, code));
     if (write) {
       Vec u;
       PetscCall(SkeanGPPDEGetSolution(pde, &u));
@@ -168,6 +189,16 @@ int main(int argc, char **argv)
     if (draw) PetscCall(Plot(pde, hasplugin ? "solution" : problem, plot));
     PetscCall(SkeanGPPDEDestroy(&pde));
   }
-  PetscCall(SkeanFinalize());
-  return 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+int main(int argc, char **argv)
+{
+  driver::Program program;
+  program.name         = "skean-gp-pde";
+  program.help         = help;
+  program.options      = {"-gppde_type", "-gppde_n", "-gppde_monitor", "-gppde_view", "-gppde_max_it"};
+  program.printoptions = PrintOptions;
+  program.run          = Run;
+  return driver::Main(argc, argv, program);
 }

@@ -1,20 +1,22 @@
-static char help[] = "Gaussian-process regression of a function on a tensor grid with missing values.\n\n"
-                     "  skean-gp -grid sst.nc:SST -gp_kernel \"periodic(1.5,12),matern32(25),matern32(30)\" -gp_optimize -o posterior.nc -plot maps.png\n\n"
-                     "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
-                     "  -holdout fraction      hide this part of the observed values and report the error there\n"
-                     "  -holdout_seed n        seed of the choice (default 1)\n"
-                     "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
-                     "  -variance bool         the posterior variance too (default true)\n"
-                     "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
-                     "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
-                     "  -gp_...                see SkeanGPSetFromOptions()\n"
-                     "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension.\n\n";
+static const char help[] =
+  "Gaussian-process regression of a function on a tensor grid with missing values.\n\n"
+  "  skean-gp -grid sst.nc:SST -gp_kernel \"periodic(1.5,12),matern32(25),matern32(30)\" -gp_optimize -o posterior.nc -plot maps.png\n\n"
+  "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
+  "  -holdout fraction      hide this part of the observed values and report the error there\n"
+  "  -holdout_seed n        seed of the choice (default 1)\n"
+  "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
+  "  -variance bool         the posterior variance too (default true)\n"
+  "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
+  "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
+  "  -gp_...                see SkeanGPSetFromOptions()\n"
+  "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension.\n"
+  "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
 
+#include "driver.hpp"
 #include <skeangp.h>
 #include <skeanio.h>
 #include <skean/private/plot.hpp>
 #include <skean/private/random.hpp>
-#include <skean/private/petsccompat.h>
 #include <petsctime.h>
 #include <algorithm>
 #include <cmath>
@@ -138,14 +140,47 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-} // namespace
+struct Settings {
+  char      file[PETSC_MAX_PATH_LEN] = "", train[1024] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
+  PetscReal holdout  = 0;
+  PetscInt  seed     = 1;
+  PetscBool variance = PETSC_TRUE;
+};
 
-int main(int argc, char **argv)
+PetscErrorCode ReadSettings(Settings &s)
 {
-  char                 train[1024] = "", file[PETSC_MAX_PATH_LEN] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "", text[4096];
-  PetscReal            holdout = 0, judged[3] = {0, 0, 0}, s2f, s2n;
-  PetscInt             seed = 1, d, nmissing, its;
-  PetscBool            hasgrid, hastrain, haso, hasplot, variance = PETSC_TRUE, judge;
+  PetscFunctionBegin;
+  PetscOptionsBegin(PETSC_COMM_WORLD, NULL, "Gaussian-process regression of a grid", "SkeanGP");
+  PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", s.file, s.file, sizeof(s.file), NULL));
+  PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", s.holdout, &s.holdout, NULL));
+  PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", s.seed, &s.seed, NULL));
+  PetscCall(PetscOptionsString("-train", "Part of the grid for the hyper-parameters", "", s.train, s.train, sizeof(s.train), NULL));
+  PetscCall(PetscOptionsBool("-variance", "The posterior variance too", "", s.variance, &s.variance, NULL));
+  PetscCall(PetscOptionsString("-o", "Output file", "SkeanWriteFile", s.output, s.output, sizeof(s.output), NULL));
+  PetscCall(PetscOptionsString("-plot", "Picture", "", s.plot, s.plot, sizeof(s.plot), NULL));
+  PetscOptionsEnd();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode PrintOptions(void)
+{
+  Settings s;
+  SkeanGP  gp;
+
+  PetscFunctionBegin;
+  PetscCall(ReadSettings(s));
+  PetscCall(SkeanGPCreate(PETSC_COMM_WORLD, &gp));
+  PetscCall(SkeanGPSetFromOptions(gp));
+  PetscCall(SkeanGPDestroy(&gp));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Run(driver::ExitCode *code)
+{
+  Settings             set;
+  char                 text[4096];
+  PetscReal            judged[3] = {0, 0, 0}, s2f, s2n;
+  PetscInt             d, nmissing, its;
   SkeanGrid            grid;
   SkeanGP              gp;
   Vec                  values, y, mask, hidden, mean, var = NULL;
@@ -153,32 +188,26 @@ int main(int argc, char **argv)
   SkeanConvergedReason reason;
   SkeanGPReport        report;
   PetscLogDouble       t0, t1, t2;
-  MPI_Comm             comm;
+  const MPI_Comm       comm = PETSC_COMM_WORLD;
 
-  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
-  comm = PETSC_COMM_WORLD;
+  PetscFunctionBegin;
+  PetscCall(ReadSettings(set));
+  if (!set.file[0]) PetscCall(driver::WarnMisspelt());
+  PetscCheck(set.file[0], comm, PETSC_ERR_USER_INPUT, "Give the data with -grid file[:variable]; -help prints the options");
+  PetscCheck(set.holdout >= 0 && set.holdout < 1, comm, PETSC_ERR_USER_INPUT, "-holdout %g must be in [0,1)", (double)set.holdout);
+  PetscCall(driver::CheckOutput(comm, "-o", set.output, driver::DataEndings()));
+  PetscCall(driver::CheckOutput(comm, "-plot", set.plot, driver::PlotEndings()));
   PetscCall(SkeanWarnSlowBLAS(comm));
-  PetscOptionsBegin(comm, NULL, "Gaussian-process regression of a grid", "SkeanGP");
-  PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", file, file, sizeof(file), &hasgrid));
-  PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", holdout, &holdout, NULL));
-  PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", seed, &seed, NULL));
-  PetscCall(PetscOptionsString("-train", "Part of the grid for the hyper-parameters", "", train, train, sizeof(train), &hastrain));
-  PetscCall(PetscOptionsBool("-variance", "The posterior variance too", "", variance, &variance, NULL));
-  PetscCall(PetscOptionsString("-o", "Output file", "SkeanWriteFile", output, output, sizeof(output), &haso));
-  PetscCall(PetscOptionsString("-plot", "Picture", "", plot, plot, sizeof(plot), &hasplot));
-  PetscOptionsEnd();
-  PetscCheck(hasgrid, comm, PETSC_ERR_USER_INPUT, "Give the data with -grid file[:variable]; -help prints the options");
-  PetscCheck(holdout >= 0 && holdout < 1, comm, PETSC_ERR_USER_INPUT, "-holdout %g must be in [0,1)", (double)holdout);
 
   /* data */
-  PetscCall(SkeanGridLoadFile(comm, file, &grid));
+  PetscCall(SkeanGridLoadFile(comm, set.file, &grid));
   PetscCall(SkeanGridGetDims(grid, &d, &dims));
   PetscCall(SkeanGridGetValues(grid, &values));
   PetscCall(SkeanGridGetMissing(grid, &nmissing));
   PetscCall(SkeanGridCreateMask(grid, &mask));
   std::vector<const PetscReal *>      x(d);
   std::vector<std::vector<PetscReal>> number(d);
-  PetscCall(PetscPrintf(comm, "%s:", file));
+  PetscCall(PetscPrintf(comm, "%s:", set.file));
   for (PetscInt j = 0; j < d; ++j) {
     const char *name, *units;
     PetscCall(SkeanGridGetDim(grid, j, &name, &units, &x[j]));
@@ -200,14 +229,14 @@ int main(int argc, char **argv)
   PetscCall(VecCopy(values, y));
   PetscCall(VecSet(hidden, 0.0));
   {
-    const skean::RandomStream stream(seed, skean::Purpose::Test);
+    const skean::RandomStream stream(set.seed, skean::Purpose::Test);
     PetscInt                  lo, hi;
     PetscScalar              *m, *h;
     PetscCall(VecGetOwnershipRange(values, &lo, &hi));
     PetscCall(VecGetArray(mask, &m));
     PetscCall(VecGetArray(hidden, &h));
     for (PetscInt i = lo; i < hi; ++i)
-      if (m[i - lo] != 0.0 && stream.Uniform(static_cast<std::uint64_t>(i)) < holdout) {
+      if (m[i - lo] != 0.0 && stream.Uniform(static_cast<std::uint64_t>(i)) < set.holdout) {
         m[i - lo] = 0.0;
         h[i - lo] = 1.0;
       }
@@ -249,7 +278,8 @@ int main(int argc, char **argv)
     if (all[2] > 0) PetscCall(SkeanGPSetVariances(gp, all[2] / all[0], 0.01 * all[2] / all[0]));
   }
   PetscCall(SkeanGPSetFromOptions(gp));
-  if (hastrain) PetscCall(Train(gp, train, d, dims, x, y, mask));
+  PetscCall(driver::WarnMisspelt());
+  if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask));
   PetscCall(SkeanGPSetData(gp, y, mask));
   PetscCall(PetscTime(&t0));
   PetscCall(SkeanGPSolve(gp));
@@ -268,30 +298,31 @@ int main(int argc, char **argv)
                         " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
                         SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
                         (double)report.condition, t1 - t0));
+  *code = reason > 0 ? driver::Converged : driver::NotConverged;
+  /* an optimisation that stopped early leaves parameters that can be used; any other failure leaves no posterior */
   PetscCheck(reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_STAGNATION || reason == SKEAN_DIVERGED_LINE_SEARCH, comm,
              PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
 
   /* posterior */
   PetscCall(VecDuplicate(values, &mean));
-  if (variance) PetscCall(VecDuplicate(values, &var));
+  if (set.variance) PetscCall(VecDuplicate(values, &var));
   PetscCall(SkeanGPGetPosterior(gp, mean, var));
   PetscCall(PetscTime(&t2));
-  PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", variance ? " and variance" : "", t2 - t1));
-  judge = holdout > 0 ? PETSC_TRUE : PETSC_FALSE;
-  if (judge) {
+  PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", set.variance ? " and variance" : "", t2 - t1));
+  if (set.holdout > 0) {
     PetscCall(Judge(values, hidden, mean, var, s2n, judged));
     PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged[0], (double)judged[1]));
-    if (variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged[2]));
+    if (set.variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged[2]));
     PetscCall(PetscPrintf(comm, "\n"));
   }
   if (var) PetscCall(VecSqrtAbs(var));
 
-  if (haso) {
+  if (set.output[0]) {
     PetscObject objects[2];
     Vec         copies[2]  = {mean, var};
     SkeanGrid   results[2] = {NULL, NULL};
     const char *names[2]   = {"mean", "sd"};
-    PetscInt    n          = variance ? 2 : 1;
+    PetscInt    n          = set.variance ? 2 : 1;
     for (PetscInt k = 0; k < n; ++k) {
       Vec w;
       PetscCall(SkeanGridCreate(comm, d, dims, &results[k]));
@@ -307,11 +338,11 @@ int main(int argc, char **argv)
     }
     PetscCall(SkeanGPGetKernel(gp, 0, text, sizeof(text)));
     PetscCall(SkeanFileSetAttribute(objects[0], "kernel_of_dimension_0", text));
-    PetscCall(SkeanWriteFile(comm, output, n, objects));
+    PetscCall(SkeanWriteFile(comm, set.output, n, objects));
     for (PetscInt k = 0; k < n; ++k) PetscCall(SkeanGridDestroy(&results[k]));
-    PetscCall(PetscPrintf(comm, "wrote %s\n", output));
+    PetscCall(PetscPrintf(comm, "wrote %s\n", set.output));
   }
-  if (hasplot) {
+  if (set.plot[0]) {
     std::vector<double> a, m, s;
     PetscCall(skean::PlotGather(values, &a));
     PetscCall(skean::PlotGather(mean, &m));
@@ -345,8 +376,8 @@ int main(int argc, char **argv)
       Map("posterior mean", m);
       if (var) Map("posterior standard deviation", s);
     }
-    PetscCall(skean::PlotWrite(comm, fig, plot));
-    PetscCall(PetscPrintf(comm, "wrote %s\n", plot));
+    PetscCall(skean::PlotWrite(comm, fig, set.plot));
+    PetscCall(PetscPrintf(comm, "wrote %s\n", set.plot));
   }
   PetscCall(VecDestroy(&y));
   PetscCall(VecDestroy(&mask));
@@ -355,6 +386,18 @@ int main(int argc, char **argv)
   PetscCall(VecDestroy(&var));
   PetscCall(SkeanGPDestroy(&gp));
   PetscCall(SkeanGridDestroy(&grid));
-  PetscCall(SkeanFinalize());
-  return 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+  driver::Program program;
+  program.name         = "skean-gp";
+  program.help         = help;
+  program.options      = {"-gp_kernel", "-gp_noise", "-gp_signal", "-gp_optimize", "-gp_fix", "-gp_monitor", "-gp_view", "-gp_max_it"};
+  program.printoptions = PrintOptions;
+  program.run          = Run;
+  return driver::Main(argc, argv, program);
 }

@@ -1,4 +1,4 @@
-static char help[] =
+static const char help[] =
   "Optimal transport between two clouds of points, two densities on a grid, or with a cost matrix.\n\n"
   "  skean-transport -x source.npy -y target.npy [-r weights] [-c weights] -transport_epsilon 1e-3 -o plan.h5 -plot map.png\n"
   "  skean-transport -source jan.nc:SLP -target jul.nc:SLP -transport_epsilon 1e-4 -plot map.png\n"
@@ -25,11 +25,12 @@ static char help[] =
   "  -threshold x      entries of the plan above it are written (default 1e-9 of the mass)\n"
   "  -o file           potentials, map and plan (.h5)\n"
   "  -plot file        picture of both densities and where the mass goes (.png, .svg, .pdf)\n"
-  "  -transport_...    see SkeanTransportSetFromOptions()\n\n";
+  "  -transport_...    see SkeanTransportSetFromOptions()\n"
+  "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
 
+#include "driver.hpp"
 #include <skean.h>
 #include <skeanio.h>
-#include <skean/private/petsccompat.h>
 #include <skean/private/plot.hpp>
 #include <petsctime.h>
 #include <algorithm>
@@ -629,9 +630,18 @@ PetscErrorCode Path(SkeanTransport t, Vec r, Vec c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-} // namespace
+PetscErrorCode PrintOptions(void)
+{
+  SkeanTransport t;
 
-int main(int argc, char **argv)
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
+  PetscCall(SkeanTransportSetFromOptions(t));
+  PetscCall(SkeanTransportDestroy(&t));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode Run(driver::ExitCode *code)
 {
   std::string          fx, fy, fr, fc, fs, ft, fcost, fgraph, fbary, fbatch, fpairs, output, plot;
   PetscReal            offset = 0, threshold = -1;
@@ -645,8 +655,7 @@ int main(int argc, char **argv)
   PetscInt             its, passes;
   PetscLogDouble       t0, t1;
 
-  PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
-  PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
+  PetscFunctionBegin;
   PetscCall(Option("-x", &fx));
   PetscCall(Option("-y", &fy));
   PetscCall(Option("-r", &fr));
@@ -663,8 +672,8 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-offset", &offset, NULL));
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-threshold", &threshold, NULL));
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-separable", &separable, NULL));
-  PetscBool help_only;
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-help", &help_only));
+  PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-plot", plot.c_str(), driver::PlotEndings()));
   const int inputs = (!fx.empty() || !fy.empty()) + (!fs.empty() || !ft.empty()) + !fcost.empty() + !fgraph.empty() + !fbary.empty() + !fbatch.empty();
   if (inputs == 1 && (!fbary.empty() || !fbatch.empty())) {
     bool converged;
@@ -672,20 +681,15 @@ int main(int argc, char **argv)
       PetscCall(Barycenter(fbary, offset, output, plot, &converged));
     else
       PetscCall(Batch(fbatch, fpairs, offset, output, &converged));
-    PetscCall(SkeanFinalize());
-    return converged ? 0 : 1;
+    *code = converged ? driver::Converged : driver::NotConverged;
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
-  PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
-  if (inputs == 0 && help_only) {
-    PetscCall(SkeanTransportSetFromOptions(t));
-    PetscCall(SkeanTransportDestroy(&t));
-    PetscCall(SkeanFinalize());
-    return 0;
-  }
+  if (inputs != 1) PetscCall(driver::WarnMisspelt());
   PetscCheck(inputs == 1, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
              "Give one of: -x and -y, -source and -target, -cost, -graph, -barycenter or -batch (see -help)");
   PetscCheck(fx.empty() == fy.empty() && fs.empty() == ft.empty(), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
              "Both sources and targets must be given (see -help)");
+  PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
   const bool grid = !fs.empty();
   if (grid) {
     normalize = PETSC_TRUE;
@@ -737,6 +741,7 @@ int main(int argc, char **argv)
     }
   PetscCall(SkeanTransportSetMarginals(t, r, c));
   PetscCall(SkeanTransportSetFromOptions(t));
+  PetscCall(driver::WarnMisspelt());
   PetscCall(Path(t, r, c));
   PetscCall(PetscTime(&t0));
   PetscCall(SkeanTransportSolve(t));
@@ -856,6 +861,20 @@ int main(int argc, char **argv)
   PetscCall(MatDestroy(&T));
   PetscCall(MatDestroy(&P));
   PetscCall(SkeanTransportDestroy(&t));
-  PetscCall(SkeanFinalize());
-  return reason > 0 ? 0 : 1;
+  *code = reason > 0 ? driver::Converged : driver::NotConverged;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace
+
+int main(int argc, char **argv)
+{
+  driver::Program program;
+  program.name         = "skean-transport";
+  program.help         = help;
+  program.options      = {"-transport_epsilon", "-transport_epsilon_mode", "-transport_type",       "-transport_rtol",        "-transport_max_it",
+                          "-transport_monitor", "-transport_view",         "-transport_truncation", "-transport_partial_mass"};
+  program.printoptions = PrintOptions;
+  program.run          = Run;
+  return driver::Main(argc, argv, program);
 }

@@ -5,37 +5,15 @@ Try: -direct_ksp_view -perturbed_ksp_monitor\n\n";
 
 #include <skean.h>
 
-/* The perturbed operator: K plus a reaction term that is no Kronecker product */
-typedef struct {
-  Mat K;
-  Vec reaction;
-} Perturbed;
-
-static PetscErrorCode MultPerturbed(Mat M, Vec x, Vec y)
-{
-  Perturbed *p;
-  Vec        w;
-
-  PetscFunctionBegin;
-  PetscCall(MatShellGetContext(M, &p));
-  PetscCall(MatMult(p->K, x, y));
-  PetscCall(VecDuplicate(x, &w));
-  PetscCall(VecPointwiseMult(w, p->reaction, x));
-  PetscCall(VecAXPY(y, 1.0, w));
-  PetscCall(VecDestroy(&w));
-  PetscFunctionReturn(0);
-}
-
 int main(int argc, char **argv)
 {
   PetscInt           n = 100, rstart, rend, nl, its;
   PetscReal          h, error, norm;
   PetscScalar       *column;
-  Mat                factors[2], K, M;
-  Vec                u, f, r;
+  Mat                factors[2], K, D, M, terms[2];
+  Vec                u, f, r, reaction;
   KSP                direct, perturbed;
   PC                 pc;
-  Perturbed          ctx;
   KSPConvergedReason reason;
 
   PetscCall(SkeanInitialize(&argc, &argv, NULL, help));
@@ -74,14 +52,16 @@ int main(int argc, char **argv)
   PetscCall(VecNorm(r, NORM_2, &error));
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "direct: relative error %.0e\n", (double)(error / norm)));
 
-  /* The same inverse for an operator that is only near */
-  ctx.K = K;
-  PetscCall(VecDuplicate(u, &ctx.reaction));
-  PetscCall(VecCopy(u, ctx.reaction));
-  PetscCall(VecScale(ctx.reaction, 20.0));
+  /* The same inverse for an operator that is only near: K plus a reaction term that is no Kronecker product */
+  PetscCall(VecDuplicate(u, &reaction));
+  PetscCall(VecCopy(u, reaction));
+  PetscCall(VecScale(reaction, 20.0));
   PetscCall(VecGetLocalSize(u, &nl));
-  PetscCall(MatCreateShell(PETSC_COMM_WORLD, nl, nl, n * n, n * n, &ctx, &M));
-  PetscCall(MatShellSetOperation(M, MATOP_MULT, (void (*)(void))MultPerturbed));
+  PetscCall(MatCreateAIJ(PETSC_COMM_WORLD, nl, nl, n * n, n * n, 1, NULL, 0, NULL, &D));
+  PetscCall(MatDiagonalSet(D, reaction, INSERT_VALUES));
+  terms[0] = K;
+  terms[1] = D;
+  PetscCall(MatCreateComposite(PETSC_COMM_WORLD, 2, terms, &M));
   PetscCall(MatMult(M, u, f));
   PetscCall(KSPCreate(PETSC_COMM_WORLD, &perturbed));
   PetscCall(KSPSetOptionsPrefix(perturbed, "perturbed_"));
@@ -103,8 +83,9 @@ int main(int argc, char **argv)
   PetscCall(KSPDestroy(&perturbed));
   PetscCall(MatDestroy(&factors[0]));
   PetscCall(MatDestroy(&K));
+  PetscCall(MatDestroy(&D));
   PetscCall(MatDestroy(&M));
-  PetscCall(VecDestroy(&ctx.reaction));
+  PetscCall(VecDestroy(&reaction));
   PetscCall(VecDestroy(&u));
   PetscCall(VecDestroy(&f));
   PetscCall(VecDestroy(&r));

@@ -21,18 +21,6 @@ namespace io {
 
 using Attributes = std::map<std::string, std::string>;
 
-static PetscErrorCode AttributesDestroy(void *p)
-{
-  delete static_cast<Attributes *>(p);
-  return PETSC_SUCCESS;
-}
-#if SKEAN_PETSC_GE(3, 23)
-static PetscErrorCode AttributesCtxDestroy(void **p)
-{
-  return AttributesDestroy(*p);
-}
-#endif
-
 static PetscErrorCode GetAttributes(PetscObject obj, Attributes **att)
 {
   PetscObject c;
@@ -928,11 +916,7 @@ PetscErrorCode SkeanFileSetAttribute(PetscObject obj, const char key[], const ch
     PetscCallCXX(att = new skean::io::Attributes());
     PetscCall(PetscContainerCreate(PetscObjectComm(obj), &c));
     PetscCall(PetscContainerSetPointer(c, att));
-#if SKEAN_PETSC_GE(3, 23)
-    PetscCall(PetscContainerSetCtxDestroy(c, skean::io::AttributesCtxDestroy));
-#else
-    PetscCall(PetscContainerSetUserDestroy(c, skean::io::AttributesDestroy));
-#endif
+    PetscCall(SkeanContainerSetDelete(c, skean::io::Attributes));
     PetscCall(PetscObjectCompose(obj, "SkeanAttributes", (PetscObject)c));
     PetscCall(PetscContainerDestroy(&c));
   }

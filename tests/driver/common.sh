@@ -21,6 +21,15 @@ says() { grep -qF -- "$2" "$tmp/$1" || { fail "'$2' is not in the $1 of the last
 silent() { if grep -qiF -- "$2" "$tmp/$1"; then fail "'$2' is in the $1 of the last run:"; cat "$tmp/$1" >&2; fi; }
 # once: an error is one line, from one process
 once() { [ "$(grep -c 'skean-.*: error' "$tmp/err")" = 1 ] || { fail "not one line of error:"; cat "$tmp/err" >&2; }; }
+# mistake <text> <arguments of $program>...: one line with the text, no traceback, exit code 2
+mistake() {
+  local text=$1
+  shift
+  run 2 "$program" "$@"
+  says err "$text"
+  silent err "PETSC ERROR"
+  once
+}
 # field <label>: what the report says after it (labels are separated from values by two blanks)
 field() { sed -n "s/^  $1  *//p" "$tmp/out" | head -1; }
 # near <what> <value> <reference> <relative tolerance>

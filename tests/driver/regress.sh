@@ -91,13 +91,6 @@ if [ "$what" = answers ]; then
 fi
 
 if [ "$what" = mistakes ]; then
-  mistake() { # mistake <text> <arguments>...: one line with the text, exit code 2
-    local text=$1
-    shift
-    run 2 "$program" "$@"
-    says err "$text"
-    once
-  }
   mistake "no matrix" -b b.mtx
   mistake "no right-hand side" -A A.mtx
   mistake "no right-hand side" -A A.mtx -bb b.mtx

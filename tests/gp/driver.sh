@@ -24,8 +24,10 @@ grep -q ", 0 of 99 values missing" "$dir/out" || fail "the filled field has gaps
 refuse() { # message options...
   local want="$1"
   shift
-  "$mpi" "$np" 2 "$gp" "$@" >"$dir/out" 2>&1 && fail "accepted: $*"
-  grep -q -- "$want" "$dir/out" || fail "no message '$want' for: $*"
+  local got=0
+  "$mpi" "$np" 2 "$gp" "$@" >"$dir/out" 2>&1 || got=$?
+  [ $got = 2 ] || fail "exit code $got: $*"
+  grep -q -- "skean-gp: error: .*$want" "$dir/out" || fail "no message '$want' for: $*"
 }
 refuse "Give the data" -gp_noise 1
 refuse "must be in" -grid "$dir/a.csv" -holdout 1.5

@@ -3,6 +3,12 @@
 !   -dll_append /prefix/lib/libskean.so
 program lsq
 #include <petsc/finclude/petscksp.h>
+! PETSc 3.23 makes derived types of its enumerations
+#if PETSC_VERSION_GE(3,23,0)
+#define NUMBER(e) e%v
+#else
+#define NUMBER(e) e
+#endif
   use petscksp
 #if defined(LINKED)
   use, intrinsic :: iso_c_binding, only: c_int
@@ -22,7 +28,7 @@ program lsq
   PC :: pc
   KSPConvergedReason :: reason
   PetscErrorCode :: ierr
-  PetscInt :: rows, columns, first, last, row, column, half, k, its, three
+  PetscInt :: rows, columns, first, last, row, column, half, k, its
   PetscReal :: error, size, rtol
   PetscScalar :: value
   PetscScalar, parameter :: minus = -1.0
@@ -40,11 +46,13 @@ program lsq
 #endif
   rows = 1000
   columns = 30
-  three = 3
   rtol = 1.0d-10
 
   ! Rows 2i and 2i+1 are equal: a residual of opposite signs on them is orthogonal to the range, the solution stays as chosen
-  call MatCreateAIJ(PETSC_COMM_WORLD, PETSC_DECIDE, PETSC_DECIDE, rows, columns, three, PETSC_NULL_INTEGER, three, PETSC_NULL_INTEGER, A, ierr)
+  call MatCreate(PETSC_COMM_WORLD, A, ierr)
+  call MatSetSizes(A, PETSC_DECIDE, PETSC_DECIDE, rows, columns, ierr)
+  call MatSetType(A, MATAIJ, ierr)
+  call MatSetUp(A, ierr)
   CHKERRA(ierr)
   call MatGetOwnershipRange(A, first, last, ierr)
   CHKERRA(ierr)
@@ -100,7 +108,7 @@ program lsq
   call VecAXPY(x, minus, exact, ierr)
   call VecNorm(x, NORM_2, error, ierr)
   CHKERRA(ierr)
-  write (line, '(a,i0,a,i0,a,es10.3)') 'reason ', reason, ', iterations ', its, ', relative error ', error/size
+  write (line, '(a,i0,a,i0,a,es10.3)') 'reason ', NUMBER(reason), ', iterations ', its, ', relative error ', error/size
   if (main) print '(a)', trim(line)
 
   call KSPDestroy(ksp, ierr)
@@ -110,5 +118,5 @@ program lsq
   call VecDestroy(x, ierr)
   call VecDestroy(exact, ierr)
   call PetscFinalize(ierr)
-  if (reason <= 0 .or. .not. error <= 1.0d-6*size) stop 3
+  if (NUMBER(reason) <= 0 .or. .not. error <= 1.0d-6*size) stop 3
 end program

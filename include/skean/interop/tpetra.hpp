@@ -21,6 +21,7 @@
 
 #include <petscksp.h>
 #include <skeansys.h>
+#include <skean/private/petsccompat.h>
 #include <Teuchos_DefaultMpiComm.hpp>
 #include <Tpetra_CrsMatrix.hpp>
 #include <Tpetra_Map.hpp>
@@ -91,7 +92,7 @@ PetscErrorCode ColumnNumbers(const Map &domain, const Map &column, MPI_Comm comm
   }
   PetscCallMPI(MPI_Allreduce(&lost, &anylost, 1, MPI_INT, MPI_MAX, comm));
   PetscCheck(!anylost, comm, PETSC_ERR_ARG_WRONG, "The matrix has a column that its domain map does not contain");
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 template <class Matrix>
@@ -103,7 +104,7 @@ PetscErrorCode Check(const Matrix &A, MPI_Comm comm)
   PetscCheck(A.getRowMap()->isOneToOne() && A.getDomainMap()->isOneToOne(), comm, PETSC_ERR_SUP, "A map of the Tpetra matrix is not one-to-one");
   PetscCheck(A.getGlobalNumRows() <= static_cast<size_t>(PETSC_MAX_INT) && A.getGlobalNumCols() <= static_cast<size_t>(PETSC_MAX_INT), comm,
              PETSC_ERR_ARG_OUTOFRANGE, "The Tpetra matrix is too large for this PETSc's indices");
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* The part of a vector on this process, out of or into column j */
@@ -113,7 +114,7 @@ PetscErrorCode Get(const MultiVector &v, size_t j, PetscScalar *to)
   PetscFunctionBegin;
   const Teuchos::ArrayRCP<const PetscScalar> from = v.getData(j);
   std::copy_n(from.getRawPtr(), v.getLocalLength(), to);
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 template <class MultiVector>
 PetscErrorCode Put(const PetscScalar *from, MultiVector &v, size_t j)
@@ -121,7 +122,7 @@ PetscErrorCode Put(const PetscScalar *from, MultiVector &v, size_t j)
   PetscFunctionBegin;
   const Teuchos::ArrayRCP<PetscScalar> to = v.getDataNonConst(j);
   std::copy_n(from, v.getLocalLength(), to.getRawPtr());
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* Context of the MATSHELL: the operator and one vector of each kind */
@@ -147,7 +148,7 @@ struct Shell {
     PetscCall(VecGetArrayWrite(out, &results));
     PetscCallCXX(Get(to, 0, results));
     PetscCall(VecRestoreArrayWrite(out, &results));
-    PetscFunctionReturn((PetscErrorCode)0);
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   static PetscErrorCode Mult(Mat mat, Vec in, Vec out)
   {
@@ -155,7 +156,7 @@ struct Shell {
     PetscFunctionBegin;
     PetscCall(MatShellGetContext(mat, &ctx));
     PetscCall(static_cast<Shell *>(ctx)->Apply(in, out, false));
-    PetscFunctionReturn((PetscErrorCode)0);
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   static PetscErrorCode MultTranspose(Mat mat, Vec in, Vec out)
   {
@@ -163,7 +164,7 @@ struct Shell {
     PetscFunctionBegin;
     PetscCall(MatShellGetContext(mat, &ctx));
     PetscCall(static_cast<Shell *>(ctx)->Apply(in, out, true));
-    PetscFunctionReturn((PetscErrorCode)0);
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
   static PetscErrorCode Destroy(Mat mat)
   {
@@ -171,7 +172,7 @@ struct Shell {
     PetscFunctionBegin;
     PetscCall(MatShellGetContext(mat, &ctx));
     delete static_cast<Shell *>(ctx);
-    PetscFunctionReturn((PetscErrorCode)0);
+    PetscFunctionReturn(PETSC_SUCCESS);
   }
 };
 } // namespace tpetra
@@ -199,7 +200,7 @@ PetscErrorCode MatCreateFromTpetra(const Teuchos::RCP<const Tpetra::CrsMatrix<Pe
   PetscFunctionBegin;
   const MPI_Comm comm = tpetra::CommOf(*A->getComm());
   PetscCall(tpetra::Check(*A, comm));
-  PetscErrorCode ierr = (PetscErrorCode)0;
+  PetscErrorCode ierr = PETSC_SUCCESS;
   PetscCallCXX(ierr = tpetra::ColumnNumbers(*A->getDomainMap(), *A->getColMap(), comm, columns));
   PetscCall(ierr);
   const size_t rows     = tpetra::LocalSize(*A->getRowMap(), 0);
@@ -234,7 +235,7 @@ PetscErrorCode MatCreateFromTpetra(const Teuchos::RCP<const Tpetra::CrsMatrix<Pe
   }
   PetscCall(MatCreateMPIAIJWithArrays(comm, static_cast<PetscInt>(rows), static_cast<PetscInt>(tpetra::LocalSize(*A->getDomainMap(), 0)), PETSC_DETERMINE,
                                       PETSC_DETERMINE, offsets.data(), indices.data(), values.data(), mat));
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -263,10 +264,10 @@ PetscErrorCode MatCreateShellFromTpetra(const Teuchos::RCP<const Tpetra::CrsMatr
   PetscCallCXX(shell = new Shell(A));
   PetscCall(MatCreateShell(comm, static_cast<PetscInt>(tpetra::LocalSize(*A->getRangeMap(), 0)),
                            static_cast<PetscInt>(tpetra::LocalSize(*A->getDomainMap(), 0)), PETSC_DETERMINE, PETSC_DETERMINE, shell, mat));
-  PetscCall(MatShellSetOperation(*mat, MATOP_MULT, reinterpret_cast<void (*)(void)>(Shell::Mult)));
-  PetscCall(MatShellSetOperation(*mat, MATOP_MULT_TRANSPOSE, reinterpret_cast<void (*)(void)>(Shell::MultTranspose)));
-  PetscCall(MatShellSetOperation(*mat, MATOP_DESTROY, reinterpret_cast<void (*)(void)>(Shell::Destroy)));
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscCall(SkeanMatShellSetOperation(*mat, MATOP_MULT, Shell::Mult));
+  PetscCall(SkeanMatShellSetOperation(*mat, MATOP_MULT_TRANSPOSE, Shell::MultTranspose));
+  PetscCall(SkeanMatShellSetOperation(*mat, MATOP_DESTROY, Shell::Destroy));
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -286,7 +287,7 @@ PetscErrorCode VecCreateFromTpetra(const Tpetra::MultiVector<PetscScalar, LO, GO
   PetscCall(VecGetArrayWrite(*vec, &to));
   PetscCallCXX(tpetra::Get(v, j, to));
   PetscCall(VecRestoreArrayWrite(*vec, &to));
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -310,7 +311,7 @@ PetscErrorCode VecCopyToTpetra(Vec vec, Tpetra::MultiVector<PetscScalar, LO, GO,
   PetscCall(VecGetArrayRead(vec, &from));
   PetscCallCXX(tpetra::Put(from, v, j));
   PetscCall(VecRestoreArrayRead(vec, &from));
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /*
@@ -367,6 +368,6 @@ PetscErrorCode LeastSquaresSolveTpetra(const Teuchos::RCP<const Tpetra::CrsMatri
   PetscCall(KSPDestroy(&ksp));
   PetscCall(MatDestroy(&normal));
   PetscCall(MatDestroy(&mat));
-  PetscFunctionReturn((PetscErrorCode)0);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 } // namespace skean

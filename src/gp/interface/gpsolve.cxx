@@ -348,11 +348,7 @@ static PetscErrorCode Maximize(Objective *o, double *x, double *gradient, PetscI
     PetscCall(VecDestroy(&lo));
     PetscCall(VecDestroy(&hi));
     PetscCall(TaoSetMaximumIterations(tao, gp->solver.max_it));
-#if SKEAN_PETSC_GE(3, 21)
-    PetscCall(TaoMonitorSet(tao, Monitor, o, NULL));
-#else
-    PetscCall(TaoSetMonitor(tao, Monitor, o, NULL));
-#endif
+    PetscCall(SkeanTaoMonitorSet(tao, Monitor, o, NULL));
     PetscCall(TaoSetTolerances(tao, std::max(gp->solver.atol, gp->solver.rtol * *gradient) * o->scale, 0.0, 0.0));
     PetscCall(TaoSetFromOptions(tao));
     PetscCall(TaoSolve(tao));

@@ -645,11 +645,7 @@ PetscErrorCode SkeanGPPDESolve_Compat(SkeanGPPDE pde)
   PetscCall(TaoSetTolerances(tao, pde->solver.atol, 0.0, pde->solver.rtol));
   PetscCall(TaoSetMaximumIterations(tao, pde->solver.max_it));
   PetscCall(TaoSetMaximumFunctionEvaluations(tao, 4 * pde->solver.max_it + 100));
-#if SKEAN_PETSC_GE(3, 21)
-  PetscCall(TaoMonitorSet(tao, MonitorTao, pde, NULL));
-#else
-  PetscCall(TaoSetMonitor(tao, MonitorTao, pde, NULL));
-#endif
+  PetscCall(SkeanTaoMonitorSet(tao, MonitorTao, pde, NULL));
   PetscCall(TaoSetFromOptions(tao));
   PetscCall(TaoSolve(tao));
   PetscCall(TaoGetConvergedReason(tao, &reason));

@@ -344,7 +344,7 @@ PetscErrorCode Newton(Direct *s, std::vector<double> &y, bool *ok)
   PetscCall(VecCreateMPI(comm, size, PETSC_DETERMINE, &x));
   PetscCall(VecDuplicate(x, &f));
   PetscCall(MatCreateShell(comm, size, size, PETSC_DETERMINE, PETSC_DETERMINE, s, &J));
-  PetscCall(MatShellSetOperation(J, MATOP_MULT, (void (*)(void))MatMult_Direct));
+  PetscCall(SkeanMatShellSetOperation(J, MATOP_MULT, MatMult_Direct));
   PetscCall(SNESCreate(comm, &snes));
   PetscCall(PetscSNPrintf(prefix, sizeof(prefix), "%sgppde_", ((PetscObject)pde)->prefix ? ((PetscObject)pde)->prefix : ""));
   PetscCall(SNESSetOptionsPrefix(snes, prefix));

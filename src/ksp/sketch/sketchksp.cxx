@@ -954,7 +954,7 @@ static PetscErrorCode KSPCreate_Sketch(KSP ksp)
   ksp->ops->buildresidual  = KSPBuildResidualDefault;
   ksp->setupnewmatrix      = PETSC_TRUE;
   /* PETSc's default tolerance is meant for residuals; ours is a backward error, and full accuracy is what the method is for */
-  if (ksp->rtol == 1.e-5) ksp->rtol = 5 * DBL_EPSILON;
+  SkeanParameterSetDefault(ksp, rtol, 1.e-5, 5 * DBL_EPSILON);
   /* the preconditioner is ours, unless the user asked for one by name (then KSPSetUp() says that it cannot be used) */
   PetscCall(KSPGetOptionsPrefix(ksp, &prefix));
   PetscCall(PetscOptionsHasName(((PetscObject)ksp)->options, prefix, "-pc_type", &given));

@@ -462,7 +462,7 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscFunctionBegin;
   if (!ksp) {
     PetscCall(MatCreateShell(comm, m, m, static_cast<PetscInt>(N), static_cast<PetscInt>(N), this, &shell));
-    PetscCall(MatShellSetOperation(shell, MATOP_MULT, (void (*)(void))BlockMult));
+    PetscCall(SkeanMatShellSetOperation(shell, MATOP_MULT, BlockMult));
     PetscCall(MatCreateVecs(shell, &kx, &kb));
     PetscCall(KSPCreate(comm, &ksp));
     PetscCall(KSPSetOptionsPrefix(ksp, prefix.c_str()));

@@ -254,8 +254,8 @@ PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, dou
   PetscFunctionBegin;
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
   PetscCall(MatCreateShell(e->comm, e->mloc, e->mloc, e->m, e->m, &ctx, &shell));
-  PetscCall(MatShellSetOperation(shell, MATOP_MULT, (void (*)(void))ShellMult));
-  PetscCall(MatShellSetOperation(shell, MATOP_GET_DIAGONAL, (void (*)(void))ShellDiagonal));
+  PetscCall(SkeanMatShellSetOperation(shell, MATOP_MULT, ShellMult));
+  PetscCall(SkeanMatShellSetOperation(shell, MATOP_GET_DIAGONAL, ShellDiagonal));
   PetscCall(KSPCreate(e->comm, &mf));
   PC pc;
   PetscCall(KSPGetPC(mf, &pc));

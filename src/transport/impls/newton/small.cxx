@@ -119,7 +119,7 @@ PetscErrorCode SmallSystem::Layout(const Engine *e)
     PetscCall(VecCreateSeq(PETSC_COMM_SELF, nk, &rhs));
     PetscCall(VecDuplicate(rhs, &sol));
     PetscCall(MatCreateShell(PETSC_COMM_SELF, nk, nk, nk, nk, this, &op));
-    PetscCall(MatShellSetOperation(op, MATOP_MULT, (void (*)(void))SmallMult));
+    PetscCall(SkeanMatShellSetOperation(op, MATOP_MULT, SmallMult));
     PetscCall(KSPCreate(PETSC_COMM_SELF, &ksp));
     PetscCall(KSPSetOperators(ksp, op, op));
     PetscCall(KSPSetType(ksp, KSPCG));
