@@ -536,7 +536,30 @@ PetscErrorCode TensorGrid::Exchange(const TensorSizes &n, int from, int to, cons
                                               b.hi[cd] = lo + len * (c + 1) / C;
                                               return b;
   };
-  bool overflow = false;
+  /* Messages of too many numbers need boxes of as many. Only then, and before anything is sent, all processes agree on it */
+  const auto Largest = [&](int stage) {
+    PetscInt64 v = 1;
+    for (int k = 0; k < d; ++k) v *= (n[k] + Processes(stage, k) - 1) / Processes(stage, k);
+    return v;
+  };
+  if (std::max(Largest(from), Largest(to)) > most) {
+    int overflow = 0;
+    for (int c = 0; c < C; ++c) {
+      PetscInt64 ns = 0, nr = 0;
+      TensorBox  part;
+      for (int r : group->ranks) {
+        if (r == rank) continue;
+        if (Part(n, from, to, cut, rank, r, c, &part)) ns += part.Volume();
+        if (Part(n, from, to, cut, r, rank, c, &part)) nr += part.Volume();
+      }
+      if (std::max(ns, nr) > most) overflow = 1;
+    }
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &overflow, 1, MPI_INT, MPI_MAX, comm));
+    PetscCheck(!overflow, comm, PETSC_ERR_ARG_OUTOFRANGE,
+               "A redistribution of this grid would need messages of more than %" PetscInt64_FMT
+               " numbers: its dimensions are too short to be cut; use more processes",
+               most);
+  }
   for (int b = 0; b < 2; ++b) {
     PetscCallCXX(scount[b].assign(np, 0));
     PetscCallCXX(sdisp[b].assign(np, 0));
@@ -603,21 +626,18 @@ PetscErrorCode TensorGrid::Exchange(const TensorSizes &n, int from, int to, cons
     for (int q = 0; q < np; ++q) {
       const int r  = group->ranks[q];
       scount[b][q] = rcount[b][q] = 0;
-      sdisp[b][q]                 = static_cast<int>(std::min<PetscInt64>(ns, INT_MAX));
-      rdisp[b][q]                 = static_cast<int>(std::min<PetscInt64>(nr, INT_MAX));
+      sdisp[b][q]                 = static_cast<int>(ns);
+      rdisp[b][q]                 = static_cast<int>(nr);
       if (r == rank) continue;
       if (Part(n, from, to, cut, rank, r, c, &part)) {
-        scount[b][q] = static_cast<int>(std::min<PetscInt64>(part.Volume(), INT_MAX));
+        scount[b][q] = static_cast<int>(part.Volume());
         ns += part.Volume();
       }
       if (Part(n, from, to, cut, r, rank, c, &part)) {
-        rcount[b][q] = static_cast<int>(std::min<PetscInt64>(part.Volume(), INT_MAX));
+        rcount[b][q] = static_cast<int>(part.Volume());
         nr += part.Volume();
       }
     }
-    overflow = overflow || ns > INT_MAX || nr > INT_MAX;
-    PetscCheck(!overflow, PETSC_COMM_SELF, PETSC_ERR_ARG_OUTOFRANGE,
-               "A redistribution of this grid would need messages of more than 2^31 numbers: its dimensions are too short to be cut; use more processes");
     PetscCallCXX(sendbuf[b].resize(std::max<size_t>(sendbuf[b].size(), ns)));
     PetscCallCXX(recvbuf[b].resize(std::max<size_t>(recvbuf[b].size(), nr)));
     for (int q = 0; q < np; ++q) {

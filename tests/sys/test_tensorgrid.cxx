@@ -419,6 +419,35 @@ TEST(TensorGrid, StableSumKeepsSmallTerms)
   EXPECT_EQ(s.Value(), 1000.0);
 }
 
+/* A message that is too large for one process is an error on all of them, and one that just fits is sent */
+TEST(TensorGrid, LargestMessage)
+{
+  const PetscInt64 sizes[] = {5, 7};
+  TensorGrid       g;
+  ASSERT_PETSC(g.Create(PETSC_COMM_WORLD, 2, sizes));
+  g.SetChunk(1 << 20);
+  if (g.Stages() == 1) GTEST_SKIP() << "one process sends nothing";
+  const TensorSizes     n   = g.Sizes();
+  const TensorGrid::Cut cut = g.Plan(n, 0, 1, 0, false, false);
+  ASSERT_ALL(cut.chunks == 1);
+  PetscInt64 mine[2] = {0, 0}, most = 0;
+  for (int r = 0; r < skeantest::Size(); ++r) {
+    TensorBox part;
+    if (r == skeantest::Rank()) continue;
+    if (g.Part(n, 0, 1, cut, skeantest::Rank(), r, 0, &part)) mine[0] += part.Volume();
+    if (g.Part(n, 0, 1, cut, r, skeantest::Rank(), 0, &part)) mine[1] += part.Volume();
+  }
+  const PetscInt64 larger = std::max(mine[0], mine[1]);
+  MPI_Allreduce(&larger, &most, 1, MPI_INT64_T, MPI_MAX, PETSC_COMM_WORLD);
+  std::vector<double> x(std::max<PetscInt64>(0, g.Box(0, n).Volume()), 1.0), y(std::max<PetscInt64>(0, g.Box(1, n).Volume()), 0.0);
+  g.SetMessageLimit(most);
+  ASSERT_PETSC(g.Move(n, 0, 1, x.data(), y.data()));
+  EXPECT_EQ(y, std::vector<double>(y.size(), 1.0));
+  g.SetMessageLimit(most - 1);
+  const PetscErrorCode refused = skeantest::ErrorOf([&] { return g.Move(n, 0, 1, x.data(), y.data()); });
+  ASSERT_ALL(refused == PETSC_ERR_ARG_OUTOFRANGE);
+}
+
 TEST(TensorGrid, BadSizes)
 {
   TensorGrid       g;

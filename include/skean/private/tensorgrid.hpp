@@ -20,6 +20,7 @@
 #include <skean/private/fasttransform.hpp>
 #include <skean/private/skeanimpl.h>
 #include <array>
+#include <climits>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -170,7 +171,9 @@ public:
   bool Part(const TensorSizes &n, int from, int to, const Cut &cut, int s, int r, int c, TensorBox *part) const noexcept;
 
   /* Largest number of doubles in one chunk; 0: chosen from the size of the array. Small values are for tests. */
-  void   SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
+  void SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
+  /* Largest number of doubles that a process sends or receives at once; tests make it smaller than MPI's */
+  void   SetMessageLimit(PetscInt64 doubles) noexcept { most = doubles; }
   double Flops() const noexcept { return flops; }
   void   FreeWork() noexcept;
 
@@ -195,7 +198,7 @@ private:
   std::array<int, kTensorMaxDim>       stageof{};
   std::map<std::pair<int, int>, Group> groups;
   std::vector<double>                  work[2], sendbuf[2], recvbuf[2], slicebuf, scratch;
-  PetscInt64                           chunk = 0;
+  PetscInt64                           chunk = 0, most = INT_MAX;
   double                               flops = 0;
 };
 
