@@ -3,7 +3,7 @@
    numbers. The blocks are virtual, of a size taken from n and m, not the processes' own rows.
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
-#include "../kernels/block.hpp"
+#include "../blocktype.hpp"
 #include <algorithm>
 #include <cmath>
 
@@ -33,47 +33,22 @@ private:
 };
 } // namespace
 
-static PetscErrorCode SkeanSketchReset_BlockSRHT(SkeanSketch sketch)
-{
-  PetscFunctionBegin;
-  delete static_cast<BlockSRHT *>(sketch->data);
-  sketch->data = NULL;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode SkeanSketchSetUp_BlockSRHT(SkeanSketch sketch)
 {
   const auto    n = static_cast<std::uint64_t>(PetscMax(sketch->n, 1)), m = static_cast<std::uint64_t>(sketch->m);
   std::uint64_t b;
 
   PetscFunctionBegin;
-  PetscCall(SkeanSketchReset_BlockSRHT(sketch));
+  PetscCall(SkeanSketchReset_Block(sketch));
   b = sketch->bs == PETSC_DETERMINE ? skean::NextPowerOfTwo(std::max(m, std::min<std::uint64_t>(n, 8192))) : static_cast<std::uint64_t>(sketch->bs);
-  PetscCheck((b & (b - 1)) == 0, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
-             "Sketch type blocksrht needs a block size that is a power of two, not %" PetscInt_FMT, sketch->bs);
+  PetscCall(SkeanSketchCheckBlockSize_Private(sketch, b));
   PetscCheck(m <= b && b < (std::uint64_t(1) << 31), PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
              "Sketch type blocksrht cannot sample %" PetscInt_FMT " different rows of blocks of %" PetscInt64_FMT " rows", sketch->m,
              static_cast<PetscInt64>(b));
   sketch->bsused = static_cast<PetscInt>(b);
-  PetscCallCXX(sketch->data = new BlockSRHT(static_cast<size_t>(m), b, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw)));
+  PetscCallCXX(sketch->data = static_cast<skean::BlockSketch *>(
+                 new BlockSRHT(static_cast<size_t>(m), b, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw))));
   sketch->guarantee = SKEAN_SKETCH_GUARANTEE_APPROXIMATE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchApplyLocal_BlockSRHT(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
-{
-  PetscFunctionBegin;
-  PetscCallCXX(skean::BlockSketchApply(*static_cast<BlockSRHT *>(sketch->data), *A, SA));
-  PetscCall(
-    PetscLogFlops(static_cast<PetscLogDouble>(A->nrows) * A->ncols * (std::log2(static_cast<double>(sketch->bsused)) + 2.0 * sketch->m / sketch->bsused)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchView_BlockSRHT(SkeanSketch sketch, PetscViewer viewer)
-{
-  PetscFunctionBegin;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "rows %s inside each virtual block\n", sketch->permute ? "permuted" : "not permuted"));
-  if (sketch->setupcalled) PetscCall(PetscViewerASCIIPrintf(viewer, "virtual blocks of %" PetscInt_FMT " rows\n", sketch->bsused));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -105,10 +80,6 @@ SKEAN_INTERN PetscErrorCode SkeanSketchCreate_BlockSRHT(SkeanSketch sketch);
 PetscErrorCode              SkeanSketchCreate_BlockSRHT(SkeanSketch sketch)
 {
   PetscFunctionBegin;
-  sketch->ops->setup      = SkeanSketchSetUp_BlockSRHT;
-  sketch->ops->applylocal = SkeanSketchApplyLocal_BlockSRHT;
-  sketch->ops->view       = SkeanSketchView_BlockSRHT;
-  sketch->ops->reset      = SkeanSketchReset_BlockSRHT;
-  sketch->ops->destroy    = SkeanSketchReset_BlockSRHT;
+  PetscCall(SkeanSketchSetBlockOps_Private(sketch, SkeanSketchSetUp_BlockSRHT));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

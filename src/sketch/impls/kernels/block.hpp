@@ -7,6 +7,7 @@
 
 #include "panel.hpp"
 #include <skean/private/random.hpp>
+#include <cmath>
 #include <vector>
 
 namespace skean {
@@ -29,6 +30,8 @@ public:
   virtual void Transform(double *panel) { HadamardPanel(panel, b); }
   /* acc (m x 8) += what this block's transform contributes to S A */
   virtual void Accumulate(const double *panel, double *acc) const = 0;
+  /* Of the whole sketch, for each entry of A */
+  virtual double FlopsPerEntry() const { return std::log2(static_cast<double>(b)) + 2.0 * static_cast<double>(m) / static_cast<double>(b); }
 };
 
 /* SA += S(:, rows of A) A; throws std::bad_alloc */

@@ -3,7 +3,7 @@
    pools. Cost n d log2 b + 2 n d, one normal number for each row, one sum of m d numbers: no all-to-all.
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
-#include "../kernels/block.hpp"
+#include "../blocktype.hpp"
 #include "../kernels/bulk.hpp"
 #include <algorithm>
 #include <cmath>
@@ -51,7 +51,8 @@ public:
     for (size_t i = 0; i < m; ++i)
       for (size_t q = start[i]; q < start[i + 1]; ++q) weight[q] = size[i] * z[list[q]];
   }
-  void Accumulate(const double *panel, double *acc) const override { skean::PoolPanel(panel, m, start.data(), list.data(), weight.data(), acc); }
+  void   Accumulate(const double *panel, double *acc) const override { skean::PoolPanel(panel, m, start.data(), list.data(), weight.data(), acc); }
+  double FlopsPerEntry() const override { return std::log2(static_cast<double>(b)) + 2.0; }
 
 private:
   skean::RandomStream        normals;
@@ -60,44 +61,20 @@ private:
 };
 } // namespace
 
-static PetscErrorCode SkeanSketchReset_Pooled(SkeanSketch sketch)
-{
-  PetscFunctionBegin;
-  delete static_cast<Pooled *>(sketch->data);
-  sketch->data = NULL;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode SkeanSketchSetUp_Pooled(SkeanSketch sketch)
 {
   const auto    n = static_cast<std::uint64_t>(PetscMax(sketch->n, 1)), m = static_cast<std::uint64_t>(sketch->m);
   std::uint64_t b;
 
   PetscFunctionBegin;
-  PetscCall(SkeanSketchReset_Pooled(sketch));
+  PetscCall(SkeanSketchReset_Block(sketch));
   b = sketch->bs == PETSC_DETERMINE ? skean::NextPowerOfTwo(std::max(32 * m, std::min<std::uint64_t>(n, 8192))) : static_cast<std::uint64_t>(sketch->bs);
-  PetscCheck((b & (b - 1)) == 0, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
-             "Sketch type pooled needs a block size that is a power of two, not %" PetscInt_FMT, sketch->bs);
+  PetscCall(SkeanSketchCheckBlockSize_Private(sketch, b));
   PetscCheck(m <= b && b < (std::uint64_t(1) << 31), PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
              "Sketch type pooled cannot make %" PetscInt_FMT " pools of blocks of %" PetscInt64_FMT " rows", sketch->m, static_cast<PetscInt64>(b));
   sketch->bsused = static_cast<PetscInt>(b);
-  PetscCallCXX(sketch->data = new Pooled(static_cast<size_t>(m), b, sketch->seed, static_cast<std::uint32_t>(sketch->draw)));
+  PetscCallCXX(sketch->data = static_cast<skean::BlockSketch *>(new Pooled(static_cast<size_t>(m), b, sketch->seed, static_cast<std::uint32_t>(sketch->draw))));
   sketch->guarantee = SKEAN_SKETCH_GUARANTEE_APPROXIMATE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchApplyLocal_Pooled(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
-{
-  PetscFunctionBegin;
-  PetscCallCXX(skean::BlockSketchApply(*static_cast<Pooled *>(sketch->data), *A, SA));
-  PetscCall(PetscLogFlops(static_cast<PetscLogDouble>(A->nrows) * A->ncols * (std::log2(static_cast<double>(sketch->bsused)) + 2.0)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchView_Pooled(SkeanSketch sketch, PetscViewer viewer)
-{
-  PetscFunctionBegin;
-  if (sketch->setupcalled) PetscCall(PetscViewerASCIIPrintf(viewer, "virtual blocks of %" PetscInt_FMT " rows\n", sketch->bsused));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -142,10 +119,7 @@ SKEAN_INTERN PetscErrorCode SkeanSketchCreate_Pooled(SkeanSketch sketch);
 PetscErrorCode              SkeanSketchCreate_Pooled(SkeanSketch sketch)
 {
   PetscFunctionBegin;
-  sketch->ops->setup      = SkeanSketchSetUp_Pooled;
-  sketch->ops->applylocal = SkeanSketchApplyLocal_Pooled;
-  sketch->ops->view       = SkeanSketchView_Pooled;
-  sketch->ops->reset      = SkeanSketchReset_Pooled;
-  sketch->ops->destroy    = SkeanSketchReset_Pooled;
+  PetscCall(SkeanSketchSetBlockOps_Private(sketch, SkeanSketchSetUp_Pooled));
+  sketch->ops->view = SkeanSketchViewBlockSize_Private;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -3,7 +3,7 @@
    the plain SRCT of length n. Cost about 2.5 n d log2 b + m d n/b, one sum of m d numbers.
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
-#include "../kernels/block.hpp"
+#include "../blocktype.hpp"
 #include <algorithm>
 #include <cmath>
 
@@ -37,8 +37,9 @@ public:
   {
     for (size_t t = 0; t < m; ++t) coef[t] = (__builtin_parityll(k1[t] & block) ? -1.0 : 1.0) / std::sqrt((k2[t] ? 2.0 : 4.0) * static_cast<double>(m));
   }
-  void Transform(double *panel) override { fftw_execute_r2r(plan, panel, panel); }
-  void Accumulate(const double *panel, double *acc) const override { skean::AccumulateSamples(panel, m, k2.data(), coef.data(), acc); }
+  void   Transform(double *panel) override { fftw_execute_r2r(plan, panel, panel); }
+  void   Accumulate(const double *panel, double *acc) const override { skean::AccumulateSamples(panel, m, k2.data(), coef.data(), acc); }
+  double FlopsPerEntry() const override { return 2.5 * std::log2(static_cast<double>(b)) + 2.0 * static_cast<double>(m) / static_cast<double>(b); }
 
 private:
   std::vector<std::uint64_t> k1;
@@ -59,21 +60,13 @@ std::uint64_t NextSmooth(std::uint64_t n)
 }
 } // namespace
 
-static PetscErrorCode SkeanSketchReset_SRCT(SkeanSketch sketch)
-{
-  PetscFunctionBegin;
-  delete static_cast<SRCT *>(sketch->data);
-  sketch->data = NULL;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode SkeanSketchSetUp_SRCT(SkeanSketch sketch)
 {
   const auto    n = static_cast<std::uint64_t>(PetscMax(sketch->n, 1));
   std::uint64_t b, N;
 
   PetscFunctionBegin;
-  PetscCall(SkeanSketchReset_SRCT(sketch));
+  PetscCall(SkeanSketchReset_Block(sketch));
   if (sketch->bs != PETSC_DETERMINE)
     b = static_cast<std::uint64_t>(sketch->bs);
   else if (n <= 8192)
@@ -89,27 +82,12 @@ static PetscErrorCode SkeanSketchSetUp_SRCT(SkeanSketch sketch)
              "Sketch type srct cannot sample %" PetscInt_FMT " different rows of a transform of length %" PetscInt64_FMT, sketch->m,
              static_cast<PetscInt64>(N));
   sketch->bsused = static_cast<PetscInt>(b);
-  PetscCallCXX(sketch->data = new SRCT(static_cast<size_t>(sketch->m), b, N, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw)));
+  PetscCallCXX(sketch->data = static_cast<skean::BlockSketch *>(
+                 new SRCT(static_cast<size_t>(sketch->m), b, N, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw))));
   sketch->guarantee = SKEAN_SKETCH_GUARANTEE_APPROXIMATE;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode SkeanSketchApplyLocal_SRCT(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
-{
-  PetscFunctionBegin;
-  PetscCallCXX(skean::BlockSketchApply(*static_cast<SRCT *>(sketch->data), *A, SA));
-  PetscCall(PetscLogFlops(static_cast<PetscLogDouble>(A->nrows) * A->ncols *
-                          (2.5 * std::log2(static_cast<double>(sketch->bsused)) + 2.0 * sketch->m / sketch->bsused)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchView_SRCT(SkeanSketch sketch, PetscViewer viewer)
-{
-  PetscFunctionBegin;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "rows %s inside each virtual block\n", sketch->permute ? "permuted" : "not permuted"));
-  if (sketch->setupcalled) PetscCall(PetscViewerASCIIPrintf(viewer, "virtual blocks of %" PetscInt_FMT " rows\n", sketch->bsused));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 #endif
 
 /*MC
@@ -140,11 +118,7 @@ PetscErrorCode              SkeanSketchCreate_SRCT(SkeanSketch sketch)
 {
   PetscFunctionBegin;
 #if defined(SKEAN_HAVE_FFTW)
-  sketch->ops->setup      = SkeanSketchSetUp_SRCT;
-  sketch->ops->applylocal = SkeanSketchApplyLocal_SRCT;
-  sketch->ops->view       = SkeanSketchView_SRCT;
-  sketch->ops->reset      = SkeanSketchReset_SRCT;
-  sketch->ops->destroy    = SkeanSketchReset_SRCT;
+  PetscCall(SkeanSketchSetBlockOps_Private(sketch, SkeanSketchSetUp_SRCT));
   PetscFunctionReturn(PETSC_SUCCESS);
 #else
   SETERRQ(PetscObjectComm((PetscObject)sketch), PETSC_ERR_SUP_SYS, "Sketch type srct needs Skean built with FFTW");

@@ -3,7 +3,7 @@
    across the blocks becomes a sign for each of the m sampled rows. Cost n d log2 b + m d n/b, one sum of m d numbers. The plain transform fails on structured matrices.
 */
 #include <skean/private/sketchimpl.h> /*I "skeansketch.h" I*/
-#include "../kernels/block.hpp"
+#include "../blocktype.hpp"
 #include <algorithm>
 #include <cmath>
 
@@ -34,48 +34,23 @@ private:
 };
 } // namespace
 
-static PetscErrorCode SkeanSketchReset_SRHT(SkeanSketch sketch)
-{
-  PetscFunctionBegin;
-  delete static_cast<Srht *>(sketch->data);
-  sketch->data = NULL;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 static PetscErrorCode SkeanSketchSetUp_SRHT(SkeanSketch sketch)
 {
   const auto    n = static_cast<std::uint64_t>(PetscMax(sketch->n, 1));
   std::uint64_t b, N;
 
   PetscFunctionBegin;
-  PetscCall(SkeanSketchReset_SRHT(sketch));
+  PetscCall(SkeanSketchReset_Block(sketch));
   b = sketch->bs == PETSC_DETERMINE ? std::min<std::uint64_t>(skean::NextPowerOfTwo(n), 8192) : static_cast<std::uint64_t>(sketch->bs);
-  PetscCheck((b & (b - 1)) == 0, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
-             "Sketch type srht needs a block size that is a power of two, not %" PetscInt_FMT, sketch->bs);
+  PetscCall(SkeanSketchCheckBlockSize_Private(sketch, b));
   N = b * skean::NextPowerOfTwo((n + b - 1) / b);
   PetscCheck(static_cast<std::uint64_t>(sketch->m) <= N, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_OUTOFRANGE,
              "Sketch type srht cannot sample %" PetscInt_FMT " different rows of a transform of length %" PetscInt64_FMT, sketch->m,
              static_cast<PetscInt64>(N));
   sketch->bsused = static_cast<PetscInt>(b);
-  PetscCallCXX(sketch->data = new Srht(static_cast<size_t>(sketch->m), b, N, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw)));
+  PetscCallCXX(sketch->data = static_cast<skean::BlockSketch *>(
+                 new Srht(static_cast<size_t>(sketch->m), b, N, sketch->permute, sketch->seed, static_cast<std::uint32_t>(sketch->draw))));
   sketch->guarantee = SKEAN_SKETCH_GUARANTEE_APPROXIMATE;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchApplyLocal_SRHT(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
-{
-  PetscFunctionBegin;
-  PetscCallCXX(skean::BlockSketchApply(*static_cast<Srht *>(sketch->data), *A, SA));
-  PetscCall(
-    PetscLogFlops(static_cast<PetscLogDouble>(A->nrows) * A->ncols * (std::log2(static_cast<double>(sketch->bsused)) + 2.0 * sketch->m / sketch->bsused)));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode SkeanSketchView_SRHT(SkeanSketch sketch, PetscViewer viewer)
-{
-  PetscFunctionBegin;
-  PetscCall(PetscViewerASCIIPrintf(viewer, "rows %s inside each virtual block\n", sketch->permute ? "permuted" : "not permuted"));
-  if (sketch->setupcalled) PetscCall(PetscViewerASCIIPrintf(viewer, "virtual blocks of %" PetscInt_FMT " rows\n", sketch->bsused));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -112,10 +87,6 @@ SKEAN_INTERN PetscErrorCode SkeanSketchCreate_SRHT(SkeanSketch sketch);
 PetscErrorCode              SkeanSketchCreate_SRHT(SkeanSketch sketch)
 {
   PetscFunctionBegin;
-  sketch->ops->setup      = SkeanSketchSetUp_SRHT;
-  sketch->ops->applylocal = SkeanSketchApplyLocal_SRHT;
-  sketch->ops->view       = SkeanSketchView_SRHT;
-  sketch->ops->reset      = SkeanSketchReset_SRHT;
-  sketch->ops->destroy    = SkeanSketchReset_SRHT;
+  PetscCall(SkeanSketchSetBlockOps_Private(sketch, SkeanSketchSetUp_SRHT));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
