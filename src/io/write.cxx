@@ -277,7 +277,7 @@ static PetscErrorCode WriteMM(MPI_Comm comm, const Rows &r, AtomicFile &file)
         for (PetscInt k = w.part[p].i[i]; k < w.part[p].i[i + 1]; ++k) {
           if (!std::isfinite(w.part[p].a[k]))
             err.Set(Why::Malformed, "the entry in row " + std::to_string(r.rstart + i) + " is not finite, which Matrix Market cannot hold");
-          std::snprintf(line, sizeof(line), "%*lld %*lld %24.16e\n", wi, static_cast<long long>(r.rstart + i + 1), wj,
+          std::snprintf(line, sizeof(line), "%*lld %*lld %24.16e\n", wi, static_cast<long long>(r.rstart) + i + 1, wj,
                         static_cast<long long>(w.part[p].Column(k)) + 1, static_cast<double>(w.part[p].a[k]));
           out += line;
         }
@@ -556,7 +556,7 @@ static PetscErrorCode WriteNetcdf(MPI_Comm comm, std::vector<Rows> &rows, Atomic
     names.emplace_back();
     for (std::size_t d = 0; d < r.dims.size(); ++d) {
       std::string dn = r.grid ? r.grid->data->dim[d].name : r.name + "_dim" + std::to_string(d);
-      if (dimids.count(dn) && dimids[dn].second != r.dims[d]) dn = r.name + "_" + dn;
+      if (dimids.count(dn) && dimids[dn].second != r.dims[d]) dn.insert(0, r.name + "_");
       if (!dimids.count(dn)) {
         int id;
         /* a dimension of length 0 would be the record dimension */

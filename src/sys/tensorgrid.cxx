@@ -192,13 +192,15 @@ void BestGrid(int size, const std::vector<int> &dims, size_t a, const TensorSize
   }
   const int most = static_cast<int>(std::min<PetscInt64>(size / used, n[dims[a]]));
   if (a + 1 == dims.size()) { /* the last axis takes what is left, without leaving a process of it empty */
-    p[a] = most;
-    BestGrid(size, dims, a + 1, n, p, box * static_cast<double>((n[dims[a]] + most - 1) / most), used * most, bestbox, bestused, best);
+    p[a]                   = most;
+    const PetscInt64 share = (n[dims[a]] + most - 1) / most;
+    BestGrid(size, dims, a + 1, n, p, box * static_cast<double>(share), used * most, bestbox, bestused, best);
     return;
   }
   for (int q = most; q >= 1; --q) {
-    p[a] = q;
-    BestGrid(size, dims, a + 1, n, p, box * static_cast<double>((n[dims[a]] + q - 1) / q), used * q, bestbox, bestused, best);
+    p[a]                   = q;
+    const PetscInt64 share = (n[dims[a]] + q - 1) / q;
+    BestGrid(size, dims, a + 1, n, p, box * static_cast<double>(share), used * q, bestbox, bestused, best);
   }
 }
 
@@ -684,7 +686,7 @@ void TensorGrid::FreeWork() noexcept
 /* ---- passes ---------------------------------------------------------------------------------------------------------------- */
 
 TensorPipe::TensorPipe(TensorGrid &g, const TensorSizes &sizes, int s, const double *x, double *y, PetscInt64 ny)
-    : grid(g), n(sizes), now(sizes), stage(s), in(x), out(y), cur(x == y ? y : nullptr), outsize(ny), capacity(x == y ? ny : 0)
+    : grid(g), n(sizes), now(sizes), stage(s), in(x), out(y), cur(x == y ? y : nullptr), outsize(ny)
 {
 }
 

@@ -51,10 +51,10 @@ void MaskedGram(const ModeSet &set, const TensorBox &box, const unsigned char *k
 class GapDeflation {
 public:
   /*
-     Collective. Takes the eigenvalues above theta times the ratio, at most maxmodes of them (then the largest). ready stays false if there is none, or
+     Collective. Takes the eigenvalues above `wanted` times the ratio s, at most maxmodes of them (then the largest). ready stays false if there is none, or
      if H is not positive definite to rounding.
   */
-  PetscErrorCode SetUp(TensorGrid &grid, const std::vector<KronEigen> &eig, const unsigned char *mask, double ratio, double theta, size_t maxmodes);
+  PetscErrorCode SetUp(TensorGrid &grid, const std::vector<KronEigen> &eig, const unsigned char *mask, double s, double wanted, size_t maxmodes);
   /* Collective. out = (A_r)_MM^-1 in; in is zero outside M, and so is out; in == out allowed */
   PetscErrorCode Apply(TensorGrid &grid, const unsigned char *mask, const double *in, double *out);
   /* Collective. v (the whole grid, overwritten): A_r^1/2 v, so that a standard normal v becomes one with covariance A_r */
@@ -72,7 +72,7 @@ public:
 private:
   /* Collective. work = U_r F U_r' in, F on the r coefficients that are the same on every process */
   template <class F>
-  PetscErrorCode Project(TensorGrid &grid, const double *in, F f);
+  PetscErrorCode Project(TensorGrid &grid, const double *in, F coefficients);
 
   bool                             ready = false;
   int                              d     = 0;

@@ -189,7 +189,7 @@ private:
   struct Job; /* what a redistribution reads, does and writes */
   PetscErrorCode Exchange(const TensorSizes &n, int from, int to, const Job &job);
   PetscErrorCode GroupOf(int from, int to, const Group **group);
-  double        *Work(int which, PetscInt64 size);
+  double        *Work(int which, PetscInt64 need);
 
   MPI_Comm                             comm = MPI_COMM_NULL;
   int                                  d = 0, rank = 0, size = 1;
@@ -209,12 +209,12 @@ private:
 */
 class TensorPipe {
 public:
-  /* n: sizes of in. out has room for outsize doubles; Finish() leaves the result there. in == out is allowed. */
-  TensorPipe(TensorGrid &grid, const TensorSizes &n, int stage, const double *in, double *out, PetscInt64 outsize);
+  /* sizes: those of x, which is in stage s. y has room for ny doubles; Finish() leaves the result there. x == y is allowed. */
+  TensorPipe(TensorGrid &g, const TensorSizes &sizes, int s, const double *x, double *y, PetscInt64 ny);
   /* Product along mode k, local in the present stage; done at the latest in the next Move() or Data() */
   PetscErrorCode Mode(int k, const ModeOp &op);
   /* Collective */
-  PetscErrorCode Move(int stage);
+  PetscErrorCode Move(int to);
   /* The present array, writable, and its box */
   PetscErrorCode     Data(double **a);
   TensorBox          Box() const noexcept { return grid.Box(stage, n); }
@@ -235,7 +235,7 @@ private:
   int                                 stage;
   const double                       *in;
   double                             *out, *cur;
-  PetscInt64                          outsize, capacity;
+  PetscInt64                          outsize;
   std::vector<std::pair<int, ModeOp>> queue;
 };
 

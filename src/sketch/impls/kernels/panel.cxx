@@ -67,7 +67,6 @@ SKEAN_MULTIVERSION static void UnpackPanelAdd_(const double *SKEAN_RESTRICT pane
   }
 }
 
-/* One pass over the panel for each three levels of butterflies (radix 8), then for the one or two left */
 #define BUTTERFLY(x, y)       \
   do {                        \
     const Vec8 t_ = (x);      \
@@ -75,60 +74,14 @@ SKEAN_MULTIVERSION static void UnpackPanelAdd_(const double *SKEAN_RESTRICT pane
     (y)           = t_ - (y); \
   } while (0)
 
-SKEAN_MULTIVERSION static void HadamardPanel_(double *panel, size_t b)
+/*
+   The levels of the transform of len rows that combine rows h apart and more: one pass over them for each three levels (radix 8), then for
+   the one or two left. Inlined, so that each machine version of the caller has its own.
+*/
+__attribute__((always_inline)) static inline void HadamardLevels(Vec8 *x, size_t h, size_t len)
 {
-  Vec8 *const  x     = reinterpret_cast<Vec8 *>(panel);
-  const size_t inner = std::min<size_t>(b, 256); /* 16 kB: these levels are done while the rows are in the first cache */
-
-  for (size_t base = 0; base < b; base += inner) {
-    Vec8 *const p = x + base;
-    size_t      h = 1;
-    for (; 8 * h <= inner; h *= 8)
-      for (size_t i = 0; i < inner; i += 8 * h)
-        for (size_t j = i; j < i + h; ++j) {
-          Vec8 a0 = p[j], a1 = p[j + h], a2 = p[j + 2 * h], a3 = p[j + 3 * h], a4 = p[j + 4 * h], a5 = p[j + 5 * h], a6 = p[j + 6 * h], a7 = p[j + 7 * h];
-          BUTTERFLY(a0, a1);
-          BUTTERFLY(a2, a3);
-          BUTTERFLY(a4, a5);
-          BUTTERFLY(a6, a7);
-          BUTTERFLY(a0, a2);
-          BUTTERFLY(a1, a3);
-          BUTTERFLY(a4, a6);
-          BUTTERFLY(a5, a7);
-          BUTTERFLY(a0, a4);
-          BUTTERFLY(a1, a5);
-          BUTTERFLY(a2, a6);
-          BUTTERFLY(a3, a7);
-          p[j]         = a0;
-          p[j + h]     = a1;
-          p[j + 2 * h] = a2;
-          p[j + 3 * h] = a3;
-          p[j + 4 * h] = a4;
-          p[j + 5 * h] = a5;
-          p[j + 6 * h] = a6;
-          p[j + 7 * h] = a7;
-        }
-    if (4 * h <= inner) {
-      for (size_t i = 0; i < inner; i += 4 * h)
-        for (size_t j = i; j < i + h; ++j) {
-          Vec8 a0 = p[j], a1 = p[j + h], a2 = p[j + 2 * h], a3 = p[j + 3 * h];
-          BUTTERFLY(a0, a1);
-          BUTTERFLY(a2, a3);
-          BUTTERFLY(a0, a2);
-          BUTTERFLY(a1, a3);
-          p[j]         = a0;
-          p[j + h]     = a1;
-          p[j + 2 * h] = a2;
-          p[j + 3 * h] = a3;
-        }
-    } else if (2 * h <= inner) {
-      for (size_t i = 0; i < inner; i += 2 * h)
-        for (size_t j = i; j < i + h; ++j) BUTTERFLY(p[j], p[j + h]);
-    }
-  }
-  size_t h = inner;
-  for (; 8 * h <= b; h *= 8)
-    for (size_t i = 0; i < b; i += 8 * h)
+  for (; 8 * h <= len; h *= 8)
+    for (size_t i = 0; i < len; i += 8 * h)
       for (size_t j = i; j < i + h; ++j) {
         Vec8 a0 = x[j], a1 = x[j + h], a2 = x[j + 2 * h], a3 = x[j + 3 * h], a4 = x[j + 4 * h], a5 = x[j + 5 * h], a6 = x[j + 6 * h], a7 = x[j + 7 * h];
         BUTTERFLY(a0, a1);
@@ -152,8 +105,8 @@ SKEAN_MULTIVERSION static void HadamardPanel_(double *panel, size_t b)
         x[j + 6 * h] = a6;
         x[j + 7 * h] = a7;
       }
-  if (4 * h <= b) {
-    for (size_t i = 0; i < b; i += 4 * h)
+  if (4 * h <= len) {
+    for (size_t i = 0; i < len; i += 4 * h)
       for (size_t j = i; j < i + h; ++j) {
         Vec8 a0 = x[j], a1 = x[j + h], a2 = x[j + 2 * h], a3 = x[j + 3 * h];
         BUTTERFLY(a0, a1);
@@ -165,12 +118,21 @@ SKEAN_MULTIVERSION static void HadamardPanel_(double *panel, size_t b)
         x[j + 2 * h] = a2;
         x[j + 3 * h] = a3;
       }
-  } else if (2 * h <= b) {
-    for (size_t i = 0; i < b; i += 2 * h)
+  } else if (2 * h <= len) {
+    for (size_t i = 0; i < len; i += 2 * h)
       for (size_t j = i; j < i + h; ++j) BUTTERFLY(x[j], x[j + h]);
   }
 }
 #undef BUTTERFLY
+
+SKEAN_MULTIVERSION static void HadamardPanel_(double *panel, size_t b)
+{
+  Vec8 *const  x     = reinterpret_cast<Vec8 *>(panel);
+  const size_t inner = std::min<size_t>(b, 256); /* 16 kB: these levels are done while the rows are in the first cache */
+
+  for (size_t base = 0; base < b; base += inner) HadamardLevels(x + base, 1, inner);
+  HadamardLevels(x, inner, b);
+}
 
 /* The machine versions are static and these the only symbols: the compiler exports a multiversioned function whatever its visibility */
 void PackPanel(const double *a, size_t lda, size_t rows, int width, double *panel)
