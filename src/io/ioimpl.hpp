@@ -46,7 +46,7 @@ struct Target {
   PetscInt64 rs = 0, cs = 0;
 };
 /* Each process its rows; dims[0] are the rows */
-PetscErrorCode ReadBinary(Opened &o, const Layout &layout, const Target &t);
+PetscErrorCode ReadBinary(Opened &o, const Layout &a, const Target &t);
 
 /* The lines of a text from byte `body` on, in shares: f(begin, end, line, seq, err) gets whole lines (spaces: whole words). seq numbers the shares in
    the order of the file, 0...*nseq-1. Lines count from 1 in a process's own count; *shift is what must be added for that of the file.
