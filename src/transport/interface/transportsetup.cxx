@@ -344,7 +344,7 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   PetscFunctionBegin;
   /* a ladder pays off only where passes skip pairs; what they may skip must not show in the marginal error */
   PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder));
-  const double skip = t->ladder && !t->truncset ? PetscMin(1e-3 * PetscMax(t->solver.rtol, t->solver.atol / w->massr), 1e-9) : t->truncation;
+  const double skip = t->ladder && t->X && !t->truncset ? PetscMin(1e-3 * PetscMax(t->solver.rtol, t->solver.atol / w->massr), 1e-9) : t->truncation;
   w->cutoff         = skip > 0 ? -std::log(skip) : 0.0;
   PetscCall(w->rows.Reset());
   PetscCall(w->cols.Reset());
