@@ -91,6 +91,21 @@ E*/
 typedef enum { SKEAN_TRANSPORT_EPS_ABSOLUTE = 0, SKEAN_TRANSPORT_EPS_MAX = 1, SKEAN_TRANSPORT_EPS_MEDIAN = 2 } SkeanTransportEpsMode;
 SKEAN_EXTERN const char *const SkeanTransportEpsModes[];
 
+/*E
+   SkeanTransportMultiscale - Whether coarser problems are solved first
+
+   Values:
++  `SKEAN_TRANSPORT_MULTISCALE_AUTO`   - for clouds of points and grids with at least 1e8 pairs (the default)
+.  `SKEAN_TRANSPORT_MULTISCALE_NEVER`  - no
+-  `SKEAN_TRANSPORT_MULTISCALE_ALWAYS` - yes; an error for problems that have no ladder
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetMultiscale()`
+E*/
+typedef enum { SKEAN_TRANSPORT_MULTISCALE_AUTO = 0, SKEAN_TRANSPORT_MULTISCALE_NEVER = 1, SKEAN_TRANSPORT_MULTISCALE_ALWAYS = 2 } SkeanTransportMultiscale;
+SKEAN_EXTERN const char *const SkeanTransportMultiscales[];
+
 /*
    A user's cost between the source x (d numbers) and ny targets y (target j at y + j*d): writes ny costs to c. Called on one
    process at a time: must not communicate.
@@ -162,6 +177,8 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport transport, PetscReal bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetMultiscale(SkeanTransport transport, SkeanTransportMultiscale mode, PetscReal ratio);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetMultiscale(SkeanTransport transport, SkeanTransportMultiscale *mode, PetscReal *ratio, PetscInt *levels);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
 

@@ -175,30 +175,36 @@ struct _p_SkeanTransport {
   PETSCHEADER(struct _SkeanTransportOps);
   SkeanSolverBase solver;
   /* data; referenced */
-  Vec                    r, c;
-  Mat                    C, X, Y, G;
-  SkeanTransportCostType costtype;
-  PetscReal              costexponent;
-  SkeanTransportCostFn   costfn;
-  void                  *costctx;
-  PetscInt               griddim;
-  PetscInt               gridn[SKEAN_TRANSPORT_MAXDIM];
-  PetscReal              gridlo[SKEAN_TRANSPORT_MAXDIM], gridhi[SKEAN_TRANSPORT_MAXDIM];
-  PetscReal              eps; /* as set */
-  SkeanTransportEpsMode  epsmode;
-  SkeanTransportEntropy  entropy;
-  PetscBool              scaling; /* epsilon-continuation */
-  PetscReal              scalefactor;
-  PetscReal              rhor, rhoc; /* penalties of the marginals; PETSC_INFINITY: enforced */
-  PetscReal              partial;    /* mass to be moved; 0: all */
-  PetscReal              truncation; /* relative tolerance of truncated passes; 0: every entry */
-  PetscReal              replicate;  /* bytes of coordinates up to which every process holds all targets */
-  Vec                    f0, g0;
-  PetscReal              epsstart; /* > 0: f0, g0 are those of a coarser problem at this epsilon; steps lead from there */
-  PetscBool              sorted;   /* the points are in spatial order over the processes */
-  PetscBool              certify;
-  KSP                    ksp;
-  PetscBool              kspuser; /* the user chose the linear solver */
+  Vec                      r, c;
+  Mat                      C, X, Y, G;
+  SkeanTransportCostType   costtype;
+  PetscReal                costexponent;
+  SkeanTransportCostFn     costfn;
+  void                    *costctx;
+  PetscInt                 griddim;
+  PetscInt                 gridn[SKEAN_TRANSPORT_MAXDIM];
+  PetscReal                gridlo[SKEAN_TRANSPORT_MAXDIM], gridhi[SKEAN_TRANSPORT_MAXDIM];
+  PetscReal                eps; /* as set */
+  SkeanTransportEpsMode    epsmode;
+  SkeanTransportEntropy    entropy;
+  PetscBool                scaling; /* epsilon-continuation */
+  PetscReal                scalefactor;
+  PetscReal                rhor, rhoc; /* penalties of the marginals; PETSC_INFINITY: enforced */
+  PetscReal                partial;    /* mass to be moved; 0: all */
+  PetscReal                truncation; /* relative tolerance of truncated passes; 0: every entry */
+  PetscReal                replicate;  /* bytes of coordinates up to which every process holds all targets */
+  Vec                      f0, g0;
+  PetscReal                epsstart; /* > 0: f0, g0 are those of a coarser problem at this epsilon; steps lead from there */
+  PetscBool                sorted;   /* the points are in spatial order over the processes */
+  SkeanTransportMultiscale multiscale;
+  PetscReal                msratio;
+  PetscInt                 mslevel;  /* of this solver on the ladder of another one, 0: its own */
+  PetscInt                 mslevels; /* coarser levels of the last solve */
+  PetscBool                ladder;   /* the next solve starts from coarser problems */
+  PetscBool                truncset; /* the user has chosen the truncation */
+  PetscBool                certify;
+  KSP                      ksp;
+  PetscBool                kspuser; /* the user chose the linear solver */
   /* results, in the user's units */
   PetscReal epsabs, errmarginal, costvalue, entropyvalue, totalvalue, lower, upper;
   PetscReal visited; /* pairs evaluated in the passes, over all pairs */
@@ -215,8 +221,15 @@ SKEAN_INTERN PetscErrorCode SkeanTransportBuildGraph_Private(SkeanTransport t);
 /* Partial transport: masses of the balanced problem, and the engine that was built with a row and a column added */
 SKEAN_INTERN PetscErrorCode SkeanTransportPartialMasses_Private(SkeanTransport t, PetscReal massr, PetscReal massc);
 SKEAN_INTERN PetscErrorCode SkeanTransportBuildPartial_Private(SkeanTransport t);
+/* Whether coarser problems are to be solved first; solves them and sets the initial potentials */
+SKEAN_INTERN PetscErrorCode SkeanTransportUsesMultiscale_Private(SkeanTransport t, PetscBool *use);
+SKEAN_INTERN PetscErrorCode SkeanTransportMultiscale_Private(SkeanTransport t);
+/* A solver with the settings of t at an absolute epsilon, for masses r and c; the cost is still to be set */
+SKEAN_INTERN PetscErrorCode SkeanTransportLike_Private(SkeanTransport t, Vec r, Vec c, PetscReal eps, SkeanTransport *s);
 /* One fused pass at work's v and epsnow: new u, lb, b; err, g2, dual, umax, bad are set, the same on all processes */
 #if defined(__cplusplus)
+/* Rows idx of a dense matrix, row major; finite: left alone or set to false */
+PetscErrorCode SkeanTransportReadPoints_Private(Mat X, const std::vector<PetscInt> &idx, std::vector<double> &out, bool *finite);
 PetscErrorCode SkeanTransportActiveColumns_Private(SkeanTransport t, std::vector<PetscInt> &pos);
 PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, skean::transport::Keep *keep);
 #endif
@@ -230,4 +243,4 @@ SKEAN_INTERN PetscReal      SkeanTransportFloor_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp);
 SKEAN_INTERN PetscErrorCode SkeanTransportCheckSolved_Private(SkeanTransport t, const char what[]);
 
-SKEAN_INTERN PetscLogEvent SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate;
+SKEAN_INTERN PetscLogEvent SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate, SKEAN_Transport_Coarse;

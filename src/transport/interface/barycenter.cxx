@@ -100,6 +100,7 @@ static PetscErrorCode Support(SkeanTransport t, Vec b, Vec a, SkeanTransport *s)
   (*s)->costfn  = t->costfn;
   (*s)->costctx = t->costctx;
   PetscCall(SkeanTransportSetEpsilon(*s, t->eps, t->epsmode));
+  PetscCall(SkeanTransportSetMultiscale(*s, SKEAN_TRANSPORT_MULTISCALE_NEVER, PETSC_DEFAULT)); /* its points stay in the user's order */
   if (t->griddim)
     PetscCall(SkeanTransportSetGrid(*s, t->griddim, t->gridn, t->gridlo, t->gridhi));
   else if (t->X)

@@ -23,6 +23,10 @@ protected:
 /* The median of values that are distributed over the processes */
 PetscErrorCode MedianOf(MPI_Comm comm, std::vector<double> &mine, double *median);
 
+/* On a grid, with e its engine: LSE_j(v_j - inv c_ij) at all n points i of this process in the layout of the sources (or of the targets), from v over all
+   points in the layout of the other side, kLogZero where there is none */
+PetscErrorCode ExtendOnGrid(Engine *e, double inv, bool sources, const std::vector<double> &v, PetscInt n, double *lse);
+
 constexpr double kTiny = 1e-280, kHuge = 1e280; /* sums of exponentials outside are taken again with their maximum */
 
 class CsrEngine : public RowEngine {

@@ -11,6 +11,7 @@
 #include <skean/private/reduce.hpp>
 #include <skean/private/tensorgrid.hpp>
 #include <petscsf.h>
+#include <numeric>
 
 namespace skean {
 namespace transport {
@@ -229,6 +230,18 @@ public:
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscErrorCode Layout(SkeanTransport t);
+  PetscErrorCode Extend(double inv, bool sources, const std::vector<double> &v, PetscInt count, double *lse)
+  {
+    std::vector<PetscInt> all;
+
+    PetscFunctionBegin;
+    PetscCallCXX(all.resize(v.size()));
+    std::iota(all.begin(), all.end(), 0);
+    PetscCall((sources ? cols : rows).Spread(all, v.data(), x));
+    PetscCall(Sweep(inv, LSE, -1, sources ? rows : cols, &y));
+    std::copy_n(y, count, lse);
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
 
 private:
   enum What { LSE, MAX };
@@ -359,6 +372,13 @@ PetscErrorCode GridEngine::Layout(SkeanTransport t)
         }
       }
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode ExtendOnGrid(Engine *e, double inv, bool sources, const std::vector<double> &v, PetscInt n, double *lse)
+{
+  PetscFunctionBegin;
+  PetscCall(static_cast<GridEngine *>(e)->Extend(inv, sources, v, n, lse));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

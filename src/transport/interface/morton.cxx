@@ -7,6 +7,27 @@
 namespace skean {
 namespace transport {
 
+void BoxOf(PetscInt d, const std::vector<double> &x, double *box)
+{
+  for (size_t i = 0; i < x.size(); ++i) {
+    double *b = box + 2 * (i % static_cast<size_t>(d));
+    b[0]      = PetscMax(b[0], -x[i]);
+    b[1]      = PetscMax(b[1], x[i]);
+  }
+}
+
+PetscErrorCode AgreeOnBox(MPI_Comm comm, PetscInt d, double *box, double *lo, double *width)
+{
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, box, static_cast<int>(2 * d), MPI_DOUBLE, MPI_MAX, comm));
+  *width = 0;
+  for (PetscInt k = 0; k < d; ++k) {
+    lo[k]  = -box[2 * k];
+    *width = PetscMax(*width, box[2 * k + 1] - lo[k]);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 void MortonKeys(PetscInt d, PetscInt n, const double *x, const double *lo, double width, std::uint64_t *key)
 {
   const int    bits  = static_cast<int>(63 / d);

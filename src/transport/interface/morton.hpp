@@ -8,13 +8,13 @@
 namespace skean {
 namespace transport {
 
-/* Bits of a key: with d coordinates each has 63/d bits, the first axis the highest */
-inline int MortonBits(PetscInt d)
-{
-  return static_cast<int>(63 / d) * static_cast<int>(d);
-}
+/* Raises box[2k], box[2k + 1] to the largest of -x and of x in coordinate k of points x[i*d + k] */
+void BoxOf(PetscInt d, const std::vector<double> &x, double *box);
+/* Collective. Lower corner and width of the cube around the boxes of all processes */
+PetscErrorCode AgreeOnBox(MPI_Comm comm, PetscInt d, double *box, double *lo, double *width);
 
-/* Keys of n points x[i*d + k] in the cube that begins at lo and is `width` wide: points with equal key >> s share a cell, halved MortonBits(d) - s times */
+/* Keys of n points x[i*d + k] in the cube that begins at lo and is `width` wide: 63/d bits of every coordinate, interleaved, so that points with equal
+   key >> s share a cell of a tree that halves the cube along one axis after another */
 void MortonKeys(PetscInt d, PetscInt n, const double *x, const double *lo, double width, std::uint64_t *key);
 
 /*

@@ -7,10 +7,11 @@ using skean::transport::Work;
 
 extern PetscFunctionList SkeanTransportList;
 
-const char *const SkeanTransportCostTypes[] = {"sqeuclidean",           "euclidean", "l1", "lp", "cosine", "user", "SkeanTransportCostType",
-                                               "SKEAN_TRANSPORT_COST_", NULL};
-const char *const SkeanTransportEntropies[] = {"kl", "plain", "SkeanTransportEntropy", "SKEAN_TRANSPORT_ENTROPY_", NULL};
-const char *const SkeanTransportEpsModes[]  = {"absolute", "max", "median", "SkeanTransportEpsMode", "SKEAN_TRANSPORT_EPS_", NULL};
+const char *const SkeanTransportCostTypes[]   = {"sqeuclidean",           "euclidean", "l1", "lp", "cosine", "user", "SkeanTransportCostType",
+                                                 "SKEAN_TRANSPORT_COST_", NULL};
+const char *const SkeanTransportEntropies[]   = {"kl", "plain", "SkeanTransportEntropy", "SKEAN_TRANSPORT_ENTROPY_", NULL};
+const char *const SkeanTransportMultiscales[] = {"auto", "never", "always", "SkeanTransportMultiscale", "SKEAN_TRANSPORT_MULTISCALE_", NULL};
+const char *const SkeanTransportEpsModes[]    = {"absolute", "max", "median", "SkeanTransportEpsMode", "SKEAN_TRANSPORT_EPS_", NULL};
 
 #define CheckTransport(t) \
   PetscCheck((t) && ((PetscObject)(t))->classid == SKEAN_TRANSPORT_CLASSID, PETSC_COMM_SELF, PETSC_ERR_ARG_CORRUPT, "Not a SkeanTransport")
@@ -54,6 +55,7 @@ PetscErrorCode SkeanTransportCreate(MPI_Comm comm, SkeanTransport *transport)
   t->scalefactor  = 4.0;
   t->rhor = t->rhoc = PETSC_INFINITY;
   t->certify        = PETSC_TRUE;
+  t->msratio        = 4.0;
   t->replicate      = 32.0 * 1024 * 1024;
   PetscCallCXX(t->work = new Work());
   *transport = t;
@@ -745,7 +747,7 @@ PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscR
 
    Input Parameters:
 +  transport - the solver
--  tol       - in each row and column at most this fraction of the mass is skipped; 0 (default): nothing is
+-  tol       - in each row and column at most this fraction of the mass is skipped; 0 (default): nothing is, but see below
 
    Options Database Key:
 .  -transport_truncation <0> - the fraction
@@ -760,6 +762,10 @@ PetscErrorCode SkeanTransportGetMarginalPenalty(SkeanTransport transport, PetscR
    1/1000 of all pairs. All pairs count in the marginal error, by value or by bound: twice tol is added to it, and tol times the largest cost to the upper
    bound of the certificate. A pair that cannot hold a minimum is skipped in the certificate's passes whatever tol is.
 
+   Where it was not set and coarser problems are solved first (`SkeanTransportSetMultiscale()`), a thousandth of the tolerance of the solve is skipped. On
+   several processes points are sorted over them first, along Morton's curve, so that all processes together visit as many pairs as one would; masses,
+   potentials and plans keep the user's order.
+
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless 0 <= tol < 1e-3.
 
 .seealso: `SkeanTransportSetPoints()`, `SkeanTransportGetVisitedFraction()`
@@ -770,6 +776,7 @@ PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport, PetscReal t
   CheckTransport(transport);
   PetscCheck(tol >= 0 && tol < 1e-3, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Truncation %g must be in [0,1e-3)", (double)tol);
   transport->truncation = tol;
+  transport->truncset   = PETSC_TRUE;
   Changed(transport);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -851,6 +858,81 @@ PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, Petsc
   PetscFunctionBegin;
   CheckTransport(transport);
   *bytes = transport->replicate;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetMultiscale - Whether coarser problems are solved first
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+.  mode      - `SKEAN_TRANSPORT_MULTISCALE_AUTO` (default), `SKEAN_TRANSPORT_MULTISCALE_NEVER` or `SKEAN_TRANSPORT_MULTISCALE_ALWAYS`
+-  ratio     - clouds: a level has at most 1/ratio of the points of the next finer one; above 1; `PETSC_DEFAULT` keeps it (4)
+
+   Options Database Keys:
++  -transport_multiscale <auto>    - auto, never or always
+-  -transport_multiscale_ratio <4> - the ratio
+
+   Level: intermediate
+
+   Notes:
+   For clouds of points in up to eight dimensions and for grids. The mass of the cells of a tree goes to their centroids, on a grid that of every second point
+   along each axis to its neighbours, until about a thousand points remain. That problem is solved by steps in epsilon. Each finer one starts from the
+   extension of the potentials to its points, f(x) = -eps log sum_j c_j exp((g_j - c(x,y_j))/eps), and goes on to the epsilon that its cells resolve, to
+   a marginal error of 1e-2 with truncated passes. The user's problem is the last: tolerance, reason, iterations, passes and certificate are its own, and
+   its converged potentials do not depend on the ladder, nor on the number of processes. Monitors are called on coarser levels too, with their solvers.
+
+   With auto there is no ladder below 1e8 pairs, with initial potentials, without steps in epsilon (`SkeanTransportSetScaling()`), with stored costs, graphs, a
+   cost function of the user's, marginal penalties or a partial mass.
+
+   Coarser solves have the options prefix transport_coarse_ for the parameters of their type and of its linear solver.
+
+   Sources: Merigot, Comput. Graph. Forum 30 (2011); Schmitzer, SIAM J. Sci. Comput. 41 (2019), section 3.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless ratio > 1; at set-up `PETSC_ERR_SUP` with always for problems that have no ladder.
+
+.seealso: `SkeanTransportGetMultiscale()`, `SkeanTransportSetTruncation()`, `SkeanTransportSetScaling()`
+@*/
+PetscErrorCode SkeanTransportSetMultiscale(SkeanTransport transport, SkeanTransportMultiscale mode, PetscReal ratio)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (ratio != PETSC_DEFAULT) {
+    PetscCheck(ratio > 1 && std::isfinite(ratio), PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Ratio %g of two levels must be above 1",
+               (double)ratio);
+    transport->msratio = ratio;
+  }
+  transport->multiscale = mode;
+  Changed(transport);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetMultiscale - Whether coarser problems are solved first, and how many the last solve had
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameters:
++  mode   - as set, or NULL
+.  ratio  - as set, or NULL
+-  levels - coarser levels of the last solve, 0 without a ladder; or NULL
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetMultiscale()`
+@*/
+PetscErrorCode SkeanTransportGetMultiscale(SkeanTransport transport, SkeanTransportMultiscale *mode, PetscReal *ratio, PetscInt *levels)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  if (mode) *mode = transport->multiscale;
+  if (ratio) *ratio = transport->msratio;
+  if (levels) *levels = transport->mslevels;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

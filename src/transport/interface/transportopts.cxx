@@ -15,6 +15,9 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
   PetscCall(PetscObjectGetTabLevel(obj, &tab));
   PetscCall(PetscViewerPushFormat(vf->viewer, vf->format));
   PetscCall(PetscViewerASCIIAddTab(vf->viewer, tab));
+  if (t->mslevel)
+    PetscCall(
+      PetscViewerASCIIPrintf(vf->viewer, "level %" PetscInt_FMT ", %" PetscInt_FMT " to %" PetscInt_FMT " points: ", t->mslevel, w->eng->nglobal, w->eng->m));
   if (!w->eng) /* a barycentre */
     PetscCall(PetscViewerASCIIPrintf(vf->viewer, "%3" PetscInt_FMT " marginal error %14.8e epsilon %9.3e\n", it, (double)err, w->epsnow));
   else
@@ -44,6 +47,8 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_scaling <true>               - reach epsilon in steps
 .  -transport_scaling_factor <4>           - ratio of the steps
 .  -transport_truncation <0>               - mass that a pass may skip
+.  -transport_multiscale <auto>            - solve coarser problems first: auto, never or always
+.  -transport_multiscale_ratio <4>         - points of a level over those of the next coarser one
 .  -transport_replicate <33554432>         - bytes of coordinates up to which every process holds all targets
 .  -transport_penalty_source <inf>         - weight of KL(P1|r)
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
@@ -102,6 +107,12 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   if (set || set2) PetscCall(SkeanTransportSetScaling(t, flg, x));
   PetscCall(PetscOptionsReal("-transport_truncation", "Mass that a pass may skip", "SkeanTransportSetTruncation", t->truncation, &x, &set));
   if (set) PetscCall(SkeanTransportSetTruncation(t, x));
+  SkeanTransportMultiscale ms = t->multiscale;
+  x                           = t->msratio;
+  PetscCall(PetscOptionsEnum("-transport_multiscale", "Solve coarser problems first", "SkeanTransportSetMultiscale", SkeanTransportMultiscales, (PetscEnum)ms,
+                             (PetscEnum *)&ms, &set));
+  PetscCall(PetscOptionsReal("-transport_multiscale_ratio", "Points of a level over those of the next", "SkeanTransportSetMultiscale", x, &x, &set2));
+  if (set || set2) PetscCall(SkeanTransportSetMultiscale(t, ms, x));
   PetscCall(PetscOptionsReal("-transport_replicate", "Bytes up to which all targets are held", "SkeanTransportSetReplicationLimit", t->replicate, &x, &set));
   if (set) PetscCall(SkeanTransportSetReplicationLimit(t, x));
   x = t->rhor;
@@ -271,7 +282,7 @@ PetscErrorCode SkeanTransportSetErrorIfNotConverged(SkeanTransport transport, Pe
 -  destroy   - destroys ctx, or NULL
 
    Options Database Keys:
-+  -transport_monitor        - print marginal error, epsilon of the level, dual value, kept entries and passes
++  -transport_monitor        - print marginal error, epsilon of the level, dual value, kept entries and passes; for coarser problems their sizes too
 -  -transport_monitor_cancel - remove the monitors set so far
 
    Level: intermediate

@@ -5,7 +5,7 @@
 static_assert(std::is_standard_layout<_p_SkeanTransport>::value, "a PetscObject");
 
 PetscClassId      SKEAN_TRANSPORT_CLASSID = 0;
-PetscLogEvent     SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate;
+PetscLogEvent     SKEAN_Transport_Solve, SKEAN_Transport_Pass, SKEAN_Transport_Newton, SKEAN_Transport_Certificate, SKEAN_Transport_Coarse;
 PetscFunctionList SkeanTransportList              = NULL;
 static PetscBool  SkeanTransportPackageRegistered = PETSC_FALSE;
 
@@ -35,6 +35,7 @@ PetscErrorCode SkeanTransportInitializePackage_Private(void)
   PetscCall(PetscLogEventRegister("SkeanOTSolve", SKEAN_TRANSPORT_CLASSID, &SKEAN_Transport_Solve));
   PetscCall(PetscLogEventRegister("SkeanOTPass", SKEAN_TRANSPORT_CLASSID, &SKEAN_Transport_Pass));
   PetscCall(PetscLogEventRegister("SkeanOTNewton", SKEAN_TRANSPORT_CLASSID, &SKEAN_Transport_Newton));
+  PetscCall(PetscLogEventRegister("SkeanOTCoarse", SKEAN_TRANSPORT_CLASSID, &SKEAN_Transport_Coarse));
   PetscCall(PetscLogEventRegister("SkeanOTCertif", SKEAN_TRANSPORT_CLASSID, &SKEAN_Transport_Certificate));
 #define ENTER(name, create) PetscCall(PetscFunctionListAdd(&SkeanTransportList, name, create));
   SKEAN_TRANSPORT_TYPES(ENTER)

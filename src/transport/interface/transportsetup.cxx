@@ -60,8 +60,7 @@ static PetscErrorCode ReadMarginal(Vec vec, std::vector<PetscInt> &idx, std::vec
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rows idx of a dense matrix, row major */
-static PetscErrorCode ReadPoints(Mat X, const std::vector<PetscInt> &idx, std::vector<double> &out, bool *finite)
+PetscErrorCode SkeanTransportReadPoints_Private(Mat X, const std::vector<PetscInt> &idx, std::vector<double> &out, bool *finite)
 {
   const PetscScalar *a;
   PetscInt           lda, d;
@@ -176,8 +175,8 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
   T.ctx = t->costctx;
   T.d   = d;
   T.n   = e->n;
-  PetscCall(ReadPoints(t->X, w->rows.idx, T.X, &finite));
-  PetscCall(ReadPoints(t->Y, w->cols.idx, yloc, &finite));
+  PetscCall(SkeanTransportReadPoints_Private(t->X, w->rows.idx, T.X, &finite));
+  PetscCall(SkeanTransportReadPoints_Private(t->Y, w->cols.idx, yloc, &finite));
   PetscCall(AgreeAny(comm, !finite, &any));
   PetscCheck(!any, comm, PETSC_ERR_FP, "A point has a coordinate that is not finite");
   const bool centred = T.kind != CostKind::CALLBACK && T.kind != CostKind::COSINE;
@@ -215,20 +214,11 @@ static PetscErrorCode BuildPoints(SkeanTransport t, TileEngine *e)
   PetscMPIInt size;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   if (size > 1 && w->cutoff > 0 && d <= 8 && HasBounds(T.kind, T.p) && !t->sorted) {
-    double box[2 * SKEAN_TRANSPORT_MAXDIM], width = 0; /* largest of -x and of x */
+    double box[2 * SKEAN_TRANSPORT_MAXDIM], lo[SKEAN_TRANSPORT_MAXDIM], width;
     std::fill_n(box, 2 * SKEAN_TRANSPORT_MAXDIM, -PETSC_MAX_REAL);
-    for (const std::vector<double> *x : {&T.X, &yloc})
-      for (size_t i = 0; i < x->size(); ++i) {
-        double *b = box + 2 * (i % static_cast<size_t>(d));
-        b[0]      = PetscMax(b[0], -(*x)[i]);
-        b[1]      = PetscMax(b[1], (*x)[i]);
-      }
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, box, static_cast<int>(2 * d), MPI_DOUBLE, MPI_MAX, comm));
-    double lo[SKEAN_TRANSPORT_MAXDIM];
-    for (PetscInt k = 0; k < d; ++k) {
-      lo[k] = -box[2 * k];
-      width = PetscMax(width, box[2 * k + 1] - lo[k]);
-    }
+    BoxOf(d, T.X, box);
+    BoxOf(d, yloc, box);
+    PetscCall(AgreeOnBox(comm, d, box, lo, &width));
     PetscCall(SortSide(comm, d, lo, width, nl, &w->rows, T.X, w->r, w->logr));
     PetscCall(SortSide(comm, d, lo, width, ml, &w->cols, yloc, w->c, w->logc));
     PetscCall(e->Layout(comm, w->rows.count, w->cols.count));
@@ -352,7 +342,10 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   MPI_Comm comm = PetscObjectComm((PetscObject)t);
 
   PetscFunctionBegin;
-  w->cutoff = t->truncation > 0 ? -std::log(t->truncation) : 0.0;
+  /* a ladder pays off only where passes skip pairs; what they may skip must not show in the marginal error */
+  PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder));
+  const double skip = t->ladder && t->X && !t->truncset ? PetscMin(1e-3 * PetscMax(t->solver.rtol, t->solver.atol / w->massr), 1e-9) : t->truncation;
+  w->cutoff         = skip > 0 ? -std::log(skip) : 0.0;
   PetscCall(w->rows.Reset());
   PetscCall(w->cols.Reset());
   if (t->C)

@@ -318,7 +318,12 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
              "SkeanTransport writes no checkpoints; keep the potentials and start from them with SkeanTransportSetInitialPotentials()");
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Solve, t, 0, 0, 0));
   PetscCall(SkeanSolverBegin_Private((PetscObject)t, &t->solver));
+  t->mslevels = 0;
+  PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder)); /* initial potentials may have come or gone since the set-up */
+  if (t->ladder) PetscCall(SkeanTransportMultiscale_Private(t));
   PetscCall(Start(t));
+  if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
+  if (t->ladder) t->epsstart = 0;
   w->eng->passes  = 0;
   w->eng->entries = 0;
   t->nnzkept = t->maxksp = 0;

@@ -2,8 +2,7 @@
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
 
-/* a solver with the settings of t, for masses r and c; the cost is still to be set */
-static PetscErrorCode Like(SkeanTransport t, Vec r, Vec c, SkeanTransport *s)
+PetscErrorCode SkeanTransportLike_Private(SkeanTransport t, Vec r, Vec c, PetscReal eps, SkeanTransport *s)
 {
   PetscFunctionBegin;
   PetscCall(SkeanTransportCreate(PetscObjectComm((PetscObject)t), s));
@@ -13,9 +12,12 @@ static PetscErrorCode Like(SkeanTransport t, Vec r, Vec c, SkeanTransport *s)
   PetscCall(SkeanTransportSetCostExponent(*s, t->costexponent));
   (*s)->costfn  = t->costfn;
   (*s)->costctx = t->costctx;
-  PetscCall(SkeanTransportSetEpsilon(*s, t->epsabs, SKEAN_TRANSPORT_EPS_ABSOLUTE));
+  PetscCall(SkeanTransportSetEpsilon(*s, eps, SKEAN_TRANSPORT_EPS_ABSOLUTE));
   PetscCall(SkeanTransportSetScaling(*s, t->scaling, t->scalefactor));
-  PetscCall(SkeanTransportSetTruncation(*s, t->truncation));
+  (*s)->truncation = t->truncation;
+  (*s)->truncset   = t->truncset;
+  (*s)->multiscale = t->multiscale;
+  (*s)->msratio    = t->msratio;
   PetscCall(SkeanTransportSetReplicationLimit(*s, t->replicate));
   PetscCall(SkeanTransportSetCertificate(*s, PETSC_FALSE));
   PetscCall(SkeanTransportSetTolerances(*s, t->solver.rtol, t->solver.atol, t->solver.max_it));
@@ -72,7 +74,7 @@ PetscErrorCode SkeanTransportGetDivergence(SkeanTransport transport, PetscReal *
     SkeanConvergedReason reason;
     PetscReal            self;
 
-    PetscCall(Like(t, k ? t->c : t->r, k ? t->c : t->r, &s));
+    PetscCall(SkeanTransportLike_Private(t, k ? t->c : t->r, k ? t->c : t->r, t->epsabs, &s));
     if (t->griddim)
       PetscCall(SkeanTransportSetGrid(s, t->griddim, t->gridn, t->gridlo, t->gridhi));
     else

@@ -46,7 +46,8 @@ PetscErrorCode SkeanTransportView(SkeanTransport transport, PetscViewer viewer)
                                      w->massr));
     PetscCall(PetscViewerASCIIPrintf(viewer, "  reason %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT " passes and %" PetscInt_FMT " for the certificate\n",
                                      SkeanConvergedReasons[t->solver.reason], t->solver.its, t->passes, t->certpasses));
-    if (t->truncation > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  %.3g %% of the pairs visited in a pass\n", (double)(100 * t->visited)));
+    if (t->mslevels) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt_FMT " coarser problems solved first\n", t->mslevels));
+    if (w->cutoff > 0) PetscCall(PetscViewerASCIIPrintf(viewer, "  %.3g %% of the pairs visited in a pass\n", (double)(100 * t->visited)));
     PetscCall(PetscViewerASCIIPrintf(viewer, "  marginal error %g at epsilon %g\n", (double)t->errmarginal, (double)t->epsabs));
     PetscCall(PetscViewerASCIIPrintf(viewer, "  <C,P> %.12g, entropy (%s) %.12g, total %.12g\n", (double)t->costvalue, SkeanTransportEntropies[t->entropy],
                                      (double)t->entropyvalue, (double)t->totalvalue));

@@ -109,7 +109,10 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
     const bool   isrow = r < e->n;
     const size_t lo = isrow ? rowptr[r] : colptr[r - e->n], hi = isrow ? rowptr[r + 1] : colptr[r - e->n + 1];
     const Entry *x    = isrow ? sorted.data() : send.data();
-    const double d    = (isrow ? w->a[r] : w->b[r - e->n]) + shift;
+    const double full = isrow ? w->a[r] : w->b[r - e->n];
+    double       kept = 0;
+    for (size_t k = lo; lumped && k < hi; ++k) kept += x[k].p;
+    const double d    = (lumped && kept > 0 ? PetscMin(kept + 1e-3 * PetscMax(full - kept, 0.0), full) : full) + shift;
     bool         done = false;
     for (size_t k = lo; k < hi; ++k) {
       const PetscInt col = isrow ? SystemRow(x[k].col) : x[k].row;

@@ -54,9 +54,10 @@ private:
 */
 class NewtonSystem {
 public:
-  SmallSystem small;         /* used instead of the KSP where it fits */
-  PetscInt64  total = 0;     /* entries in the last system, over all processes */
-  bool        reuse = false; /* keep the KSP's preconditioner while few iterations suffice */
+  SmallSystem small;          /* used instead of the KSP where it fits */
+  PetscInt64  total  = 0;     /* entries in the last system, over all processes */
+  bool        lumped = false; /* diagonals lose what is not among the entries, but for a thousandth of it, which ties loose parts down */
+  bool        reuse  = false; /* keep the KSP's preconditioner while few iterations suffice */
 
   NewtonSystem()                                = default;
   NewtonSystem(const NewtonSystem &)            = delete;

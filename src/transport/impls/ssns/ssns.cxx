@@ -18,6 +18,9 @@ using skean::transport::NewtonSystem;
 using skean::transport::Work;
 
 namespace {
+constexpr double kLargeSystem = 6e6, kLargeFill = 20; /* above so many entries in all a system has no more than so many per unknown */
+constexpr double kMostDropped = 0.02;                 /* an entry that is dropped, relative to the mean mass of a row */
+
 struct SSNS {
   PetscReal    delta  = 0.01;  /* mass dropped in a row or column, relative to |g|_2 */
   PetscReal    mu0    = 1.0;   /* first weight of the shift mu |g|_2 */
@@ -109,8 +112,9 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   PetscCallCXX(g.resize(w->v.size()));
   PetscCallCXX(dv.resize(w->v.size()));
   /* the decision is made on the total, so that it is the same for any number of processes; the local limit only protects the memory */
-  PetscInt64   fill  = static_cast<PetscInt64>(ctx->fill * (static_cast<double>(e->nglobal) + e->m) + 1000);
-  const double pairs = static_cast<double>(e->nglobal) * e->m;
+  const double unknowns = static_cast<double>(e->nglobal) + e->m;
+  PetscInt64   fill     = static_cast<PetscInt64>(PetscMin(ctx->fill * unknowns, PetscMax(kLargeSystem, kLargeFill * unknowns)) + 1000);
+  const double pairs    = static_cast<double>(e->nglobal) * e->m;
 
   keep.cap = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
   PetscCall(ctx->system.Reset()); /* the engine may be another; what a solve computes does not depend on the one before */
@@ -128,11 +132,12 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     double       best = PETSC_MAX_REAL, before = 0;
     PetscInt     sincebest = 0, sweeps = lev ? 1 : ctx->warmup, sinkhorn = 0;
     bool         have = false; /* keep holds the entries at w->v */
+    double       lump = 0;     /* > 0: threshold of systems whose diagonals have lost what was dropped */
     /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
     auto collect = [&](double fraction) {
       const double need = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1))); /* no tighter than the target needs */
       keep.Clear();
-      keep.thr = ctx->delta * PetscMax(fraction * w->g2, need) / big;
+      keep.thr = PetscMax(ctx->delta * PetscMax(fraction * w->g2, need) / big, 0.5 * lump);
       have     = entries;
       return entries ? &keep : NULL;
     };
@@ -193,10 +198,23 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       PetscInt     kits  = 0;
       bool         ok    = false;
       if (entries) {
-        if (!have || keep.thr > 4 * thr) PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
+        if (!have || keep.thr > PetscMax(4 * thr, lump)) PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
         if (keep.thr < thr) Raise(&keep, thr);
         bool over;
         PetscCall(Thin(e, &keep, fill, 16 * thr, &over));
+        ctx->system.lumped = false;
+        if (over && !ctx->system.small.Fits(e)) {
+          for (double again = 16 * thr; over && again < kMostDropped / big; again *= 4) {
+            PetscCall(Thin(e, &keep, fill, kMostDropped / big, &over));
+            if (!over) break;
+            keep.Clear();
+            keep.thr = again;
+            PetscCall(SkeanTransportPass_Private(t, &keep));
+          }
+          if (over) PetscCall(Thin(e, &keep, fill, kMostDropped / big, &over));
+          ctx->system.lumped = !over;
+          lump               = over ? 0.0 : keep.thr;
+        }
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
         if (!over) {
           double sh = shift;
@@ -316,7 +334,7 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Options Database Keys:
 +  -transport_ssns_delta <0.01> - mass that may be dropped in a row or column, relative to the l2 norm of the gradient
 .  -transport_ssns_shift <1>    - first weight of the shift
-.  -transport_ssns_fill <150>   - entries kept per unknown; above, more mass is dropped, at most 16 times delta; then the exact Hessian is applied without a matrix
+.  -transport_ssns_fill <150>   - entries kept per unknown, no more than 20 where that makes more than 6e6 in all; above, more mass is dropped
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
 .  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
 -  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0; 0: none
@@ -326,11 +344,13 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Notes:
    Method, on each level of epsilon:
    1. Sinkhorn sweeps (a few; more while their rate promises the tolerance within a dozen)
-   2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C)
+   2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
+      too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
+      stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
    3. CG to a tolerance that falls with the gradient; preconditioned with algebraic multigrid, or for small systems, after elimination of the larger
       side, with the first of these that needs few iterations: the Cholesky factor of an earlier system, the diagonal, the factor of this one. A linear
       solver that was chosen (-transport_ksp_type, -transport_pc_type, `SkeanTransportGetKSP()`) is used for systems of every size. With too many
-      entries, CG on the exact Hessian, one pass per product
+      entries even so, and on grids, CG on the exact Hessian, one pass per product
    4. the first of the steps 1, 1/2, 1/4, 1/10 that increases the dual; where the increase is below rounding, one that reduces the marginal error
    5. mu by the ratio of actual and predicted increase; one Sinkhorn sweep, unless the step reduced the marginal error tenfold
    Marginal penalties are not supported.
