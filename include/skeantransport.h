@@ -162,6 +162,9 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetTruncation(SkeanTransport transport
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetTruncation(SkeanTransport transport, PetscReal *tol);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport transport, PetscReal bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetKernelMemory(SkeanTransport transport, PetscReal bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetKernelMemory(SkeanTransport transport, PetscReal *bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetKeptPasses(SkeanTransport transport, PetscInt *passes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
 

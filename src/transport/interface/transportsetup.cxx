@@ -280,6 +280,7 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   w->eng->logc = w->logc.data();
   if (t->truncation > 0) w->eng->cutoff = -std::log(t->truncation);
   TileEngine *e = dynamic_cast<TileEngine *>(w->eng.get());
+  if (e) e->memory = t->memory;
   if (e) PetscCall(e->SetUp());
   PetscCall(SkeanTransportBuildPartial_Private(t));
   w->eng->logr = w->logr.data();
