@@ -179,6 +179,9 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportSetReplicationLimit(SkeanTransport tra
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, PetscReal *bytes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetMultiscale(SkeanTransport transport, SkeanTransportMultiscale mode, PetscReal ratio);
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetMultiscale(SkeanTransport transport, SkeanTransportMultiscale *mode, PetscReal *ratio, PetscInt *levels);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetKernelMemory(SkeanTransport transport, PetscReal bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetKernelMemory(SkeanTransport transport, PetscReal *bytes);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetKeptPasses(SkeanTransport transport, PetscInt *passes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
 

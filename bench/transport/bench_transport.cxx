@@ -192,7 +192,7 @@ int main(int argc, char **argv)
   for (PetscInt k = 0; k < neps; ++k) {
     std::vector<double>  times;
     PetscReal            err, cost, ent, lower, upper, eps;
-    PetscInt             its, passes, kmax, nnz;
+    PetscInt             its, passes, kept, kmax, nnz;
     SkeanConvergedReason reason;
     SkeanTransportType   type;
     PetscCall(SkeanTransportSetEpsilon(t, epss[k], SKEAN_TRANSPORT_EPS_MAX));
@@ -218,17 +218,18 @@ int main(int argc, char **argv)
     PetscCall(SkeanTransportGetCertificate(t, &lower, &upper));
     PetscCall(SkeanTransportGetIterationNumber(t, &its));
     PetscCall(SkeanTransportGetPasses(t, &passes));
+    PetscCall(SkeanTransportGetKeptPasses(t, &kept));
     PetscCall(SkeanTransportGetNewtonStatistics(t, &kmax, &nnz));
     PetscCall(SkeanTransportGetEpsilon(t, &eps));
     PetscCall(SkeanTransportGetType(t, &type));
     PetscCall(
       PetscPrintf(PETSC_COMM_WORLD,
                   "{\"case\":\"%s\",\"n\":%d,\"d\":%d,\"seed\":%d,\"norm\":\"%s\",\"pair\":[%d,%d],\"type\":\"%s\",\"eps_rel\":%.3g,\"ranks\":%d,"
-                  "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
+                  "\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,\"passes\":%d,\"kept\":%d,\"ksp_max\":%d,\"nnz\":%d,\"cost\":%.12g,\"entropy\":%.12g,"
                   "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"cpu\":%.4f,\"rss_mb\":%.0f}\n",
                   what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err, (int)its,
-                  (int)passes, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper), times.front(),
-                  times[times.size() / 2], times.back(), cpu, ru.ru_maxrss / 1024.0));
+                  (int)passes, (int)kept, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper),
+                  times.front(), times[times.size() / 2], times.back(), cpu, ru.ru_maxrss / 1024.0));
   }
   if (keep) {
     PetscViewer viewer;

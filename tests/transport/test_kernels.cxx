@@ -43,10 +43,10 @@ TEST(TransportKernels, PassesAgreeWithLoops)
       mn = std::min(mn, c[j] - v[j]);
     }
     K = c;
-    EXPECT_NEAR(ExpSumCost(n, u, inv, v.data(), K.data(), &cost), s, 1e-14 * (1 + s));
+    EXPECT_NEAR(ExpSumCost(n, u, inv, v.data(), K.data(), K.data(), &cost), s, 1e-14 * (1 + s));
     EXPECT_NEAR(cost, 1.0 + w, 1e-14 * (1 + w));
     std::vector<double> K2 = c;
-    EXPECT_NEAR(ExpSum(n, u, inv, v.data(), K2.data()), s, 1e-14 * (1 + s));
+    EXPECT_NEAR(ExpSum(n, u, inv, v.data(), K2.data(), K2.data()), s, 1e-14 * (1 + s));
     EXPECT_EQ(K, K2);
     EXPECT_NEAR(MaxOf(n, inv, v.data(), c.data()), mx, 1e-14 * std::abs(mx));
     EXPECT_NEAR(MinOf(n, v.data(), c.data()), mn, 1e-14 * std::abs(mn));

@@ -20,7 +20,17 @@ struct Keep {
   bool                  overflow = false;
   std::vector<PetscInt> i, j;
   std::vector<double>   p;
-  void                  Clear()
+  void                  Add(PetscInt row, PetscInt col, double value)
+  {
+    if (i.size() >= cap) {
+      overflow = true;
+      return;
+    }
+    i.push_back(row);
+    j.push_back(col);
+    p.push_back(value);
+  }
+  void Clear()
   {
     i.clear();
     j.clear();
@@ -40,8 +50,9 @@ public:
   MPI_Comm      comm = MPI_COMM_NULL;
   PetscInt      n = 0, nglobal = 0, rlo = 0;     /* rows here, rows in all, first row here */
   PetscInt      m = 0, mloc = 0, mlo = 0;        /* columns in all, here, first here */
-  PetscInt      passes = 0;                      /* traversals of the whole cost */
-  double        cutoff = 0;                      /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
+  PetscInt      passes     = 0;                  /* traversals of the whole cost */
+  PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
+  double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
   const double *logr = nullptr, *logc = nullptr; /* logarithms of the masses; owned by Work */
   double        entries = 0;                     /* entries visited on this process, for statistics */
 
@@ -67,6 +78,8 @@ public:
   /* Whether kept entries and per-entry questions are answered */
   virtual bool HasEntries() const { return true; }
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
+  /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
+  virtual double PassCost() const { return 1; }
   /* Mass that Marginals() may have left out of any row or column, relative to its mass */
   virtual double Skipped() const { return 0; }
   /* Whether a set of sources, found from the potentials v, has more mass than all the targets it may use together: a proof that no plan exists */
@@ -192,6 +205,7 @@ struct _p_SkeanTransport {
   PetscReal                rhor, rhoc; /* penalties of the marginals; PETSC_INFINITY: enforced */
   PetscReal                partial;    /* mass to be moved; 0: all */
   PetscReal                truncation; /* relative tolerance of truncated passes; 0: every entry */
+  PetscReal                memory;     /* bytes of rows of the plan that a process may keep */
   PetscReal                replicate;  /* bytes of coordinates up to which every process holds all targets */
   Vec                      f0, g0;
   PetscReal                epsstart; /* > 0: f0, g0 are those of a coarser problem at this epsilon; steps lead from there */
@@ -208,7 +222,7 @@ struct _p_SkeanTransport {
   /* results, in the user's units */
   PetscReal epsabs, errmarginal, costvalue, entropyvalue, totalvalue, lower, upper;
   PetscReal visited; /* pairs evaluated in the passes, over all pairs */
-  PetscInt  passes, certpasses, nnzkept, maxksp;
+  PetscInt  passes, keptpasses, certpasses, nnzkept, maxksp;
   void     *work; /* skean::transport::Work */
   void     *data;
 };

@@ -106,15 +106,7 @@ PetscErrorCode CsrEngine::Fused(double inv, double lam, const double *v, double 
     for (PetscInt k = ia[i]; k < ia[i + 1]; ++k) {
       const double p = t * K[k];
       acc[ja[k]] += p;
-      if (keep && p > keep->thr) {
-        if (keep->i.size() >= keep->cap)
-          keep->overflow = true;
-        else {
-          keep->i.push_back(i);
-          keep->j.push_back(ja[k]);
-          keep->p.push_back(p);
-        }
-      }
+      if (keep && p > keep->thr) keep->Add(i, ja[k], p);
     }
   }
   ++passes;
@@ -233,15 +225,7 @@ PetscErrorCode CsrEngine::Entries(double inv, const double *u, const double *v, 
   for (PetscInt i = 0; i < n; ++i)
     for (PetscInt k = ia[i]; k < ia[i + 1]; ++k) {
       const double p = FastExp((u[i] + full[ja[k]]) - inv * ca[k]);
-      if (p > keep->thr) {
-        if (keep->i.size() >= keep->cap)
-          keep->overflow = true;
-        else {
-          keep->i.push_back(i);
-          keep->j.push_back(ja[k]);
-          keep->p.push_back(p);
-        }
-      }
+      if (p > keep->thr) keep->Add(i, ja[k], p);
     }
   ++passes;
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -27,6 +27,7 @@ public:
   bool           HasEntries() const override { return in->HasEntries(); }
   bool           Forbids() const override { return in->Forbids(); }
   double         Skipped() const override { return in->Skipped(); }
+  double         PassCost() const override { return in->PassCost(); }
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
   PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) override;
   PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
@@ -74,8 +75,8 @@ private:
   PetscErrorCode KeepAdded(const double *u, const double *v, double vd, Keep *keep) const;
   struct Count { /* traversals of the inner engine are ours */
     PartialEngine *e;
-    PetscInt       before;
-    explicit Count(PartialEngine *p) : e(p), before(p->in->passes)
+    PetscInt       before, keptbefore;
+    explicit Count(PartialEngine *p) : e(p), before(p->in->passes), keptbefore(p->in->keptpasses)
     {
       e->in->logr   = e->logr;
       e->in->logc   = e->logc;
@@ -84,6 +85,7 @@ private:
     ~Count()
     {
       e->passes += e->in->passes - before;
+      e->keptpasses += e->in->keptpasses - keptbefore;
       e->entries += e->in->entries;
       e->in->entries = 0;
     }

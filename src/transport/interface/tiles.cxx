@@ -107,6 +107,13 @@ PetscErrorCode TileEngine::SetUp()
     if (T.gemm) home[o.norm + k] = s;
   }
   std::vector<double>().swap(targets);
+  PetscCallCXX(logchome.resize(count));
+  PetscCall(LoadColumns(logc, logchome, 0));
+  if (ring) memory = 0;
+  if (memory > 0) {
+    PetscCallCXX(weight.resize(count));
+    for (PetscInt j = 0; j < count; ++j) weight[j] = std::exp(logchome[j]);
+  }
   if (tiled) {
     const PetscInt nb = (count + kTile - 1) / kTile, nr = (n + kTile - 1) / kTile;
     for (PetscInt t = 0; t < nb; ++t)
@@ -118,8 +125,6 @@ PetscErrorCode TileEngine::SetUp()
     PetscCallCXX(rowf.resize(nr));
     for (PetscInt b = 0; b < nr; ++b)
       BoundingBox(T.d, PetscMin(kTile, n - b * kTile), T.X.data() + b * kTile * d, d, 1, rowq.data() + b * d, rowr.data() + b * d, 1);
-    PetscCallCXX(logchome.resize(count));
-    PetscCall(LoadColumns(logc, logchome, 0));
     const size_t most = static_cast<size_t>((widest + kTile - 1) / kTile);
     PetscCallCXX(bound.resize(2 * most));
     PetscCallCXX(work.resize(2 * most));
@@ -412,10 +417,12 @@ PetscErrorCode TileEngine::Exp(const Block &B, PetscInt k0, PetscInt nr, const S
   PetscFunctionBegin;
   for (PetscInt r = 0; r < nr; ++r) s[r] = 0;
   for (const Seg &g : segs) {
-    PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data() + at, ld));
+    const bool direct = T.kind == CostKind::STORED && !B.cols.list; /* costs need not be copied */
+    if (!direct) PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data() + at, ld));
     for (PetscInt r = 0; r < nr; ++r) {
-      double *k = K.data() + r * ld + at;
-      s[r] += cost ? ExpSumCost(g.nc, uk[r], inv, B.v + g.j, k, cost + r) : ExpSum(g.nc, uk[r], inv, B.v + g.j, k);
+      double       *k = K.data() + r * ld + at;
+      const double *c = direct ? T.C.data() + static_cast<size_t>(k0 + r) * T.ldc + g.j : k;
+      s[r] += cost ? ExpSumCost(g.nc, uk[r], inv, B.v + g.j, c, k, cost + r) : ExpSum(g.nc, uk[r], inv, B.v + g.j, c, k);
     }
     at += static_cast<size_t>(g.nc);
   }
@@ -438,16 +445,89 @@ void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const d
       keep->overflow = true;
       return;
     }
-    for (PetscInt q = 0; q < cnt; ++q) {
-      keep->i.push_back(row);
-      keep->j.push_back(static_cast<PetscInt>(B.id[g.j + idx[q]]));
-      keep->p.push_back(t * Krow[idx[q]]);
-    }
+    for (PetscInt q = 0; q < cnt; ++q) { keep->Add(row, static_cast<PetscInt>(B.id[g.j + idx[q]]), t * Krow[idx[q]]); }
     Krow += g.nc;
   }
 }
 
 /* ----------------------------------------------------------------------------------------------------------------------------- passes */
+
+/* The smaller epsilon, the more e-folds potentials move and the fewer entries lie within as many */
+double TileEngine::Reach(double inv) const
+{
+  return PetscMin(100.0, 6.0 * std::sqrt(PetscMax(1.0, 1e-3 * inv * largest)));
+}
+
+/* Rows are kept in advance, until that was in vain: then only once the potentials have come to rest. The same on all processes */
+bool TileEngine::WantsToKeep(double inv, const double *v)
+{
+  if (memory <= 0 || inv < refused) return false;
+  if (kept.valid) wasted = kept.uses == 0;
+  kept.valid = false;
+  return !wasted || (lastinv == inv && MaxDifference(m, v, last.data()) <= Reach(inv));
+}
+
+/* After a pass that kept rows */
+PetscErrorCode TileEngine::Kept(bool full)
+{
+  double in[3] = {full ? 1.0 : 0.0, kept.dense, kept.sparse};
+
+  PetscFunctionBegin;
+  PetscCall(AllreduceSum(comm, in, 3));
+  kept.valid = in[0] == 0;
+  refused    = kept.valid ? 0.0 : 4 * kept.inv;
+  /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
+  const double whole = kept.share > 0.2 ? 0.5 : 0.1;
+  passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The rows whose potentials are within reach from what is kept; todo: the others. stale: these are many */
+PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some,
+                                     bool *stale)
+{
+  PetscInt left = 0;
+
+  PetscFunctionBegin;
+  PetscCallCXX(factor.resize(m));
+  PetscCallCXX(todo.assign(n, 0));
+  ExpDifference(m, B.v, kept.v0.data(), factor.data());
+  for (PetscInt k = 0; k < n; ++k) {
+    const PetscInt         i     = Row(k);
+    const StoredRows::Row &row   = kept.At(k);
+    const size_t           count = static_cast<size_t>(PetscMax(row.count, 0));
+    const double          *val   = kept.Values(row);
+    const std::int32_t    *index = kept.Index(row);
+    const double           s     = row.count < 0 ? Dot(m, val, factor.data()) : SparseDot(count, index, val, factor.data());
+    const double           unew  = logr[i] + lam * (kept.u0[k] - std::log(s));
+    if (!(s > 1e-200 && s < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
+      todo[k] = 1;
+      ++left;
+      continue;
+    }
+    const double t = std::exp(unew - kept.u0[k]);
+    u[i]           = unew;
+    if (a) a[i] = t * s;
+    if (row.count < 0)
+      AddScaled(m, t, val, sums);
+    else
+      SparseAdd(count, t, index, val, sums);
+    if (!keep) continue;
+    if (row.count < 0) {
+      std::copy_n(val, m, K.begin());
+      MultiplyBy(m, factor.data(), K.data());
+      KeepRow(B, i, B.all, K.data(), t, keep);
+    } else
+      for (size_t q = 0; q < count && !keep->overflow; ++q) {
+        const double p = t * val[q] * factor[index[q]];
+        if (p > keep->thr) keep->Add(i, static_cast<PetscInt>(B.id[index[q]]), p);
+      }
+  }
+  MultiplyBy(m, factor.data(), sums);
+  *some  = left > 0;
+  *stale = left > n / 10;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /*
    A row is summed with its old potential as scale and, truncated, as bound. Two things can go wrong, and the row is summed again:
@@ -457,7 +537,8 @@ void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const d
 */
 PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep)
 {
-  const bool          trunc = Truncated();
+  const bool          trunc = Skips();
+  const double        cut   = Cut();
   const size_t        ld    = static_cast<size_t>(widest);
   const Fields        upto  = keep ? FIELDS_ID : FIELDS_V;
   std::vector<double> f, scale, S, M;
@@ -466,7 +547,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
 
   PetscFunctionBegin;
   PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
-  if (trunc) FitColumns(Kappa(T.kind, inv), logchome.data());
+  if (trunc && ring) FitColumns(Kappa(T.kind, inv), logchome.data());
   PetscCallCXX(scale.resize(n));
   PetscCallCXX(f.resize(n));
   PetscCallCXX(redo.assign(n, 0));
@@ -505,32 +586,48 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
         f[k]     = PetscMax(-M[k], -lam * M[k]);
       }
   };
+  bool near = false, keeping = false, full = false, stale = false;
   if (!ring) {
+    const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
+    near    = kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
+    keeping = !near && WantsToKeep(inv, vhome);
+    PetscCallCXX(last.assign(vhome, vhome + m));
+    lastinv = inv;
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
-      for (int again = 0; again < (anyredo ? 2 : 1); ++again) {
-        if (again && anymax) {
-          if (tiled && !trunc) FitColumns(Kappa(T.kind, inv), logchome.data());
-          PetscCall(RaiseMax(B, inv, &needmax, M));
-        }
+      std::vector<char> todo;
+      bool              some = true; /* rows to be done from the costs */
+      if (near) PetscCall(FusedKept(B, lam, u, a, sums, keep, todo, &some, &stale));
+      if (some && tiled) FitColumns(Kappa(T.kind, inv), logchome.data());
+      if (keeping) kept.Begin(n, m, inv, reach, B.v);
+      for (int again = some ? 0 : 2; again < (anyredo ? 2 : 1); ++again) {
+        if (again && anymax) PetscCall(RaiseMax(B, inv, &needmax, M));
         if (again) UseMax();
-        PetscCall(
-          ForRows(B, inv, cutoff + (again ? 0.0 : kSlack), fp, again ? &redo : nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-            double s[16];
-            PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
-            for (PetscInt r = 0; r < nr; ++r) {
-              const PetscInt k = k0 + r, i = Row(k);
-              if (!again && !Stands(k, s[r])) continue;
-              const double unew = New(k, s[r]), t = std::exp(unew - scale[k]);
-              u[i] = unew;
-              if (a) a[i] = t * s[r];
-              AddRow(segs, t, K.data() + r * ld, sums);
-              if (keep) KeepRow(B, i, segs, K.data() + r * ld, t, keep);
-            }
-            return PETSC_SUCCESS;
-          }));
+        PetscCall(ForRows(B, inv, cut + (again ? 0.0 : kSlack) + (keeping ? 2 * reach : 0.0), fp, again ? &redo : (near ? &todo : nullptr),
+                          [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+                            double s[16];
+                            PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
+                            for (PetscInt r = 0; r < nr; ++r) {
+                              const PetscInt k = k0 + r, i = Row(k);
+                              const double  *Krow = K.data() + r * ld;
+                              if (!again && !Stands(k, s[r])) continue;
+                              const double unew = New(k, s[r]), t = std::exp(unew - scale[k]);
+                              u[i] = unew;
+                              if (a) a[i] = t * s[r];
+                              AddRow(segs, t, Krow, sums);
+                              if (keep) KeepRow(B, i, segs, Krow, t, keep);
+                              if (keeping && !full) {
+                                bool room;
+                                PetscCallCXX(room = kept.Reserve(m, memory));
+                                full = !room;
+                                if (room) kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, weight.data());
+                              }
+                            }
+                            return PETSC_SUCCESS;
+                          }));
       }
       return PETSC_SUCCESS;
     }));
+    if (keeping) PetscCall(Kept(full));
   } else {
     auto SumRows = [&](double cut, const std::vector<char> *mask) -> PetscErrorCode {
       PetscFunctionBegin;
@@ -545,7 +642,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       PetscFunctionReturn(PETSC_SUCCESS);
     };
     PetscCallCXX(S.assign(n, 0.0));
-    PetscCall(SumRows(cutoff + kSlack, nullptr));
+    PetscCall(SumRows(cut + kSlack, nullptr));
     for (PetscInt k = 0; k < n; ++k)
       if (!Stands(k, S[k])) S[k] = 0;
     int flags[2] = {anyredo, anymax};
@@ -559,7 +656,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode { return RaiseMax(B, inv, &needmax, M); }));
       UseMax();
     }
-    if (flags[0]) PetscCall(SumRows(cutoff, &redo));
+    if (flags[0]) PetscCall(SumRows(cut, &redo));
     for (PetscInt k = 0; k < n; ++k) {
       const double unew = New(k, S[k]);
       u[Row(k)]         = unew;
@@ -568,7 +665,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       f[k]     = unew - logr[Row(k)];
     }
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
-      return ForRows(B, inv, cutoff, fp, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+      return ForRows(B, inv, cut, fp, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
         double s[16];
         PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
         for (PetscInt r = 0; r < nr; ++r) {
@@ -581,14 +678,21 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   }
   /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
   std::vector<char> bad(mloc, 0);
-  const double      floor = trunc ? std::exp(-cutoff) * 1e6 : 0.0;
+  const double      floor = trunc ? std::exp(-cut) * 1e6 : 0.0;
   for (PetscInt j = 0; j < mloc; ++j) {
     bad[j] = !(lb[j] > PetscMax(kTiny, floor * std::exp(logc[j])) && lb[j] < kHuge);
     if (!bad[j]) lb[j] = std::log(lb[j]);
   }
-  bool rescue = std::find(bad.begin(), bad.end(), 1) != bad.end();
-  PetscCall(AgreeAny(comm, rescue, &rescue));
-  if (rescue) PetscCall(RescueColumns(inv, u, v, bad, lb));
+  int flags[2] = {std::find(bad.begin(), bad.end(), 1) != bad.end(), stale};
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, flags, 2, MPI_INT, MPI_MAX, comm));
+  if (flags[0]) PetscCall(RescueColumns(inv, u, v, bad, lb));
+  if (flags[1])
+    kept.valid = false;
+  else if (near) {
+    --passes;
+    ++keptpasses;
+    ++kept.uses;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -915,6 +1019,7 @@ PetscErrorCode TileEngine::Scale(double *cmax, double *cmedian)
   }));
   --passes; /* no exponentials, once */
   PetscCallMPI(MPI_Allreduce(&mx, cmax, 1, MPI_DOUBLE, MPI_MAX, comm));
+  largest = *cmax;
   if (cmedian) PetscCall(MedianOf(comm, mine, cmedian));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

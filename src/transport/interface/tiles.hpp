@@ -2,6 +2,7 @@
 #pragma once
 
 #include "engine.hpp"
+#include "../kernels/storedrows.hpp"
 
 namespace skean {
 namespace transport {
@@ -12,6 +13,9 @@ namespace transport {
    a block is the targets of one process, and blocks go around a ring of the processes: no process ever holds more than three. A fused pass is then
    two rounds, row sums and column sums, with two exponentials per entry instead of one, since a row's sum is known after the last block only.
 
+   With one block of columns, rows of the plan are kept in memory (StoredRows) as far as `memory` reaches: Fused() then needs no exponentials as long as the
+   potentials stay near those at which the rows were kept. Sums that are reported (Marginals()) are always taken from the costs.
+
    Within a block the columns lie in tiles of kTile points that are close together (where costs have bounds, see HasBounds()), as do the rows.
 */
 class TileEngine : public RowEngine {
@@ -19,6 +23,7 @@ public:
   CostTiles           T;
   std::vector<double> targets;       /* coordinates of the targets of this process by point; taken by SetUp() */
   double              replicate = 0; /* bytes of coordinates up to which every process holds all targets */
+  double              memory    = 0; /* bytes of rows of the plan that a process may keep */
   /* After T, targets, layout, cutoff, logr and logc are set. Collective */
   PetscErrorCode SetUp();
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
@@ -30,9 +35,13 @@ public:
   PetscErrorCode Bilinear(const double *x, const double *y, double *value) override;
   PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) override;
   PetscErrorCode Scale(double *cmax, double *cmedian) override;
+  double         PassCost() const override { return kept.valid ? passcost : 1.0; }
   double         Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
 
 private:
+  /* e-folds below r_i c_j at which an entry is lost in the rounding of its row and column: fused passes may leave it out whatever the user's truncation is */
+  static constexpr double kRounding = 37.0;
+
   struct Seg {
     PetscInt j, nc;
   };
@@ -61,7 +70,21 @@ private:
   std::vector<double>   K, full, permuted, acc, out[2]; /* scratch: rows of the plan; columns */
   std::vector<double>   bound, work, cand;              /* scratch: bounds of tiles; tiles near a tile of rows */
   std::vector<PetscInt> near, idx;
+  StoredRows            kept;
+  double                passcost = 1;         /* of a pass over the rows kept, relative to one over the costs */
+  double                refused  = 0;         /* rows at this inv, or a smaller one, took too much memory */
+  bool                  wasted   = false;     /* what was kept last was not used */
+  double                largest  = 0;         /* cost */
+  double                lastinv  = 0;         /* of the last fused pass */
+  std::vector<double>   last, weight, factor; /* v of the last fused pass; masses of the columns; scratch: exp(v - v0) */
 
+  double         Reach(double inv) const;
+  bool           WantsToKeep(double inv, const double *v);
+  PetscErrorCode Kept(bool full);
+  PetscErrorCode FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some, bool *stale);
+  /* of fused passes; none if every pass is to evaluate everything */
+  bool           Skips() const { return tiled && (cutoff > 0 || memory > 0); }
+  double         Cut() const { return cutoff > 0 ? cutoff : kRounding; }
   bool           Truncated() const { return cutoff > 0 && tiled; }
   PetscInt       Row(PetscInt k) const { return rowperm.empty() ? k : rowperm[k]; }
   PetscInt       Count(int owner) const { return ring ? counts[owner] : m; }

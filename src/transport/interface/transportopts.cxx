@@ -50,6 +50,7 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_multiscale <auto>            - solve coarser problems first: auto, never or always
 .  -transport_multiscale_ratio <4>         - points of a level over those of the next coarser one
 .  -transport_replicate <33554432>         - bytes of coordinates up to which every process holds all targets
+.  -transport_kernel_memory <268435456>    - bytes for rows of the plan that passes may use again
 .  -transport_penalty_source <inf>         - weight of KL(P1|r)
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
 .  -transport_partial_mass <0>             - move only this mass
@@ -115,6 +116,8 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   if (set || set2) PetscCall(SkeanTransportSetMultiscale(t, ms, x));
   PetscCall(PetscOptionsReal("-transport_replicate", "Bytes up to which all targets are held", "SkeanTransportSetReplicationLimit", t->replicate, &x, &set));
   if (set) PetscCall(SkeanTransportSetReplicationLimit(t, x));
+  PetscCall(PetscOptionsReal("-transport_kernel_memory", "Bytes for rows of the plan", "SkeanTransportSetKernelMemory", t->memory, &x, &set));
+  if (set) PetscCall(SkeanTransportSetKernelMemory(t, x));
   x = t->rhor;
   y = t->rhoc;
   PetscCall(PetscOptionsReal("-transport_penalty_source", "Weight of KL(P1|r)", "SkeanTransportSetMarginalPenalty", x, &x, &set));

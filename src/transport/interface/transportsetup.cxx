@@ -363,6 +363,7 @@ PetscErrorCode SkeanTransportBuildEngine_Private(SkeanTransport t)
   w->eng->logc   = w->logc.data();
   w->eng->cutoff = w->cutoff;
   TileEngine *e  = dynamic_cast<TileEngine *>(w->eng.get());
+  if (e) e->memory = t->memory;
   if (e) PetscCall(e->SetUp());
   PetscCall(SkeanTransportBuildPartial_Private(t));
   w->eng->logr = w->logr.data();

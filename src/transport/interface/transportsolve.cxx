@@ -225,7 +225,8 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
   bool         bad  = false;
 
   PetscFunctionBegin;
-  t->passes = e->passes;
+  t->passes     = e->passes;
+  t->keptpasses = e->keptpasses;
   PetscCall(Visited(e, &t->visited));
   PetscCall(e->Marginals(1.0 / w->epsnow, w->u.data(), w->v.data(), w->a.data(), w->b.data(), &cost));
   for (PetscInt i = 0; i < e->n; ++i) {
@@ -324,8 +325,9 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   PetscCall(Start(t));
   if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
   if (t->ladder) t->epsstart = 0;
-  w->eng->passes  = 0;
-  w->eng->entries = 0;
+  w->eng->passes     = 0;
+  w->eng->keptpasses = 0;
+  w->eng->entries    = 0;
   t->nnzkept = t->maxksp = 0;
   PetscUseTypeMethod(t, solve);
   PetscCall(SkeanTransportFinish_Private(t));
@@ -398,12 +400,35 @@ PetscErrorCode SkeanTransportGetIterationNumber(SkeanTransport transport, PetscI
 
    Level: intermediate
 
-.seealso: `SkeanTransportGetIterationNumber()`
+.seealso: `SkeanTransportGetIterationNumber()`, `SkeanTransportGetKeptPasses()`
 @*/
 PetscErrorCode SkeanTransportGetPasses(SkeanTransport transport, PetscInt *passes)
 {
   PetscFunctionBegin;
   *passes = transport->passes;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetKeptPasses - Passes of the last solve that used rows of the plan kept in memory, without costs and exponentials
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  passes - the number; they are not among those of `SkeanTransportGetPasses()`
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetKernelMemory()`, `SkeanTransportGetPasses()`
+@*/
+PetscErrorCode SkeanTransportGetKeptPasses(SkeanTransport transport, PetscInt *passes)
+{
+  PetscFunctionBegin;
+  PetscCall(SkeanTransportCheckSolved_Private(transport, "SkeanTransportGetKeptPasses()"));
+  *passes = transport->keptpasses;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

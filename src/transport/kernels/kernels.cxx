@@ -7,27 +7,27 @@
 namespace skean {
 namespace transport {
 
-SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, double *K)
+SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K)
 {
   double s = 0;
 #pragma omp simd reduction(+ : s)
   for (PetscInt j = 0; j < n; ++j) {
-    const double e = FastExp((u + v[j]) - inv * K[j]);
+    const double e = FastExp((u + v[j]) - inv * c[j]);
     K[j]           = e;
     s += e;
   }
   return s;
 }
 
-SKEAN_MULTIVERSION double ExpSumCost(PetscInt n, double u, double inv, const double *v, double *K, double *cost)
+SKEAN_MULTIVERSION double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost)
 {
   double s = 0, w = 0;
 #pragma omp simd reduction(+ : s, w)
   for (PetscInt j = 0; j < n; ++j) {
-    const double c = K[j], e = FastExp((u + v[j]) - inv * c);
+    const double cj = c[j], e = FastExp((u + v[j]) - inv * cj);
     K[j] = e;
     s += e;
-    w += e * c;
+    w += e * cj;
   }
   *cost += w;
   return s;
@@ -81,10 +81,15 @@ SKEAN_MULTIVERSION void AddScaled(PetscInt n, double t, const double *K, double 
 
 SKEAN_MULTIVERSION double Dot(PetscInt n, const double *x, const double *y)
 {
-  double s = 0;
-#pragma omp simd reduction(+ : s)
-  for (PetscInt j = 0; j < n; ++j) s += x[j] * y[j];
-  return s;
+  /* several sums at once: one alone waits for the latency of the addition */
+  double   s[32] = {0}, sum = 0;
+  PetscInt j = 0;
+  for (; j + 32 <= n; j += 32)
+#pragma omp simd
+    for (int l = 0; l < 32; ++l) s[l] += x[j + l] * y[j + l];
+  for (; j < n; ++j) sum += x[j] * y[j];
+  for (int l = 0; l < 32; ++l) sum += s[l];
+  return sum;
 }
 
 SKEAN_MULTIVERSION double MaxValue(PetscInt n, const double *x)

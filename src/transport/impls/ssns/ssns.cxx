@@ -10,8 +10,10 @@
    Newton converges fast the trial point's pass collects them and there is no sweep.
 */
 #include "../newton/newton.hpp"
+#include "anderson.hpp"
 #include <algorithm>
 
+using skean::transport::Anderson;
 using skean::transport::Engine;
 using skean::transport::Keep;
 using skean::transport::NewtonSystem;
@@ -25,10 +27,11 @@ struct SSNS {
   PetscReal    delta  = 0.01;  /* mass dropped in a row or column, relative to |g|_2 */
   PetscReal    mu0    = 1.0;   /* first weight of the shift mu |g|_2 */
   PetscReal    fill   = 150.0; /* entries kept per unknown; above: no sparse system */
-  PetscInt     warmup = 8;     /* Sinkhorn sweeps on the first level */
+  PetscInt     warmup = 8;     /* sweeps on a level before Newton's method is considered */
   PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
   PetscInt     direct = 2500;  /* unknowns of a Newton system, after elimination, that process 0 solves */
   NewtonSystem system;
+  Anderson     anderson;
 };
 
 /* what a rejected trial point must give back */
@@ -91,6 +94,44 @@ static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double 
   }
 }
 
+/* The dual's own rounding error: below it, only the gradient can tell */
+static double Noise(const Work *w)
+{
+  return 1e-13 * PetscMax(1.0, PetscAbsReal(w->dual) + w->umax);
+}
+
+/* What Newton's method will cost to reach the target, in passes over the whole cost: a handful of steps on the last level, a few before. Counted from the
+   numbers of unknowns and entries alone, so that every process and every run decides alike */
+static double NewtonCost(const SSNS *ctx, const Engine *e, bool last)
+{
+  const double n = e->nglobal, m = e->m, pairs = n * m, steps = last ? 5 : 2;
+  const double entries = ctx->system.total > 0 ? static_cast<double>(ctx->system.total) : PetscMin(pairs, 20 * (n + m));
+  double       system;
+
+  /* in operations that take as long as one entry of a pass: those of BLAS-3 are twenty times as fast; a multigrid hierarchy costs about 200 per entry, CG
+     without a matrix dozens of passes */
+  if (!e->HasEntries())
+    system = 40 * pairs;
+  else if (ctx->system.small.Fits(e)) {
+    const double k = PetscMin(n, m);
+    system         = PetscMin(0.05 * pairs * k, 0.5 * entries * entries / PetscMax(n, m)) + 0.05 * k * k * k / 3;
+    system         = PetscMin(system, 60 * entries) + 30 * entries;
+  } else
+    system = 250 * entries;
+  return steps * (system / pairs + 2);
+}
+
+/* Whether the rate of the last sweeps promises the target for less than cost; not before a quarter of that is spent, since acceleration needs a dozen
+   sweeps to show */
+static bool SweepsPay(const Engine *e, const std::vector<double> &errors, double target, double cost)
+{
+  const size_t done = errors.size() - 1, over = PetscMin(done, size_t(8));
+  const double pass = e->PassCost(), rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over));
+
+  if (pass * static_cast<double>(done) < 0.25 * cost && done < 25) return true;
+  return rate < 1 && pass * std::log(target / errors[done]) / std::log(rate) < cost;
+}
+
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
 {
   SSNS               *ctx     = static_cast<SSNS *>(t->data);
@@ -103,7 +144,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   PetscInt            it      = 0;
   Keep                keep;
   Saved               old;
-  std::vector<double> g, dv;
+  std::vector<double> g, dv, errors;
   double              mu = ctx->mu0;
 
   PetscFunctionBegin;
@@ -127,10 +168,10 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     keep.cap = PetscMax(keep.cap, static_cast<size_t>(e->n) * static_cast<size_t>(e->m));
   }
   for (size_t lev = 0; lev < w->levels.size() && !s->reason; ++lev) {
-    const bool   last   = lev + 1 == w->levels.size();
-    const double target = last ? tol : PetscMax(ctx->level, tol);
-    double       best = PETSC_MAX_REAL, before = 0;
-    PetscInt     sincebest = 0, sweeps = lev ? 1 : ctx->warmup, sinkhorn = 0;
+    const bool   last      = lev + 1 == w->levels.size();
+    const double target    = last ? tol : PetscMax(ctx->level, tol);
+    double       best      = PETSC_MAX_REAL;
+    PetscInt     sincebest = 0, sweeps = ctx->warmup;
     bool         have = false; /* keep holds the entries at w->v */
     double       lump = 0;     /* > 0: threshold of systems whose diagonals have lost what was dropped */
     /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
@@ -147,6 +188,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     PetscCall(SkeanTransportSetLevel_Private(t, w->levels[lev]));
     PetscCall(SkeanTransportPass_Private(t, NULL));
     mu = PetscMin(mu, ctx->mu0);
+    ctx->anderson.Restart();
+    errors.assign(1, w->err);
     for (;;) {
       PetscCall(SkeanSolverMonitor_Private((PetscObject)t, s, it, w->err));
       if (w->bad) {
@@ -176,18 +219,20 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         break;
       }
       ++it;
-      /* Sinkhorn sweeps: at the start of a level, and as long as their rate promises the target soon */
-      if (sweeps > 0 || sinkhorn > 0) {
-        before = w->err;
-        PetscCall(SkeanTransportUpdateV_Private(t));
-        --sweeps;
-        --sinkhorn;
-        have = false;
-        PetscCall(SkeanTransportPass_Private(t, sweeps <= 0 && sinkhorn <= 0 && sparse() ? collect(0.5) : NULL));
-        if (sweeps <= 0 && sinkhorn <= 0 && w->err > target && w->err < before) {
-          const double left = std::log(target / w->err) / std::log(w->err / before);
-          if (left < 12) sinkhorn = static_cast<PetscInt>(std::ceil(left));
+      /* sweeps: at the start of a level, and as long as their rate promises the target at less than what Newton's method will cost */
+      if (sweeps > 0) {
+        old.Save(w);
+        PetscCall(ctx->anderson.Next(w));
+        PetscCall(SkeanTransportPass_Private(t, NULL));
+        if (w->bad || (w->err > old.err && w->dual < old.dual - Noise(w))) { /* not accelerated */
+          old.Restore(w);
+          ctx->anderson.Restart();
+          PetscCall(SkeanTransportUpdateV_Private(t));
+          PetscCall(SkeanTransportPass_Private(t, NULL));
         }
+        have = false;
+        PetscCallCXX(errors.push_back(w->err));
+        if (--sweeps == 0 && SweepsPay(e, errors, target, NewtonCost(ctx, e, last))) sweeps = 1;
         continue;
       }
       /* the system */
@@ -231,6 +276,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       if (!ok) { /* no direction: sweeps, and a larger shift */
         mu *= 4;
         sweeps = 4;
+        ctx->anderson.Restart();
+        errors.assign(1, w->err);
         continue;
       }
       /* the step */
@@ -246,8 +293,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         for (PetscInt j = 0; j < e->mloc; ++j) w->v[j] = old.v[j] + step * dv[j];
         PetscCall(SkeanTransportPass_Private(t, step == 1.0 && old.err < 0.05 && sparse() ? collect(0.05) : NULL));
         const double pred = gd[0] * (step - 0.5 * step * step), gain = w->dual - old.dual;
-        /* the dual's own rounding error: below it, only the gradient can tell */
-        const bool noise = pred < 1e-13 * PetscMax(1.0, PetscAbsReal(old.dual) + w->umax);
+        const bool   noise = pred < Noise(w);
         if (!w->bad && (noise ? w->err < old.err : gain > 0)) {
           accepted = true;
           ratio    = noise ? 1.0 : gain / pred;
@@ -260,6 +306,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         old.Restore(w);
         mu *= 4;
         sweeps = 1;
+        ctx->anderson.Restart();
+        errors.assign(1, w->err);
         continue;
       }
       if (ratio < 0.25)
@@ -302,7 +350,7 @@ static PetscErrorCode SkeanTransportSetFromOptions_SSNS(SkeanTransport t, SkeanO
   PetscCall(PetscOptionsReal("-transport_ssns_shift", "First weight of the shift", "", ctx->mu0, &ctx->mu0, NULL));
   PetscCall(PetscOptionsReal("-transport_ssns_fill", "Entries kept per unknown", "", ctx->fill, &ctx->fill, NULL));
   PetscCall(PetscOptionsReal("-transport_ssns_level", "Marginal error that ends a level before the last", "", ctx->level, &ctx->level, NULL));
-  PetscCall(PetscOptionsInt("-transport_ssns_warmup", "Sinkhorn sweeps on the first level", "", ctx->warmup, &ctx->warmup, NULL));
+  PetscCall(PetscOptionsInt("-transport_ssns_warmup", "Sweeps on a level before Newton's method", "", ctx->warmup, &ctx->warmup, NULL));
   PetscCall(PetscOptionsInt("-transport_ssns_direct", "Unknowns of a Newton system that one process solves", "", ctx->direct, &ctx->direct, NULL));
   /* who asks for a linear solver gets it, for systems of every size */
   for (const char *name : {"-transport_ksp_type", "-transport_pc_type"}) {
@@ -336,14 +384,14 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 .  -transport_ssns_shift <1>    - first weight of the shift
 .  -transport_ssns_fill <150>   - entries kept per unknown, no more than 20 where that makes more than 6e6 in all; above, more mass is dropped
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
-.  -transport_ssns_warmup <8>   - Sinkhorn sweeps on the first level
+.  -transport_ssns_warmup <8>   - sweeps on a level before Newton's method is considered
 -  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0; 0: none
 
    Level: beginner
 
    Notes:
    Method, on each level of epsilon:
-   1. Sinkhorn sweeps (a few; more while their rate promises the tolerance within a dozen)
+   1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the estimated cost of Newton steps
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped

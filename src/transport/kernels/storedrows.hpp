@@ -1,0 +1,126 @@
+/*
+   Rows of K_ij = exp(u0_i + v0_j - inv c_ij) kept in memory, so that a pass at potentials near u0, v0 is two products with K and has no exponentials.
+
+   A row is kept whole, or as its entries above a threshold where these are few. What is left out of a row or column must not count at any
+   potentials within reach: with |u_i - u0_i| and |v_j - v0_j| at most `reach`, an entry below exp(-cut - 2 reach) r_i c_j is below exp(-cut) r_i c_j, so
+   that no row and no column misses more than exp(-cut) of its mass.
+*/
+#pragma once
+
+#include <petscsys.h>
+#include <cstdint>
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+namespace skean {
+namespace transport {
+
+/* K_j > t w_j: how many, and these with their numbers j0 + j and multiplied by f (room for n in both arrays); returns how many */
+PetscInt CountAbove(PetscInt n, const double *K, double t, const double *w);
+PetscInt Pack(PetscInt n, const double *K, double t, const double *w, double f, std::int32_t j0, std::int32_t *idx, double *val);
+/* out_j = f K_j, zero where that is below 1e-250: products of what remains with potentials within reach are not subnormal */
+void CopyScaled(PetscInt n, const double *K, double f, double *out);
+/* sum_q val_q x[idx_q], and y[idx_q] += t val_q */
+double SparseDot(size_t n, const std::int32_t *idx, const double *val, const double *x);
+void   SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, double *y);
+/* max_j |x_j - y_j|, x_j = exp(x_j - y_j), and x_j *= y_j */
+double MaxDifference(PetscInt n, const double *x, const double *y);
+void   ExpDifference(PetscInt n, const double *x, const double *y, double *out);
+void   MultiplyBy(PetscInt n, const double *y, double *x);
+
+/* Memory that grows and is not zeroed */
+template <class T>
+class Buffer {
+public:
+  /* keeps the first `used` entries */
+  void Grow(size_t used, size_t room)
+  {
+    if (room <= size) return;
+    const size_t         more = room > size + size / 2 ? room : size + size / 2;
+    std::unique_ptr<T[]> next(new T[more]);
+    std::copy_n(x.get(), used, next.get());
+    x.swap(next);
+    size = more;
+  }
+  T       *data() { return x.get(); }
+  const T *data() const { return x.get(); }
+
+private:
+  std::unique_ptr<T[]> x;
+  size_t               size = 0;
+};
+
+class StoredRows {
+public:
+  double              inv   = 0; /* of what is kept */
+  bool                valid = false;
+  double              reach = 0;             /* of potentials, see above */
+  size_t              uses  = 0;             /* passes that used what is kept */
+  std::vector<double> u0, v0;                /* by row, by column */
+  double              dense = 0, sparse = 0; /* entries kept in whole rows and one by one */
+  double              share = 0;             /* of the entries of a row above which it is kept whole */
+
+  struct Row {
+    size_t       at; /* of its values; idx follows the same order */
+    size_t       index;
+    std::int32_t count; /* entries; < 0: a whole row */
+  };
+
+  /* Starts anew for n rows of m columns with the given column thresholds */
+  void Begin(PetscInt n, PetscInt m, double inv, double reach, const double *v);
+  /* room for one more row of at most so many entries; false: no more than `limit` bytes */
+  bool                Reserve(PetscInt count, double limit);
+  const Row          &At(PetscInt k) const { return rows[k]; }
+  const double       *Values(const Row &r) const { return val.data() + r.at; }
+  const std::int32_t *Index(const Row &r) const { return idx.data() + r.index; }
+  /* Row k, K in pieces that start at columns start[] and have length[] entries, times f */
+  template <class Segs>
+  void Add(PetscInt k, const Segs &segs, const double *K, double f, double u, double t, const double *w)
+  {
+    PetscInt      above = 0;
+    const double *x     = K;
+    Row          &r     = rows[k];
+    u0[k]               = u;
+    for (const auto &g : segs) {
+      above += CountAbove(g.nc, x, t, w + g.j);
+      x += g.nc;
+    }
+    r.at    = nval;
+    r.index = nidx;
+    x       = K;
+    if (above > share * m) {
+      r.count       = -1;
+      double  *to   = val.data() + nval;
+      PetscInt done = 0;
+      for (const auto &g : segs) {
+        for (; done < g.j; ++done) to[done] = 0;
+        CopyScaled(g.nc, x, f, to + g.j);
+        done = g.j + g.nc;
+        x += g.nc;
+      }
+      for (; done < m; ++done) to[done] = 0;
+      nval += static_cast<size_t>(m);
+      dense += static_cast<double>(m);
+    } else {
+      r.count = static_cast<std::int32_t>(above);
+      for (const auto &g : segs) {
+        const PetscInt c = Pack(g.nc, x, t, w + g.j, f, static_cast<std::int32_t>(g.j), idx.data() + nidx, val.data() + nval);
+        nidx += static_cast<size_t>(c);
+        nval += static_cast<size_t>(c);
+        x += g.nc;
+      }
+      sparse += static_cast<double>(above);
+    }
+  }
+
+private:
+  PetscInt             m = 0;
+  std::vector<Row>     rows;
+  Buffer<double>       val;
+  Buffer<std::int32_t> idx;
+  size_t               nval = 0, nidx = 0;
+};
+
+} // namespace transport
+} // namespace skean
