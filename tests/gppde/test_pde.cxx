@@ -779,11 +779,14 @@ TEST(GPPDE, CompatFromTheData)
         ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, &n));
       }
       ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDECOMPAT));
-      pde->datainit = PETSC_TRUE;
       ASSERT_PETSC(SkeanGPPDESetTolerances(pde, PETSC_DEFAULT, PETSC_DEFAULT, self ? 0 : 2));
       ASSERT_PETSC(SkeanGPPDESolve(pde));
       ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
       EXPECT_LT(error, 1e-4) << name;
+      /* the choices are made by an estimate that is near the error where it applies, and an upper bound elsewhere (in the largest norm, up to the residual between the points) */
+      EXPECT_LT(error, 10 * pde->state->estimate) << name;
+      if (std::strcmp(name, "adv")) { EXPECT_GT(error, pde->state->estimate / 10) << name; }
+      EXPECT_LE(pde->state->iterate, pde->solver.its);
       ASSERT_PETSC(SkeanGPPDEGetSolution(pde, &v));
       u[self] = All(v);
       ASSERT_PETSC(VecDestroy(&v));
@@ -791,4 +794,95 @@ TEST(GPPDE, CompatFromTheData)
     }
     EXPECT_LT(Distance(u[0], u[1]), 1e-4) << name;
   }
+}
+
+TEST(GPPDE, ErrorEstimate)
+{
+  /* an error of known shape: the coefficients of the solution plus those of a smooth function that vanishes on the sides; and a constant, that the sides see */
+  for (const char *name : {"p1c", "ac1b", "p2c", "ac2"}) {
+    SkeanGPPDE pde;
+    if (skeantest::Size() > 1 && (!std::strcmp(name, "ac1b") || !std::strcmp(name, "p2c"))) continue;
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, name, name[1] == '1' || name[2] == '1' ? 330 : 80, &pde));
+    ASSERT_PETSC(SkeanGPPDESetLength(pde, 0.125));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    const int         d    = static_cast<int>(pde->dim);
+    auto             *st   = pde->state;
+    const TensorBox   box  = st->grid.Box(0, st->grid.Sizes());
+    const TensorSizes n    = st->grid.Sizes();
+    const Dense      *W[3] = {&st->basis[0].W, &st->basis[1].W, &st->basis[2].W};
+    double            est0;
+    ASSERT_PETSC(EstimateError(pde, st->coef, &est0));
+    for (int constant = 0; constant < 2; constant++) {
+      std::vector<double> values, c, base = st->coef, u;
+      double              e[2] = {0, 0}, est;
+      ASSERT_PETSC(ApplyModes(st->grid, st->r, W, false, base.data(), u));
+      for (size_t t = 0; t < size_t(box.Volume()); t++) {
+        double     v    = 1e-4;
+        PetscInt64 rest = PetscInt64(t);
+        for (int k = d - 1; k >= 0; k--) {
+          const double s = double(box.lo[k] + rest % box.Length(k)) / double(n[k] - 1);
+          rest /= box.Length(k);
+          if (!constant) v *= std::sin(std::acos(-1.0) * (k + 2) * s);
+        }
+        values.push_back(v);
+        e[0] += v * v;
+        e[1] += u[t] * u[t];
+      }
+      ASSERT_PETSC(AllreduceSum(PETSC_COMM_WORLD, e, 2));
+      ASSERT_PETSC(ApplyModes(st->grid, n, W, true, values.data(), c));
+      for (size_t i = 0; i < c.size(); i++) base[i] += c[i];
+      ASSERT_PETSC(EstimateError(pde, base, &est));
+      /* Poisson: differences of a slow function are exact to a percent; the mean derivative of a reaction is not the derivative */
+      const double want = std::sqrt(e[0] / e[1]);
+      if (!constant) { EXPECT_NEAR(est, want, (name[0] == 'p' ? 0.03 : 0.5) * want) << name; }
+      if (constant) { EXPECT_GT(est, 0.9 * want) << name; }
+      EXPECT_LT(est0, 1e-3 * want) << name;
+    }
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+}
+
+TEST(GPPDE, CompatChoices)
+{
+  /* patience: 0 takes TAO's last iterate; otherwise the run ends when the estimate falls no more, and says so */
+  for (PetscInt patience : {0, 2}) {
+    SkeanGPPDE           pde;
+    SkeanConvergedReason reason;
+    const PetscReal      lo = 0, hi = 1;
+    const PetscInt       n = 80;
+    const std::string    p = std::to_string(patience);
+    ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p1a", 0, &pde));
+    ASSERT_PETSC(SkeanGPPDESetDomain(pde, 1, &lo, &hi));
+    ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, &n));
+    ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDECOMPAT));
+    ASSERT_PETSC(PetscOptionsSetValue(NULL, "-gppde_patience", p.c_str()));
+    ASSERT_PETSC(SkeanGPPDESetFromOptions(pde));
+    ASSERT_PETSC(PetscOptionsClearValue(NULL, "-gppde_patience"));
+    ASSERT_PETSC(SkeanGPPDESetTolerances(pde, 1e-14, PETSC_DEFAULT, 6));
+    ASSERT_PETSC(SkeanGPPDESolve(pde));
+    ASSERT_PETSC(SkeanGPPDEGetConvergedReason(pde, &reason));
+    EXPECT_LT(reason, 0);
+    if (!patience) { EXPECT_EQ(pde->state->iterate, pde->solver.its); }
+    if (patience) { EXPECT_LE(pde->state->iterate, pde->solver.its); }
+    ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
+  }
+  /* the start of GP-HM: Q equal weights, frequencies from 0 to F */
+  SkeanGPPDE pde;
+  ASSERT_PETSC(Make(PETSC_COMM_WORLD, "p1c", 40, &pde));
+  ASSERT_PETSC(SkeanGPPDESetType(pde, SKEANGPPDECOMPAT));
+  const char *const opts[][2] = {{"-gppde_init_data", "0"}, {"-gppde_q", "5"}, {"-gppde_f", "8"}};
+  for (auto &o : opts) ASSERT_PETSC(PetscOptionsSetValue(NULL, o[0], o[1]));
+  ASSERT_PETSC(SkeanGPPDESetFromOptions(pde));
+  for (auto &o : opts) ASSERT_PETSC(PetscOptionsClearValue(NULL, o[0]));
+  ASSERT_PETSC(SkeanGPPDESetUp(pde));
+  const std::vector<double> theta = pde->state->kernel[0].Params();
+  ASSERT_EQ(theta.size(), 15u);
+  double        K0[1], x0[1] = {0};
+  double *const KK[3] = {K0, nullptr, nullptr};
+  ASSERT_PETSC(KernelMatrix(pde->state->kernel[0], 1, x0, 0, nullptr, 0, KK));
+  EXPECT_NEAR(K0[0], 1, 1e-14) << "variance one";
+  ASSERT_PETSC(PetscOptionsSetValue(NULL, "-gppde_patience", "-1"));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetFromOptions(pde); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(PetscOptionsClearValue(NULL, "-gppde_patience"));
+  ASSERT_PETSC(SkeanGPPDEDestroy(&pde));
 }
