@@ -193,5 +193,6 @@ SKEAN_EXTERN PetscErrorCode SkeanGPPDEGetRanks(SkeanGPPDE pde, PetscInt ranks[])
 SKEAN_EXTERN PetscErrorCode SkeanGPPDEGetCoordinates(SkeanGPPDE pde, PetscInt k, PetscInt *n, const PetscReal *x[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPPDEEvaluate(SkeanGPPDE pde, const PetscInt n[], const PetscReal *const x[], Vec *u);
 SKEAN_EXTERN PetscErrorCode SkeanGPPDEGetDeviation(SkeanGPPDE pde, PetscInt n, const PetscReal x[], PetscReal deviation[]);
+SKEAN_EXTERN PetscErrorCode SkeanGPPDEGetDeviationBounds(SkeanGPPDE pde, PetscInt n, const PetscReal x[], PetscReal lower[], PetscReal upper[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPPDEEvaluateDeviation(SkeanGPPDE pde, const PetscInt n[], const PetscReal *const x[], Vec *deviation);
 SKEAN_EXTERN PetscErrorCode SkeanGPPDEComputeError(SkeanGPPDE pde, PetscInt n, PetscReal *error);

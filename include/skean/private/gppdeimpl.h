@@ -39,6 +39,7 @@ struct _p_SkeanGPPDE {
   PetscInt                        Q;
   PetscReal                       F, jitter, lambdab, variance;
   PetscBool                       datainit;
+  PetscInt                        patience; /* PETSC_DETERMINE: 5 with frequencies from the data, else 0 */
   struct SkeanGPPDEState_Private *state;
   void                           *data;
 };

@@ -46,6 +46,10 @@ struct Compat {
   size_t              np = 0, offset[4] = {0, 0, 0, 0}; /* hyper-parameters */
   double              tau = 1, v = 1;                   /* VARPRO: where the last elimination ended */
   std::vector<double> U;                                /* VARPRO: its values */
+  /* the iterate with the least EstimateError() */
+  PetscInt            patience = 0, iterate = 0, waited = 0;
+  double              least = PETSC_MAX_REAL, counted = PETSC_MAX_REAL;
+  std::vector<double> leastHyper, leastU;
 };
 
 /* A = L L' and L^-1; false if A is not positive definite. Everything goes through these triangles: with a condition of 1e14, products with an explicit A^-1 are worthless. */
@@ -383,26 +387,39 @@ std::vector<double> Own(Compat *c, const std::vector<double> &all)
   return {all.begin() + static_cast<std::ptrdiff_t>(box.lo[0]), all.begin() + static_cast<std::ptrdiff_t>(box.hi[0])};
 }
 
-/* TAO's vector: own values of U (COMPAT), then, on the first process, theta, log tau, log v (COMPAT) */
+/* TAO's vector: own values of U (COMPAT), then, on the first process, theta, log tau, log v (COMPAT). hyper: np + 2 numbers on every process; VARPRO: the last two and U are not there */
+PetscErrorCode Unpack(Compat *c, Vec X, std::vector<double> *hyper, std::vector<double> *U)
+{
+  MPI_Comm           comm = PetscObjectComm((PetscObject)c->pde);
+  const size_t       size = c->varpro ? 0 : static_cast<size_t>(c->pde->state->grid.Box(0, c->n).Volume()), np = c->np;
+  PetscMPIInt        rank;
+  const PetscScalar *x;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallCXX(hyper->assign(np + 2, 0.0));
+  PetscCall(VecGetArrayRead(X, &x));
+  PetscCallCXX(U->assign(x, x + size));
+  if (!rank) std::copy_n(x + size, c->varpro ? np : np + 2, hyper->begin());
+  PetscCall(VecRestoreArrayRead(X, &x));
+  PetscCallMPI(MPI_Bcast(hyper->data(), static_cast<int>(np + 2), MPI_DOUBLE, 0, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode FormFunctionGradient(Tao, Vec X, PetscReal *F, Vec G, void *ctx)
 {
   Compat             *c    = static_cast<Compat *>(ctx);
   MPI_Comm            comm = PetscObjectComm((PetscObject)c->pde);
   const size_t        size = c->varpro ? 0 : static_cast<size_t>(c->pde->state->grid.Box(0, c->n).Volume()), np = c->np;
   PetscMPIInt         rank;
-  const PetscScalar  *x;
   PetscScalar        *g;
-  std::vector<double> hyper(np + 2), U, gU, gh(np);
+  std::vector<double> hyper, U, gU, gh(np);
   double              gextra[2];
   bool                ok;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCall(VecGetArrayRead(X, &x));
-  PetscCallCXX(U.assign(x, x + size));
-  if (!rank) std::copy_n(x + size, c->varpro ? np : np + 2, hyper.begin());
-  PetscCall(VecRestoreArrayRead(X, &x));
-  PetscCallMPI(MPI_Bcast(hyper.data(), static_cast<int>(np + 2), MPI_DOUBLE, 0, comm));
+  PetscCall(Unpack(c, X, &hyper, &U));
   if (c->varpro) {
     PetscCall(Eliminate(c, hyper.data(), &ok));
     if (!ok) {
@@ -447,7 +464,7 @@ bool Plain(SkeanGPPDE pde)
 
 /* First mixtures. GP-HM: weights 1/Q, a = sqrt(5) or b = 1, frequencies from 0 to F. From the data: its frequencies, length times the side as length scale, and a variance that
    lifts the covariance above the jitter */
-PetscErrorCode Mixtures(SkeanGPPDE pde, double length)
+PetscErrorCode Mixtures(SkeanGPPDE pde, double length, double variance)
 {
   SkeanGPPDEState_Private *st    = pde->state;
   const bool               gauss = pde->kernel && !std::strcmp(pde->kernel, "sm");
@@ -457,7 +474,7 @@ PetscErrorCode Mixtures(SkeanGPPDE pde, double length)
     const size_t        Q = pde->datainit ? st->freq[k].size() : static_cast<size_t>(pde->Q);
     std::vector<double> w, ell, freq;
     PetscCallCXX({
-      w.assign(Q, (pde->datainit ? pde->variance : 1.0) / static_cast<double>(Q));
+      w.assign(Q, (pde->datainit ? variance : 1.0) / static_cast<double>(Q));
       ell.assign(Q, pde->datainit ? length * (pde->hi[k] - pde->lo[k]) : (gauss ? std::sqrt(0.5) : 1.0));
       for (size_t q = 0; q < Q; q++)
         freq.push_back(pde->datainit ? st->freq[k][q] : (Q > 1 ? pde->F * static_cast<double>(q) / static_cast<double>(Q - 1) : 0.0));
@@ -483,7 +500,7 @@ PetscErrorCode SkeanGPPDESetUp_Compat(SkeanGPPDE pde)
     PetscErrorCode ierr = PETSC_SUCCESS;
     for (int k = 0; k < pde->dim && pde->datainit && !ierr; k++) ierr = FindFrequencies(pde, k, &st->freq[k]);
     PetscCall(AgreeCallback(pde, ierr, "source or boundary"));
-    PetscCall(Mixtures(pde, pde->length > 0 ? pde->length : 1.0));
+    PetscCall(Mixtures(pde, pde->length > 0 ? pde->length : 1.0, pde->variance > 0 ? pde->variance : 1e4));
   } else {
     std::vector<Kernel1D> list;
     PetscCall(KernelParseList(comm, pde->kernel, static_cast<size_t>(pde->dim), &list));
@@ -548,35 +565,96 @@ PetscErrorCode Prepare(Compat *c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Hyper-parameters and values to start from. With frequencies from the data and no length scale given: of several, the one whose solution has the smallest bound (CheckBound()) */
+/*
+   Hyper-parameters and values to start from. With frequencies from the data: of three length scales and two variances (where they are not given) the start with the least
+   EstimateError().
+
+   The variance w of the kernels against the jitter eps. Along an eigenvector of K with eigenvalue l the operator K'' (K + eps)^-1 is that of the kernel times l/(l + eps): where
+   l falls below eps its eigenvalues fall to zero, and meet the shift of a zero-order term on their way (ac1a: errors of 1e-5 and failing Newton steps with w = 1). So w must lift
+   the spectrum over the jitter; but the largest eigenvalue, at most n w, brings its rounding errors with it, and from n w = eps/2.2e-16 on the jitter is below them and the
+   factorisation fails. Smooth solutions on fine grids want w far below that limit, rough ones near it: a tenth and a thousandth of it are tried.
+*/
 PetscErrorCode FirstValues(Compat *c, std::vector<double> *hyper, std::vector<double> *U, bool *ok)
 {
   SkeanGPPDE               pde = c->pde;
   SkeanGPPDEState_Private *st  = pde->state;
-  std::vector<double>      lengths(1, pde->length), theta, values;
-  double                   logdet, bound, umax, least = 0;
+  std::vector<double>      lengths(1, pde->length), variances(1, pde->variance), theta, values;
+  double                   logdet, estimate, least = 0;
   bool                     good;
 
   PetscFunctionBegin;
-  if (Plain(pde) && pde->datainit && !(pde->length > 0)) PetscCallCXX(lengths = {1.0, 2.5, 0.4});
-  *ok = false;
-  for (double length : lengths) {
-    if (lengths.size() > 1) PetscCall(Mixtures(pde, length));
-    PetscCallCXX(theta.clear());
-    for (int k = 0; k < pde->dim; k++)
-      for (double t : st->kernel[k].Params()) PetscCallCXX(theta.push_back(t));
-    PetscCall(Matrices(c, theta.data(), &logdet, &good));
-    if (!good) continue;
-    PetscCall(Start(c, &values));
-    PetscCall(Represent(c, values));
-    PetscCall(CheckBound(pde, st->coef, &bound, &umax));
-    PetscCall(PetscInfo(pde, "Start with length scale %g: bound %g\n", length, bound));
-    if (*ok && !(bound < least)) continue;
-    *ok   = true;
-    least = bound;
-    PetscCallCXX(*hyper = theta);
-    PetscCallCXX(*U = values);
+  if (Plain(pde) && pde->datainit) {
+    const double limit = pde->jitter / (static_cast<double>(*std::max_element(pde->n, pde->n + pde->dim)) * PETSC_MACHINE_EPSILON);
+    if (!(pde->length > 0)) PetscCallCXX(lengths = {1.0, 2.5, 0.4});
+    if (!(pde->variance > 0)) PetscCallCXX(variances = {1e-1 * limit, 1e-3 * limit});
   }
+  *ok = false;
+  for (double variance : variances)
+    for (double length : lengths) {
+      if (variances.size() * lengths.size() > 1) PetscCall(Mixtures(pde, length, variance));
+      PetscCallCXX(theta.clear());
+      for (int k = 0; k < pde->dim; k++)
+        for (double t : st->kernel[k].Params()) PetscCallCXX(theta.push_back(t));
+      PetscCall(Matrices(c, theta.data(), &logdet, &good));
+      if (!good) continue;
+      PetscCall(Start(c, &values));
+      PetscCall(Represent(c, values));
+      PetscCall(EstimateError(pde, st->coef, &estimate));
+      PetscCall(PetscInfo(pde, "Start with variance %g, length scale %g: error estimate %g\n", variance, length, estimate));
+      if (*ok && !(estimate < least)) continue;
+      *ok          = true;
+      least        = estimate;
+      st->variance = variance;
+      PetscCallCXX(*hyper = theta);
+      PetscCallCXX(*U = values);
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   TAO's own test, and: the iterate with the least estimated error is kept, and when it has not fallen by a tenth for c->patience steps the run ends. The objective itself does not see
+   errors of this size (see the manual page), so where its descent leads says nothing about them.
+*/
+PetscErrorCode Watch(Tao tao, void *ctx)
+{
+  Compat             *c = static_cast<Compat *>(ctx);
+  Vec                 X;
+  PetscInt            it;
+  TaoConvergedReason  reason;
+  std::vector<double> hyper, U;
+  double              logdet, estimate;
+  bool                ok;
+
+  PetscFunctionBegin;
+  PetscCall(TaoDefaultConvergenceTest(tao, NULL));
+  if (!c->patience) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(TaoGetSolution(tao, &X));
+  PetscCall(TaoGetIterationNumber(tao, &it));
+  PetscCall(Unpack(c, X, &hyper, &U));
+  if (c->varpro) {
+    PetscCall(Eliminate(c, hyper.data(), &ok));
+    PetscCallCXX(U = Own(c, c->U));
+  } else
+    PetscCall(Matrices(c, hyper.data(), &logdet, &ok));
+  estimate = PETSC_MAX_REAL;
+  if (ok) {
+    PetscCall(Represent(c, U));
+    PetscCall(EstimateError(c->pde, c->pde->state->coef, &estimate));
+  }
+  PetscCall(PetscInfo(c->pde, "Iterate %" PetscInt_FMT ": error estimate %g\n", it, estimate));
+  if (estimate < c->least) {
+    c->least   = estimate;
+    c->iterate = it;
+    PetscCallCXX(c->leastHyper = hyper);
+    PetscCallCXX(c->leastU = U);
+  }
+  c->waited++;
+  if (estimate < 0.9 * c->counted) {
+    c->counted = estimate;
+    c->waited  = 0;
+  }
+  PetscCall(TaoGetConvergedReason(tao, &reason));
+  if (reason == TAO_CONTINUE_ITERATING && c->waited >= c->patience) PetscCall(TaoSetConvergedReason(tao, TAO_CONVERGED_USER));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -589,7 +667,6 @@ PetscErrorCode SkeanGPPDESolve_Compat(SkeanGPPDE pde)
   Vec                      X;
   Tao                      tao;
   PetscScalar             *x;
-  const PetscScalar       *xr;
   std::vector<double>      hyper, U;
   double                   logdet, gap2, res2, F;
   bool                     ok;
@@ -598,8 +675,9 @@ PetscErrorCode SkeanGPPDESolve_Compat(SkeanGPPDE pde)
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  c.pde    = pde;
-  c.varpro = !std::strcmp(((PetscObject)pde)->type_name, SKEANGPPDEVARPRO);
+  c.pde      = pde;
+  c.varpro   = !std::strcmp(((PetscObject)pde)->type_name, SKEANGPPDEVARPRO);
+  c.patience = pde->patience >= 0 ? pde->patience : (Plain(pde) && pde->datainit ? 5 : 0);
   PetscCall(SkeanGPPDESetUp_Compat(pde)); /* a second solve starts where the first did */
   PetscCall(Prepare(&c));
   PetscCall(FirstValues(&c, &hyper, &U, &ok));
@@ -646,16 +724,19 @@ PetscErrorCode SkeanGPPDESolve_Compat(SkeanGPPDE pde)
   PetscCall(TaoSetMaximumIterations(tao, pde->solver.max_it));
   PetscCall(TaoSetMaximumFunctionEvaluations(tao, 4 * pde->solver.max_it + 100));
   PetscCall(SkeanTaoMonitorSet(tao, MonitorTao, pde, NULL));
+  PetscCall(TaoSetConvergenceTest(tao, Watch, &c));
   PetscCall(TaoSetFromOptions(tao));
   PetscCall(TaoSolve(tao));
   PetscCall(TaoGetConvergedReason(tao, &reason));
   PetscCall(TaoGetIterationNumber(tao, &pde->solver.its));
-  /* the last iterate is the answer */
-  PetscCall(VecGetArrayRead(X, &xr));
-  std::copy_n(xr, size, U.begin());
-  if (!rank) std::copy_n(xr + size, own - size, hyper.begin());
-  PetscCall(VecRestoreArrayRead(X, &xr));
-  PetscCallMPI(MPI_Bcast(hyper.data(), static_cast<int>(hyper.size()), MPI_DOUBLE, 0, comm));
+  /* the answer: the last iterate, or the one with the least estimated error */
+  PetscCall(Unpack(&c, X, &hyper, &U));
+  st->iterate = pde->solver.its;
+  if (c.patience && !c.leastHyper.empty()) {
+    PetscCallCXX(hyper = c.leastHyper);
+    PetscCallCXX(U = c.leastU);
+    st->iterate = c.iterate;
+  }
   if (c.varpro) {
     PetscCall(Eliminate(&c, hyper.data(), &ok));
     PetscCallCXX(U = Own(&c, c.U));
@@ -664,12 +745,14 @@ PetscErrorCode SkeanGPPDESolve_Compat(SkeanGPPDE pde)
   PetscCall(Represent(&c, U));
   double bound, umax;
   PetscCall(CheckBound(pde, st->coef, &bound, &umax));
+  PetscCall(EstimateError(pde, st->coef, &st->estimate));
   st->bound          = umax > 0 ? bound / umax : bound;
   st->solved         = ok && std::isfinite(st->bound);
-  pde->solver.reason = reason > 0                                                       ? SKEAN_CONVERGED_RTOL
-                       : reason == TAO_DIVERGED_MAXITS || reason == TAO_DIVERGED_MAXFCN ? SKEAN_DIVERGED_ITS
-                       : reason == TAO_DIVERGED_NAN                                     ? SKEAN_DIVERGED_NANORINF
-                                                                                        : SKEAN_DIVERGED_LINE_SEARCH;
+  pde->solver.reason = reason == TAO_CONVERGED_USER || (reason > 0 && st->iterate < pde->solver.its) ? SKEAN_DIVERGED_STAGNATION
+                       : reason > 0                                                                  ? SKEAN_CONVERGED_RTOL
+                       : reason == TAO_DIVERGED_MAXITS || reason == TAO_DIVERGED_MAXFCN              ? SKEAN_DIVERGED_ITS
+                       : reason == TAO_DIVERGED_NAN                                                  ? SKEAN_DIVERGED_NANORINF
+                                                                                                     : SKEAN_DIVERGED_LINE_SEARCH;
   if (!st->solved) pde->solver.reason = SKEAN_DIVERGED_NANORINF;
   PetscCall(TaoDestroy(&tao));
   PetscCall(VecDestroy(&X));
@@ -700,11 +783,13 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
 
    Options Database Keys:
 +  -gppde_kernel (sm|smt|text) - Gaussian or Student-t mixture of -gppde_q components (smt), or kernels to start from
-.  -gppde_q (30)               - components per dimension
-.  -gppde_f (F)                - first frequencies reach from 0 to F, cycles per unit length
-.  -gppde_init_data            - first frequencies from the periodogram of the data in place of Q and F
-.  -gppde_init_variance (1e4)  - variance of these first kernels
-.  -gppde_length (l)           - their length scale, relative to the side
+.  -gppde_init_data (true)     - first frequencies from the periodogram of source and boundary data; false: those of GP-HM, Q from 0 to F
+.  -gppde_q (30)               - with them: components per dimension
+.  -gppde_f (F)                - with them: the highest, cycles per unit length
+.  -gppde_init_variance (w)    - variance of the first kernels from the data (default: the better of two)
+.  -gppde_length (l)           - their length scale, relative to the side (default: the best of three)
+.  -gppde_patience (n)         - stop after n steps without a smaller estimated error, take the iterate with the least (default: 5 with frequencies from the data); 0: TAO's own
+                                 test, the last iterate (default with those of GP-HM)
 .  -gppde_jitter (1e-6)        - added to the diagonal of each covariance matrix
 -  -gppde_lambda (200)         - weight of the boundary likelihood
 
@@ -713,9 +798,19 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
 
    1. the values start from a direct solve with the first kernels, its boundary values imposed on the mean of the process; the precisions from their optimum for these values
    2. quasi-Newton steps on all unknowns with analytic gradients
-   3. the last iterate is the answer: no choice among iterates is made by the exact solution
+   3. the answer is the iterate with the least estimated error; nothing is chosen by the exact solution
 
-   With -gppde_init_data and no -gppde_length the first length scale is the one of three whose start has the smallest residual and boundary gap.
+   This is the objective of GP-HM but not its start, and that is what its accuracy comes from: the frequencies are read off the data, where GP-HM learns them, and the first values are a
+   solution already. On all twelve problems of the paper the start had the least estimated error: the descent from it made answers no better, see bench/README.md.
+
+   The estimated error is the residual between and on the grid points, with the inverse of the operator applied by differences on the refined grid, and the gap on the boundary (for second-order
+   equations without first derivatives on the uniform grid; otherwise the bound of `SkeanGPPDEGetErrorEstimate()`). It also chooses among the starts: length scales of 1, 2.5 and 0.4 sides, and variances
+   of a tenth and a thousandth of eps/(n 2.2e-16), the limit from which on rounding errors of the largest eigenvalue of a covariance matrix of n points exceed the jitter eps.
+   A variance far below that limit leaves eigenvalues below the jitter, along which the operator loses its size: spurious eigenvalues near zero, fatal next to a
+   reaction term.
+
+   The reason is `SKEAN_CONVERGED_RTOL` if TAO's test of the gradient is met by the answer, `SKEAN_DIVERGED_STAGNATION` if the estimated error fell no more: the answer is then as good
+   as it gets, but no minimiser.
 
    Given values only; dense factors, O(sum n_k^3 + N sum n_k) per step. The objective is badly conditioned: the line search ends where the rounding of the jittered factors hides
    the descent, which is reported as `SKEAN_DIVERGED_LINE_SEARCH`. `SKEANGPPDEDIRECT` is faster by orders and more accurate.
@@ -724,9 +819,7 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
    precisions are bounded by 1e8 here and where a run ends is decided by the optimiser. And it does not see small errors: values and mean differ by eps (K
    + eps)^-1 U, which the prior charges with the square over 2 eps, so that errors of the answer far below sqrt(eps) cost nothing. Its minimiser over
    values and precisions (bounded by 1e16), for kernels with the right frequencies, had errors from 6e-7 to 5e-3 on "p1a" and "p1c" over length scales and
-   variances; two kernels of "p1a" with objectives of -16441 and -16436 had 4e-5 and 2e-6. The variances of the kernels are free, and large ones
-   (-gppde_init_variance) make the jitter harmless. From the paper's start (-gppde_q frequencies spread from 0 to F) the optimiser does not find the
-   frequencies; from the data it stays accurate, see bench/README.md.
+   variances; two kernels of "p1a" with objectives of -16441 and -16436 had 4e-5 and 2e-6. From the paper's start the optimiser does not find the frequencies.
 
    Source: Fang et al., arXiv 2311.04465.
 
@@ -746,9 +839,9 @@ PetscErrorCode SkeanGPPDECreate_Compat(SkeanGPPDE pde)
    Level: intermediate
 
    Options Database Keys:
-+  -gppde_kernel (sm|smt|text) - as for `SKEANGPPDECOMPAT`
-.  -gppde_q (30)               - components
-.  -gppde_f (F)                - highest first frequency
++  -gppde_kernel (sm|smt|text) - as for `SKEANGPPDECOMPAT`, as are -gppde_init_data, -gppde_init_variance, -gppde_length and -gppde_patience
+.  -gppde_q (30)               - components, without -gppde_init_data
+.  -gppde_f (F)                - highest first frequency, without -gppde_init_data
 -  -gppde_jitter (1e-6)        - added to the diagonal of the covariance matrix
 
    Notes:

@@ -79,7 +79,9 @@ PetscErrorCode SkeanGPPDECreate(MPI_Comm comm, SkeanGPPDE *pde)
   p->Q          = 30;
   p->F          = 20;
   p->jitter     = 1e-6;
-  p->variance   = 1e4;
+  p->variance   = PETSC_DETERMINE;
+  p->patience   = PETSC_DETERMINE;
+  p->datainit   = PETSC_TRUE;
   p->lambdab    = 200;
   for (int k = 0; k < 3; k++) p->nfreq[k] = -1;
   PetscCallCXX(p->state = new SkeanGPPDEState_Private());
@@ -240,8 +242,9 @@ PetscErrorCode SkeanGPPDESetOptionsPrefix(SkeanGPPDE pde, const char prefix[])
 .  -gppde_candidates (n)               - compare at least so many length scales
 .  -gppde_q (Q)                        - components per dimension of the compatibility mode (30)
 .  -gppde_f (F)                        - its first frequencies reach from 0 to F (the problem's)
-.  -gppde_init_data                    - its first frequencies from the data instead
-.  -gppde_init_variance (w)            - and the variance of these first kernels (1e4)
+.  -gppde_init_data (bool)             - its first frequencies from the data (true), or Q from 0 to F as in GP-HM
+.  -gppde_init_variance (w)            - variance of the first kernels from the data (default: of two, see `SKEANGPPDECOMPAT`)
+.  -gppde_patience (n)                 - stop it after n steps without a smaller estimated error, see `SKEANGPPDECOMPAT`
 .  -gppde_jitter (eps)                 - its jitter (1e-6)
 .  -gppde_lambda (l)                   - its weight of the boundary likelihood (200; advection 500)
 .  -gppde_rtol (tol)                   - tolerance of the error bound (`SKEANGPPDEDIRECT`), of the gradient (the others)
@@ -310,6 +313,11 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
   if (set) {
     PetscCheck(r > 0, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_OUTOFRANGE, "-gppde_init_variance must be positive, is %g", (double)r);
     pde->variance = r;
+  }
+  PetscCall(PetscOptionsInt("-gppde_patience", "Steps without a smaller estimated error before it stops (compatibility mode)", "", pde->patience, &i, &set));
+  if (set) {
+    PetscCheck(i >= 0, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_OUTOFRANGE, "-gppde_patience must not be negative, is %" PetscInt_FMT, i);
+    pde->patience = i;
   }
   PetscCall(PetscOptionsReal("-gppde_f", "Highest first frequency (compatibility mode)", "", pde->F, &pde->F, NULL));
   PetscCall(PetscOptionsReal("-gppde_jitter", "Jitter (compatibility mode)", "", pde->jitter, &r, &set));
@@ -1293,6 +1301,9 @@ PetscErrorCode SkeanGPPDEView(SkeanGPPDE pde, PetscViewer viewer)
   if (pde->state->solved)
     PetscCall(PetscViewerASCIIPrintf(viewer, "  error bound (relative to max |u|): %.3g, agreement of two length scales: %.3g\n", pde->state->bound,
                                      pde->state->agreement));
+  if (pde->state->solved && pde->state->estimate >= 0)
+    PetscCall(PetscViewerASCIIPrintf(viewer, "  iterate %" PetscInt_FMT " of %" PetscInt_FMT ", estimated error: %.3g\n", pde->state->iterate, pde->solver.its,
+                                     pde->state->estimate));
   PetscTryTypeMethod(pde, view, viewer);
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -269,13 +269,16 @@ PetscErrorCode SkeanGPPDEGetProblems(PetscInt *n, const char *const *names[])
 @*/
 PetscErrorCode SkeanGPPDESetProblem(SkeanGPPDE pde, const char name[])
 {
-  const Problem *p = NULL;
+  const Problem *p          = NULL;
+  char           known[512] = "";
 
   PetscFunctionBegin;
   PetscValidHeaderSpecific(pde, SKEAN_GPPDE_CLASSID, 1);
-  for (const Problem &q : problems)
+  for (const Problem &q : problems) {
+    PetscCall(PetscSNPrintf(known + std::strlen(known), sizeof(known) - std::strlen(known), "%s%s", &q == problems ? "" : " ", q.name));
     if (name && !std::strcmp(q.name, name)) p = &q;
-  PetscCheck(p, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown problem \"%s\"", name ? name : "");
+  }
+  PetscCheck(p, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown problem \"%s\" (known: %s)", name ? name : "", known);
   PetscReal lo[3] = {0, 0, 0}, hi[3] = {p->L, p->L, p->L};
   PetscInt  n[3] = {p->n, p->n, p->n};
   void     *ctx  = const_cast<Problem *>(p);

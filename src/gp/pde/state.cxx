@@ -168,24 +168,16 @@ static double Kappa(SkeanGPPDE pde)
   return kappa < 0 ? 1.0 : kappa;
 }
 
-PetscErrorCode CheckBound(SkeanGPPDE pde, const std::vector<double> &coef, double *bound, double *umax)
+/* Largest gap on the sides with a condition: of values, and of derivatives times the length of the side. p: the points along the sides, of this process */
+static PetscErrorCode LargestGap(SkeanGPPDE pde, const PointSet &p, const std::vector<double> &coef, double *gap)
 {
-  SkeanGPPDEState_Private *st = pde->state;
-  const int                d  = static_cast<int>(pde->dim);
-  PointSet                 p;
-  std::vector<double>      u, Lu, du, d2u, res;
-  double                   worst[3] = {0, 0, 0}, all[3]; /* residual, gap, |u| */
-  PetscErrorCode           ierr     = PETSC_SUCCESS;
+  SkeanGPPDEState_Private *st   = pde->state;
+  const int                d    = static_cast<int>(pde->dim);
+  PetscErrorCode           ierr = PETSC_SUCCESS;
+  std::vector<double>      u, g(2048);
 
   PetscFunctionBegin;
-  PetscCall(PetscLogEventBegin(SKEAN_GPPDE_Check, pde, 0, 0, 0));
-  for (int k = 0; k < d; k++) PetscCallCXX(p.x[k] = MidPoints(st->x[k], d == 3 ? 80 : 2000));
-  PetscCall(PreparePoints(pde, &p, 2));
-  PetscCall(Fields(pde, p, coef, &u, pde->residual ? nullptr : &Lu, pde->residual ? &du : nullptr, pde->residual ? &d2u : nullptr));
-  PetscCall(Residual(pde, p, u, Lu, du, d2u, res, nullptr, nullptr, nullptr));
-  for (double v : res) worst[0] = std::max(worst[0], std::isfinite(v) ? std::fabs(v) : PETSC_MAX_REAL);
-  for (double v : u) worst[2] = std::max(worst[2], std::fabs(v));
-  /* the sides with given values, and derivatives (times the length of the side) */
+  *gap = 0;
   for (int side = 0; side < 2 * d; side++) {
     const int k = side / 2;
     if (pde->bc[side] == SKEAN_GPPDE_BC_NONE) continue;
@@ -204,18 +196,115 @@ PetscErrorCode CheckBound(SkeanGPPDE pde, const std::vector<double> &coef, doubl
       f.n[k] = 1;
     });
     PetscCall(Fields(pde, f, coef, &u, nullptr, nullptr, nullptr));
-    std::vector<double> g(2048);
     PetscCall(ForPoints(st, d, f, [&](size_t s, size_t c, const double *x) {
       std::fill(g.begin(), g.end(), 0.0);
       if (!ierr && pde->bcfn[side]) ierr = pde->bcfn[side](static_cast<PetscInt>(c), d, x, side, g.data(), pde->bcctx[side]);
-      for (size_t i = 0; i < c; i++) worst[1] = std::max(worst[1], std::fabs(u[s + i] - (slope ? L : 1.0) * g[i]));
+      for (size_t i = 0; i < c; i++) *gap = std::max(*gap, std::fabs(u[s + i] - (slope ? L : 1.0) * g[i]));
       return PETSC_SUCCESS;
     }));
   }
   PetscCall(AgreeCallback(pde, ierr, "boundary"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckBound(SkeanGPPDE pde, const std::vector<double> &coef, double *bound, double *umax)
+{
+  SkeanGPPDEState_Private *st = pde->state;
+  const int                d  = static_cast<int>(pde->dim);
+  PointSet                 p;
+  std::vector<double>      u, Lu, du, d2u, res;
+  double                   worst[3] = {0, 0, 0}, all[3]; /* residual, gap, |u| */
+
+  PetscFunctionBegin;
+  PetscCall(PetscLogEventBegin(SKEAN_GPPDE_Check, pde, 0, 0, 0));
+  for (int k = 0; k < d; k++) PetscCallCXX(p.x[k] = MidPoints(st->x[k], d == 3 ? 80 : 2000));
+  PetscCall(PreparePoints(pde, &p, 2));
+  PetscCall(Fields(pde, p, coef, &u, pde->residual ? nullptr : &Lu, pde->residual ? &du : nullptr, pde->residual ? &d2u : nullptr));
+  PetscCall(Residual(pde, p, u, Lu, du, d2u, res, nullptr, nullptr, nullptr));
+  for (double v : res) worst[0] = std::max(worst[0], std::isfinite(v) ? std::fabs(v) : PETSC_MAX_REAL);
+  for (double v : u) worst[2] = std::max(worst[2], std::fabs(v));
+  PetscCall(LargestGap(pde, p, coef, &worst[1]));
   PetscCallMPI(MPI_Allreduce(worst, all, 3, MPI_DOUBLE, MPI_MAX, PetscObjectComm((PetscObject)pde)));
   *bound = all[1] + Kappa(pde) * all[0];
   *umax  = all[2];
+  PetscCall(PetscLogEventEnd(SKEAN_GPPDE_Check, pde, 0, 0, 0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Orthonormal sine transform of m numbers; its own inverse */
+static Dense SineTransform(size_t m)
+{
+  const double        c = std::sqrt(2.0 / static_cast<double>(m + 1));
+  std::vector<double> sn(2 * (m + 1));
+  Dense               S(m, m);
+  for (size_t j = 0; j < sn.size(); j++) sn[j] = c * std::sin(PETSC_PI * static_cast<double>(j) / static_cast<double>(m + 1));
+  for (size_t j = 0; j < m; j++)
+    for (size_t i = 0; i < m; i++) S(i, j) = sn[(i + 1) * (j + 1) % sn.size()];
+  return S;
+}
+
+PetscErrorCode EstimateError(SkeanGPPDE pde, const std::vector<double> &coef, double *estimate)
+{
+  SkeanGPPDEState_Private *st       = pde->state;
+  const int                d        = static_cast<int>(pde->dim);
+  bool                     elliptic = pde->residual == nullptr && pde->grid == SKEAN_GPPDE_GRID_UNIFORM;
+  PointSet                 p;
+  std::vector<double>      u, Lu, res, ru, lambda[3];
+  Dense                    S[3];
+  const Dense             *F[3] = {&S[0], &S[1], &S[2]};
+  double                   gap, all, shift;
+  FlaggedSum               sum(3), e2(1);
+
+  PetscFunctionBegin;
+  for (int k = 0; k < d; k++)
+    elliptic =
+      elliptic && pde->b[k] == 0 && pde->a[k] * pde->a[0] > 0 && pde->bc[2 * k] == SKEAN_GPPDE_BC_DIRICHLET && pde->bc[2 * k + 1] == SKEAN_GPPDE_BC_DIRICHLET;
+  if (!elliptic) {
+    double bound, umax;
+    PetscCall(CheckBound(pde, coef, &bound, &umax));
+    *estimate = umax > 0 ? bound / umax : bound;
+    if (!std::isfinite(*estimate)) *estimate = PETSC_MAX_REAL;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
+  PetscCall(PetscLogEventBegin(SKEAN_GPPDE_Check, pde, 0, 0, 0));
+  for (int k = 0; k < d; k++) {
+    const size_t m = 2 * static_cast<size_t>(pde->n[k]) - 3;
+    const double L = pde->hi[k] - pde->lo[k], h = L / static_cast<double>(m + 1);
+    PetscCallCXX({
+      S[k] = SineTransform(m);
+      for (size_t i = 0; i < m; i++) {
+        p.x[k].push_back(pde->lo[k] + h * static_cast<double>(i + 1));
+        lambda[k].push_back(-pde->a[k] * std::pow(2 / h * std::sin(0.5 * PETSC_PI * static_cast<double>(i + 1) / static_cast<double>(m + 1)), 2));
+      }
+    });
+  }
+  PetscCall(PreparePoints(pde, &p, 2));
+  PetscCall(Fields(pde, p, coef, &u, &Lu, nullptr, nullptr));
+  PetscCall(Residual(pde, p, u, Lu, {}, {}, res, &ru, nullptr, nullptr));
+  for (size_t i = 0; i < u.size(); i++) {
+    sum[0] += u[i] * u[i];
+    sum[1] += ru[i];
+  }
+  sum[2] = static_cast<double>(u.size());
+  PetscCall(sum.Reduce(PetscObjectComm((PetscObject)pde), false, nullptr));
+  shift = pde->c + sum[1] / sum[2];
+  PetscCall(ApplyModes(st->grid, p.n, F, false, res.data(), Lu));
+  const TensorBox box = st->grid.Box(0, p.n);
+  for (PetscInt64 t = 0; t < box.Volume(); t++) {
+    double     l    = shift;
+    PetscInt64 rest = t;
+    for (int k = d - 1; k >= 0; k--) {
+      l += lambda[k][static_cast<size_t>(box.lo[k] + rest % box.Length(k))];
+      rest /= box.Length(k);
+    }
+    e2[0] += Lu[static_cast<size_t>(t)] * Lu[static_cast<size_t>(t)] / (l * l);
+  }
+  PetscCall(e2.Reduce(PetscObjectComm((PetscObject)pde), false, nullptr));
+  PetscCall(LargestGap(pde, p, coef, &gap));
+  PetscCallMPI(MPI_Allreduce(&gap, &all, 1, MPI_DOUBLE, MPI_MAX, PetscObjectComm((PetscObject)pde)));
+  const double scale = sum[0] > 0 ? std::sqrt(sum[0]) : 1.0;
+  *estimate          = (std::sqrt(e2[0]) + std::sqrt(sum[2]) * all) / scale;
+  if (!std::isfinite(*estimate)) *estimate = PETSC_MAX_REAL;
   PetscCall(PetscLogEventEnd(SKEAN_GPPDE_Check, pde, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -15,6 +15,9 @@ struct SkeanGPPDEState_Private {
   std::vector<double>  coef;
   bool                 solved = false;
   double               bound = -1, agreement = -1; /* relative to max |u|; negative: not known */
+  double               estimate = -1;              /* compatibility mode: EstimateError() of the answer, */
+  PetscInt             iterate  = 0;               /* the iterate it is, */
+  double               variance = 0;               /* and the variance it started from */
   std::vector<double>  freq[3];                    /* in use */
   skean::gp::Kernel1D  kernel[3];                  /* COVARIANCE and the compatibility mode */
 };
@@ -66,6 +69,12 @@ PetscErrorCode Residual(SkeanGPPDE pde, const PointSet &p, const std::vector<dou
                         const std::vector<double> &d2u, std::vector<double> &res, std::vector<double> *ru, std::vector<double> *rdu, std::vector<double> *rd2u);
 /* Error bound of the present representation from the residual at mid-points and the gap on the boundary; also max |u| there */
 PetscErrorCode CheckBound(SkeanGPPDE pde, const std::vector<double> &coef, double *bound, double *umax);
+/*
+   What the error is likely to be, relative, in the 2-norm: L e = residual solved by differences on the grid refined once, L with the mean derivative of the reaction (a sine transform,
+   so the sum of squares of the transformed residual over the eigenvalues), and the largest gap on the boundary. For second-order equations of one sign without first derivatives, given
+   values on all sides and the uniform grid; otherwise CheckBound() over max |u|. For p1a and ac1a it was between 0.3 and 1.2 times the error.
+*/
+PetscErrorCode EstimateError(SkeanGPPDE pde, const std::vector<double> &coef, double *estimate);
 /* The direct solve with the bases that are in the state (constrained, the same on every process) */
 PetscErrorCode SolveWithBases(SkeanGPPDE pde, bool *ok);
 /* The objective of GP-HM and its derivatives, for tests; after SkeanGPPDESetUp() */
