@@ -11,8 +11,8 @@ namespace skean {
 
 namespace {
 
-constexpr PetscInt64 kPanelDoubles = 1 << 18; /* 2 MB of scratch: in the second-level cache of present machines together with a factor's panel */
-constexpr PetscInt64 kMaxPanel     = 1 << 24; /* BLAS gets int sizes */
+constexpr PetscInt64 kPanelDoubles = 1 << 16; /* 512 KB of scratch: in the second-level cache of present machines together with a factor's panel */
+constexpr PetscInt64 kPad          = 8;       /* columns a power of two apart fall on each other in the cache */
 constexpr PetscInt64 kThinMode     = 24;      /* below this many contiguous entries GEMM on the unpacked array is slow */
 
 /* Y = F X for a packed panel X, n x c, column major */
@@ -68,41 +68,43 @@ void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y)
 
 } // namespace
 
-double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 lsout, PetscInt64 R, PetscInt64 r0, PetscInt64 r1, const double *in, double *out,
-                   std::vector<double> &scratch)
+double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 w, const double *in, PetscInt64 lsin, PetscInt64 Rin, double *out, PetscInt64 lsout,
+                   PetscInt64 Rout, std::vector<double> &scratch)
 {
-  const PetscInt64 m = op.m, n = op.n, w = r1 - r0;
+  const PetscInt64 m = op.m, n = op.n;
   const double     one = 1.0, zero = 0.0;
 
   if (L <= 0 || w <= 0) return 0;
   if (op.kind == ModeOp::IDENTITY) {
     if (in != out)
       for (PetscInt64 l = 0; l < L; ++l)
-        for (PetscInt64 i = 0; i < n; ++i) std::memcpy(out + l * lsout + i * R + r0, in + l * lsin + i * R + r0, sizeof(double) * w);
+        for (PetscInt64 i = 0; i < n; ++i) std::memcpy(out + l * lsout + i * Rout, in + l * lsin + i * Rin, sizeof(double) * w);
     return 0;
   }
   if (op.kind == ModeOp::DIAGONAL) {
     for (PetscInt64 l = 0; l < L; ++l)
       for (PetscInt64 i = 0; i < n; ++i) {
-        const double *x = in + l * lsin + i * R;
-        double       *y = out + l * lsout + i * R;
-        for (PetscInt64 r = r0; r < r1; ++r) y[r] = op.a[i] * x[r];
+        const double *x = in + l * lsin + i * Rin;
+        double       *y = out + l * lsout + i * Rout;
+        for (PetscInt64 r = 0; r < w; ++r) y[r] = op.a[i] * x[r];
       }
     return static_cast<double>(L) * n * w;
   }
   const double work = (op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] : op.kind == ModeOp::TRANSFORM ? op.transform->Flops() : 2.0 * m * n) * L * w;
-  if (op.kind == ModeOp::TRANSFORM && R == 1) {
+  const bool   columns = Rin == 1 && Rout == 1;
+  if (op.kind == ModeOp::TRANSFORM && columns) {
     for (PetscInt64 l = 0; l < L; ++l) {
       if (in != out) std::memcpy(out + l * lsout, in + l * lsin, sizeof(double) * n);
       op.transform->Apply(op.trans, 1, out + l * lsout, n);
     }
     return work;
   }
-  if (op.kind == ModeOp::DENSE && R <= INT_MAX && (w >= kThinMode || R == 1)) {
+  if (op.kind == ModeOp::DENSE && std::max(Rin, Rout) <= INT_MAX && (w >= kThinMode || columns)) {
     const PetscBLASInt lda = static_cast<PetscBLASInt>(op.lda), bn = static_cast<PetscBLASInt>(n), bm = static_cast<PetscBLASInt>(m);
     const bool         inplace = in == out;
-    const PetscInt64   panel   = inplace ? std::max<PetscInt64>(64, kPanelDoubles / std::max<PetscInt64>(1, m)) : kMaxPanel;
-    if (R == 1) {
+    /* panels not only where they are copied: GEMM clears its result before it adds, better in the cache than in memory */
+    const PetscInt64 panel = std::max<PetscInt64>(64, kPanelDoubles / std::max<PetscInt64>(1, m));
+    if (columns) {
       /* the fibres are columns: F X, one GEMM */
       const PetscBLASInt ldi = static_cast<PetscBLASInt>(lsin), ldo = static_cast<PetscBLASInt>(lsout);
       if (inplace) scratch.resize(std::max<size_t>(scratch.size(), m * std::min(panel, L)));
@@ -117,16 +119,18 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 l
       }
     } else {
       /* the fibres are rows: X F', a batch over l */
-      const PetscBLASInt ld = static_cast<PetscBLASInt>(R);
-      if (inplace) scratch.resize(std::max<size_t>(scratch.size(), m * std::min(panel, w)));
+      const PetscBLASInt ldi = static_cast<PetscBLASInt>(Rin), ldo = static_cast<PetscBLASInt>(Rout);
+      const bool         direct = !inplace && Rout % 512 != 0;
+      if (!direct) scratch.resize(std::max<size_t>(scratch.size(), m * (kPad + std::min(panel, w))));
       for (PetscInt64 l = 0; l < L; ++l)
-        for (PetscInt64 r = r0; r < r1; r += panel) {
-          const PetscBLASInt c = static_cast<PetscBLASInt>(std::min(panel, r1 - r));
-          if (!inplace) {
-            BLASgemm_("N", op.trans ? "N" : "T", &c, &bm, &bn, &one, in + l * lsin + r, &ld, op.a, &lda, &zero, out + l * lsout + r, &ld);
+        for (PetscInt64 r = 0; r < w; r += panel) {
+          const PetscBLASInt c   = static_cast<PetscBLASInt>(std::min(panel, w - r));
+          const PetscBLASInt lds = c + kPad;
+          if (direct) {
+            BLASgemm_("N", op.trans ? "N" : "T", &c, &bm, &bn, &one, in + l * lsin + r, &ldi, op.a, &lda, &zero, out + l * lsout + r, &ldo);
           } else {
-            BLASgemm_("N", op.trans ? "N" : "T", &c, &bm, &bn, &one, in + l * lsin + r, &ld, op.a, &lda, &zero, scratch.data(), &c);
-            for (PetscInt64 i = 0; i < m; ++i) std::memcpy(out + l * lsout + i * R + r, scratch.data() + i * c, sizeof(double) * c);
+            BLASgemm_("N", op.trans ? "N" : "T", &c, &bm, &bn, &one, in + l * lsin + r, &ldi, op.a, &lda, &zero, scratch.data(), &lds);
+            for (PetscInt64 i = 0; i < m; ++i) std::memcpy(out + l * lsout + i * Rout + r, scratch.data() + i * lds, sizeof(double) * c);
           }
         }
     }
@@ -138,20 +142,20 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 l
   const PetscInt64 lb = std::min(L, std::max<PetscInt64>(1, most / part)), cols = lb * part;
   scratch.resize(std::max<size_t>(scratch.size(), (m + n) * cols));
   double *X = scratch.data(), *Y = X + n * cols;
-  for (PetscInt64 r = r0; r < r1; r += part) {
-    const PetscInt64 rc = std::min(part, r1 - r);
+  for (PetscInt64 r = 0; r < w; r += part) {
+    const PetscInt64 rc = std::min(part, w - r);
     for (PetscInt64 l = 0; l < L; l += lb) {
       const PetscInt64 lc = std::min(lb, L - l), c = lc * rc;
       for (PetscInt64 a = 0; a < lc; ++a)
         for (PetscInt64 b = 0; b < rc; ++b) {
           const double *x = in + (l + a) * lsin + r + b;
           double       *q = X + (a * rc + b) * n;
-          for (PetscInt64 i = 0; i < n; ++i) q[i] = x[i * R];
+          for (PetscInt64 i = 0; i < n; ++i) q[i] = x[i * Rin];
         }
       PackedProduct(op, c, X, Y);
       for (PetscInt64 a = 0; a < lc; ++a)
         for (PetscInt64 i = 0; i < m; ++i) {
-          double *y = out + (l + a) * lsout + i * R + r;
+          double *y = out + (l + a) * lsout + i * Rout + r;
           for (PetscInt64 b = 0; b < rc; ++b) y[b] = Y[(a * rc + b) * m + i];
         }
     }
@@ -164,7 +168,43 @@ double ModeProduct(const ModeOp &op, const TensorBox &box, int mode, double *a, 
   PetscInt64 L = 1, R = 1;
   for (int k = 0; k < mode; ++k) L *= box.Length(k);
   for (int k = mode + 1; k < box.d; ++k) R *= box.Length(k);
-  return ModeProduct(op, L, op.n * R, op.m * R, R, 0, R, a, a, scratch);
+  return ModeProduct(op, L, R, a, op.n * R, R, a, op.m * R, R, scratch);
+}
+
+double ModeProduct(const ModeOp &op, const TensorBox &all, const double *in, const TensorBox &slice, int mode, double *out, std::vector<double> &scratch)
+{
+  PetscInt64 L[2] = {1, 1}, R[2] = {1, 1}; /* dimensions before and after the mode: of the array, of the slice */
+  int        cut = -1;
+  for (int k = 0; k < all.d; ++k) {
+    if (slice.Length(k) != all.Length(k)) {
+      if (k == mode || cut >= 0) cut = all.d; /* more than one, or the mode */
+      cut = std::max(cut, k);
+    }
+    if (k < mode) {
+      L[0] *= all.Length(k);
+      L[1] *= slice.Length(k);
+    } else if (k > mode) {
+      R[0] *= all.Length(k);
+      R[1] *= slice.Length(k);
+    }
+  }
+  if (cut == all.d) {
+    CopyPart(slice, all, in, slice, out);
+    return ModeProduct(op, slice, mode, out, scratch);
+  }
+  if (cut < 0) return ModeProduct(op, L[0], R[0], in, op.n * R[0], R[0], out, op.m * R[0], R[0], scratch);
+  /* blocks behind the cut, those before it one after the other */
+  PetscInt64 before = 1, within = 1;
+  for (int k = cut < mode ? 0 : mode + 1; k < cut; ++k) before *= all.Length(k);
+  for (int k = cut + 1; k < (cut < mode ? mode : all.d); ++k) within *= all.Length(k);
+  const PetscInt64 whole = all.Length(cut) * within, mine = slice.Length(cut) * within, first = (slice.lo[cut] - all.lo[cut]) * within;
+  double           flops = 0;
+  for (PetscInt64 b = 0; b < before; ++b)
+    if (cut < mode)
+      flops += ModeProduct(op, mine, R[0], in + (b * whole + first) * op.n * R[0], op.n * R[0], R[0], out + b * mine * op.m * R[0], op.m * R[0], R[0], scratch);
+    else
+      flops += ModeProduct(op, L[0], mine, in + b * whole + first, op.n * R[0], R[0], out + b * mine, op.m * R[1], R[1], scratch);
+  return flops;
 }
 
 /* ---- distribution ---------------------------------------------------------------------------------------------------------- */
@@ -430,17 +470,13 @@ struct TensorGrid::Job {
   double       *dst     = nullptr;
   const Slice  *produce = nullptr, *consume = nullptr;
   unsigned      whole = 0;
-  /* a product along a mode of src, in place, before it is sent */
-  double       *inplace = nullptr;
-  int           mode    = -1;
-  const ModeOp *op      = nullptr;
 };
 
 TensorGrid::Cut TensorGrid::Plan(const TensorSizes &n, int from, int to, unsigned whole, bool sourceslices, bool targetslices) const noexcept
 {
   const TensorBox  big0 = Box(from, n, 0), big1 = Box(to, n, 0);
   const PetscInt64 largest = std::max(big0.Volume(), big1.Volume());
-  const PetscInt64 limit   = chunk > 0 ? chunk : std::max<PetscInt64>(std::min<PetscInt64>(largest / 32, 1 << 27), 1 << 15);
+  const PetscInt64 limit   = chunk > 0 ? chunk : std::max<PetscInt64>(std::min<PetscInt64>(largest / 128, 1 << 27), 1 << 15);
   const PetscInt64 wanted  = std::max<PetscInt64>(1, (largest + limit - 1) / limit);
   const Stage     &f = stages[from], &t = stages[to];
   const auto       Shared = [&](int k) { /* every process keeps its range of k */
@@ -479,17 +515,13 @@ bool TensorGrid::Part(const TensorSizes &n, int from, int to, const Cut &cut, in
   return part->hi[cut.dim] > part->lo[cut.dim];
 }
 
-PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, double *src, double *dst, int mode, const ModeOp *op)
+PetscErrorCode TensorGrid::Move(const TensorSizes &n, int from, int to, const double *src, double *dst)
 {
   Job job;
 
   PetscFunctionBegin;
-  job.src     = src;
-  job.dst     = dst;
-  job.inplace = src;
-  job.mode    = mode;
-  job.op      = op;
-  job.whole   = mode >= 0 ? 1u << mode : 0;
+  job.src = src;
+  job.dst = dst;
   PetscCall(Exchange(n, from, to, job));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -519,18 +551,9 @@ PetscErrorCode TensorGrid::Exchange(const TensorSizes &n, int from, int to, cons
 
   PetscFunctionBegin;
   PetscCall(GroupOf(from, to, &group));
-  const int  np  = static_cast<int>(group->ranks.size());
-  const Cut  cut = Plan(n, from, to, job.whole, job.produce || job.mode >= 0, job.consume != nullptr);
-  const int  cd = cut.dim, C = cut.chunks;
-  const bool fused = job.mode >= 0 && job.mode != cd;
-
-  /* the mode, for the whole array if it cannot be done chunk by chunk */
-  PetscInt64 L1 = 1, R = 1;
-  if (job.mode >= 0) {
-    for (int k = 0; k < job.mode; ++k) L1 *= mysrc.Length(k);
-    for (int k = job.mode + 1; k < d; ++k) R *= mysrc.Length(k);
-    if (!fused && mysrc.Volume() > 0) PetscCallCXX(flops += ModeProduct(*job.op, L1, job.op->n * R, job.op->m * R, R, 0, R, job.inplace, job.inplace, scratch));
-  }
+  const int np  = static_cast<int>(group->ranks.size());
+  const Cut cut = Plan(n, from, to, job.whole, job.produce != nullptr, job.consume != nullptr);
+  const int cd = cut.dim, C = cut.chunks;
 
   const auto Slab = [&](TensorBox b, int c) { /* slice c of a box */
                                               const PetscInt64 len = b.Length(cd), lo = b.lo[cd];
@@ -601,29 +624,6 @@ PetscErrorCode TensorGrid::Exchange(const TensorSizes &n, int from, int to, cons
       PetscCallCXX(slicebuf.resize(std::max<size_t>(slicebuf.size(), std::max<PetscInt64>(0, have.Volume()))));
       from_ = slicebuf.data();
       if (have.Volume() > 0) PetscCall((*job.produce)(have, slicebuf.data()));
-    }
-    if (fused) {
-      /* slice [s0,s1) of my box along the chunk dimension, times the factor */
-      const ModeOp    &op  = *job.op;
-      double          *src = job.inplace;
-      const PetscInt64 len = mysrc.Length(cd), s0 = len * c / C, s1 = len * (c + 1) / C;
-      if (s1 > s0 && mysrc.Volume() > 0) {
-        if (cd < job.mode) {
-          PetscInt64 before = 1, between = 1;
-          for (int k = 0; k < cd; ++k) before *= mysrc.Length(k);
-          for (int k = cd + 1; k < job.mode; ++k) between *= mysrc.Length(k);
-          for (PetscInt64 l = 0; l < before; ++l) {
-            double *x = src + (l * len + s0) * between * op.n * R;
-            PetscCallCXX(flops += ModeProduct(op, (s1 - s0) * between, op.n * R, op.n * R, R, 0, R, x, x, scratch));
-          }
-        } else {
-          PetscInt64 before = 1, after = 1;
-          for (int k = job.mode + 1; k < cd; ++k) before *= mysrc.Length(k);
-          for (int k = cd + 1; k < d; ++k) after *= mysrc.Length(k);
-          for (PetscInt64 l = 0; l < before; ++l)
-            PetscCallCXX(flops += ModeProduct(op, L1, op.n * R, op.n * R, R, (l * len + s0) * after, (l * len + s1) * after, src, src, scratch));
-        }
-      }
     }
     for (int q = 0; q < np; ++q) {
       const int r  = group->ranks[q];
@@ -711,15 +711,14 @@ PetscErrorCode TensorPipe::Mode(int k, const ModeOp &op)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Does what is queued; keeplast: but for a last one that a redistribution can do along the way */
-PetscErrorCode TensorPipe::Run(bool keeplast)
+/* Does what is queued */
+PetscErrorCode TensorPipe::Run()
 {
   PetscFunctionBegin;
   size_t done = 0;
   for (; done < queue.size(); ++done) {
-    const int     k  = queue[done].first;
-    const ModeOp &op = queue[done].second;
-    if (keeplast && done + 1 == queue.size() && cur && op.m == op.n) break;
+    const int       k     = queue[done].first;
+    const ModeOp   &op    = queue[done].second;
     const TensorBox b     = grid.Box(stage, now);
     TensorSizes     after = now;
     PetscInt64      L = 1, R = 1;
@@ -733,7 +732,7 @@ PetscErrorCode TensorPipe::Run(bool keeplast)
       y = cur;
     else
       PetscCallCXX(y = Buffer(result));
-    if (b.Volume() > 0) PetscCallCXX(grid.flops += ModeProduct(op, L, op.n * R, op.m * R, R, 0, R, x, y, grid.scratch));
+    if (b.Volume() > 0) PetscCallCXX(grid.flops += ModeProduct(op, L, R, x, op.n * R, R, y, op.m * R, R, grid.scratch));
     cur = y;
     now = after;
   }
@@ -752,31 +751,27 @@ PetscErrorCode TensorPipe::Move(int to)
     modes |= 1u << q.first;
     square = square && q.second.m == q.second.n;
   }
-  if (!cur && !queue.empty() && square && grid.Plan(now, stage, to, modes, true, false).chunks > 1) {
-    /* the input may not be written: its slices are copied, multiplied and sent */
+  if (!queue.empty() && square && grid.Plan(now, stage, to, modes, true, false).chunks > 1) {
+    /* slice by slice: from the array, which is not written, into one that stays in the cache until it is sent */
     const TensorBox all = grid.Box(stage, now);
+    const double   *x   = cur ? cur : in;
     PetscCallCXX(y = Buffer(grid.Box(to, now).Volume()));
     PetscCall(grid.Stream(now, stage, to, modes, nullptr,
                           [&](const TensorBox &slice, double *a) {
                             PetscFunctionBegin;
-                            CopyPart(slice, all, in, slice, a);
-                            PetscCallCXX(for (const auto &q : queue) grid.flops += ModeProduct(q.second, slice, q.first, a, grid.scratch));
+                            PetscCallCXX({
+                              grid.flops += ModeProduct(queue[0].second, all, x, slice, queue[0].first, a, grid.scratch);
+                              for (size_t q = 1; q < queue.size(); ++q) grid.flops += ModeProduct(queue[q].second, slice, queue[q].first, a, grid.scratch);
+                            });
                             PetscFunctionReturn(PETSC_SUCCESS);
                           },
                           y, {}));
     queue.clear();
-    cur   = y;
-    stage = to;
-    PetscFunctionReturn(PETSC_SUCCESS);
+  } else {
+    PetscCall(Run());
+    PetscCallCXX(y = Buffer(grid.Box(to, now).Volume()));
+    PetscCall(grid.Move(now, stage, to, cur ? cur : in, y));
   }
-  PetscCall(Run(true));
-  PetscCallCXX(y = Buffer(grid.Box(to, now).Volume()));
-  /* Without a mode the source is only read */
-  if (queue.empty())
-    PetscCall(grid.Move(now, stage, to, cur ? cur : const_cast<double *>(in), y));
-  else
-    PetscCall(grid.Move(now, stage, to, cur, y, queue[0].first, &queue[0].second));
-  queue.clear();
   cur   = y;
   stage = to;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -785,7 +780,7 @@ PetscErrorCode TensorPipe::Move(int to)
 PetscErrorCode TensorPipe::Data(double **a)
 {
   PetscFunctionBegin;
-  PetscCall(Run(false));
+  PetscCall(Run());
   if (!cur) {
     const PetscInt64 v = grid.Box(stage, now).Volume();
     double          *y;

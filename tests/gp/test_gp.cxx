@@ -246,6 +246,51 @@ TEST(GP, EqualsDenseAlgebra)
     }
 }
 
+/* A large test grid is predicted in slices: as in one piece */
+TEST(GP, PredictionInSlices)
+{
+  for (int missing : {0, 5}) {
+    const Problem                       p    = Make({3, 4, 40}, missing);
+    PetscInt                            nt[] = {2, 5, 70};
+    std::vector<std::vector<PetscReal>> xt(3);
+    std::vector<PetscReal *>            pt(3);
+    SkeanGP                             gp;
+    Vec                                 m;
+    std::vector<double>                 mean[2];
+    for (int j = 0; j < 3; ++j) {
+      for (PetscInt i = 0; i < nt[j]; ++i) xt[j].push_back(0.07 * static_cast<double>(i * i % 61) - 0.3 * j);
+      pt[j] = xt[j].data();
+    }
+    for (int w = 0; w < 2; ++w) { /* w = 0: one piece, as small grids are */
+      ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+      ASSERT_PETSC(gp->reg->MakeGrid());
+      gp->reg->grid->SetChunk(w ? 7 : 0);
+      ASSERT_PETSC(SkeanGPSolve(gp));
+      ASSERT_PETSC(VecCreateMPI(PETSC_COMM_WORLD, PETSC_DECIDE, 700, &m));
+      ASSERT_PETSC(SkeanGPPredict(gp, nt, pt.data(), m, NULL));
+      mean[w] = Take(m);
+      ASSERT_PETSC(VecDestroy(&m));
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    }
+    EXPECT_LT(MaxDiff(mean[1], mean[0]), 1e-12);
+    /* and on the data's grid: the weights times the covariance of each point with the data, by the first path */
+    if (!missing) {
+      PetscInt nd[] = {3, 4, 40};
+      Vec      a, b;
+      ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+      ASSERT_PETSC(SkeanGPSolve(gp));
+      ASSERT_PETSC(SkeanGPCreateVec(gp, &a));
+      ASSERT_PETSC(SkeanGPCreateVec(gp, &b));
+      ASSERT_PETSC(SkeanGPGetPosterior(gp, a, NULL));
+      ASSERT_PETSC(SkeanGPPredict(gp, nd, const_cast<PetscReal **>(p.px.data()), b, NULL));
+      EXPECT_LT(MaxDiff(Take(a), Take(b)), 1e-12);
+      ASSERT_PETSC(VecDestroy(&a));
+      ASSERT_PETSC(VecDestroy(&b));
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    }
+  }
+}
+
 /* analytic gradient against a five-point difference; exact with few missing points too */
 TEST(GP, Gradient)
 {

@@ -106,6 +106,7 @@ public:
   PetscErrorCode ApplyCovariance(const double *in, double *out);
   /* out = g(lam) in the eigenbasis: kind 0: v^-1, 1: v^-1/2 */
   PetscErrorCode ApplySpectral(int kind, const double *in, double *out);
+  PetscErrorCode ApplyRectangular(const std::vector<std::vector<double>> &C, const TensorSizes &t, const double *in, double *out);
   PetscErrorCode Dot(const double *a, const double *b, double *dot);
   /* Whether the solves on M are preconditioned for the present hyper-parameters; force: yes */
   PetscErrorCode Deflate(bool force);

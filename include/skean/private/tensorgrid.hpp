@@ -96,15 +96,22 @@ struct ModeOp {
 };
 
 /*
-   Kernel: one mode of an array seen as L x n x R. Entry (l,i,r) of in is in[l*lsin + i*R + r] for 0 <= l < L and r in [r0,r1); out
-   likewise with lsout. in == out is allowed if m <= n and, unless m == n, the whole array is done (r0 = 0, r1 = R, lsin = n R).
-   Returns the flops done.
+   Kernel: one mode of arrays seen as L x n x w. Entry (l,i,r) of in is in[l*lsin + i*Rin + r], out likewise. in == out is allowed for a whole array
+   (lsin = n Rin, lsout = m Rout, w = Rin = Rout) if m <= n, and for a part of it if m = n. Returns the flops done.
 */
-double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 lsout, PetscInt64 R, PetscInt64 r0, PetscInt64 r1, const double *in, double *out,
-                   std::vector<double> &scratch);
+double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 w, const double *in, PetscInt64 lsin, PetscInt64 Rin, double *out, PetscInt64 lsout,
+                   PetscInt64 Rout, std::vector<double> &scratch);
 
+/* The same for r in [r0,r1) of R */
+inline double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 lsin, PetscInt64 lsout, PetscInt64 R, PetscInt64 r0, PetscInt64 r1, const double *in,
+                          double *out, std::vector<double> &scratch)
+{
+  return ModeProduct(op, L, r1 - r0, in + r0, lsin, R, out + r0, lsout, R, scratch);
+}
 /* The same for a whole array over a box, in place */
 double ModeProduct(const ModeOp &op, const TensorBox &box, int mode, double *a, std::vector<double> &scratch);
+/* From an array over `all` to one over a slice of it that is whole along the mode; square op */
+double ModeProduct(const ModeOp &op, const TensorBox &all, const double *in, const TensorBox &slice, int mode, double *out, std::vector<double> &scratch);
 /* Kernel: copies the entries of `part` from an array over box `fb` to one over box `tb` */
 void CopyPart(const TensorBox &part, const TensorBox &fb, const double *from, const TensorBox &tb, double *to);
 
@@ -153,9 +160,8 @@ public:
   TensorBox Home() const noexcept { return Box(0, base); }
 
   /* Collective. Moves an array of sizes n between stages: each process packs, exchanges with MPI_Ialltoallv in chunks and unpacks; chunk
-     c is packed while c-1 is on its way. If mode >= 0, op (square, or src const) is applied along that mode of src, chunk by
-     chunk, before it is packed; src is then overwritten. */
-  PetscErrorCode Move(const TensorSizes &n, int from, int to, double *src, double *dst, int mode = -1, const ModeOp *op = nullptr);
+     c is packed while c-1 is on its way. */
+  PetscErrorCode Move(const TensorSizes &n, int from, int to, const double *src, double *dst);
   /* Collective. The same without one of the two arrays, which exists as one slice at a time instead, cut along a dimension that is not in `whole` (bit k:
      dimension k). produce fills a slice of the source's box, or consume is given one of the target's box, as an array in natural order. One of them
      may be empty: then src or dst is used. Where no dimension can be cut, the slice is the whole box. */
@@ -171,7 +177,8 @@ public:
   bool Part(const TensorSizes &n, int from, int to, const Cut &cut, int s, int r, int c, TensorBox *part) const noexcept;
 
   /* Largest number of doubles in one chunk; 0: chosen from the size of the array. Small values are for tests. */
-  void SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
+  void       SetChunk(PetscInt64 doubles) noexcept { chunk = doubles; }
+  PetscInt64 Chunk() const noexcept { return chunk; }
   /* Largest number of doubles that a process sends or receives at once; tests make it smaller than MPI's */
   void   SetMessageLimit(PetscInt64 doubles) noexcept { most = doubles; }
   double Flops() const noexcept { return flops; }
@@ -226,7 +233,7 @@ public:
   PetscErrorCode Backward(const ModeOp op[]);
 
 private:
-  PetscErrorCode Run(bool keeplast);
+  PetscErrorCode Run();
   double        *Buffer(PetscInt64 need);
 
   TensorGrid                         &grid;

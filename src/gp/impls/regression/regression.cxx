@@ -753,10 +753,10 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
     if (at != last) {
       const PetscInt64 v = std::max<PetscInt64>(0, grid->Box(at, n).Volume());
       PetscCallCXX(ma.resize(v));
-      PetscCall(grid->Move(n, last, at, const_cast<double *>(a), ma.data()));
+      PetscCall(grid->Move(n, last, at, a, ma.data()));
       pa = ma.data();
       PetscCallCXX(mb.resize(v));
-      PetscCall(grid->Move(n, last, at, const_cast<double *>(b), mb.data()));
+      PetscCall(grid->Move(n, last, at, b, mb.data()));
       pb = mb.data();
     }
     for (int j = 0; j < d; ++j) {
@@ -1197,8 +1197,50 @@ std::string Regression::ParamName(size_t i) const
 /* ---- prediction ------------------------------------------------------------------------------------------------------------------------- */
 
 /*
+   out = ((x) C_j) in, C_j t_j x n_j column major. The result is made in slices of the last dimension, whose product comes first, so that the
+   flops are those of one product and the work arrays those of a slice.
+*/
+PetscErrorCode Regression::ApplyRectangular(const std::vector<std::vector<double>> &C, const TensorSizes &t, const double *in, double *out)
+{
+  constexpr PetscInt64 kRows = 32, kMostSlices = 16, kPoints = 1 << 15; /* thinner slices would slow the products down or be all latency */
+  const TensorBox      all   = grid->Box(0, t);
+  const PetscInt64     mt    = std::max<PetscInt64>(0, all.Volume());
+  const PetscInt64     most  = std::max<PetscInt64>(1, grid->Box(0, t, 0).Volume() / (grid->Chunk() ? grid->Chunk() : kPoints));
+  PetscInt64           count = d > 1 ? std::min({kMostSlices, most, t[d - 1] / kRows}) : 1;
+  std::vector<ModeOp>  op(d);
+  std::vector<double>  slice;
+
+  PetscFunctionBegin;
+  if (count < 2 || (t[d - 1] + count - 1) / count >= n[d - 1]) count = 1;
+  for (PetscInt64 c = 0; c < count; ++c) {
+    TensorSizes      part = t;
+    const PetscInt64 lo = t[d - 1] * c / count, hi = t[d - 1] * (c + 1) / count;
+    part[d - 1] = hi - lo;
+    for (int j = 0; j < d; ++j) op[j] = ModeOp::Dense(part[j], n[j], C[j].data() + (j == d - 1 ? lo : 0), t[j]);
+    TensorBox        box = grid->Box(0, part);
+    const PetscInt64 m   = std::max<PetscInt64>(0, box.Volume());
+    double          *res = out;
+    if (count > 1) {
+      PetscCallCXX(slice.resize(m));
+      res = slice.data();
+    }
+    TensorPipe pipe(*grid, n, 0, in, res, count > 1 ? m : mt);
+    PetscCall(pipe.Forward(op.data()));
+    PetscCall(pipe.Move(0));
+    PetscCall(pipe.Finish());
+    if (count > 1 && m) {
+      box.lo[d - 1] = lo;
+      box.hi[d - 1] = hi;
+      CopyPart(box, box, res, all, out);
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
    Mean and variance of f on a product grid (nt NULL: the data's grid).
      C_j = K*_j S_j (rows: test points), mean = mean + ((x) C_j) alpha'     with alpha' = (K~ + ratio I)^-1 y~
+     where all of the data's grid is observed it is simply mean + S (y~ - ratio alpha'); either is wrong by less than the residual of alpha'
      var = s2f [ (x) k**_j - sum_i ((x) (C_j Q_j)^o2) 1/(lam_i + ratio) ]   full grid
    Missing points add  s2f * diag(C A_:M A_MM^-1 A_M: C'): with g ~ N(0, A_MM), w = A_MM^-1 g, it is the expectation of (C A w)^2; the exact
    columns for few missing points, otherwise the mean over -gp_variance_samples draws.
@@ -1237,14 +1279,6 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
   }
   const PetscInt64    mt = std::max<PetscInt64>(0, grid->Box(0, t).Volume()), m = HomeSize();
   std::vector<ModeOp> op(d);
-  const auto          ApplyC = [&](const double *in, double *res) {
-    for (int j = 0; j < d; ++j) op[j] = ModeOp::Dense(t[j], n[j], C[j].data(), t[j]);
-    TensorPipe pipe(*grid, n, 0, in, res, mt);
-    PetscCall(pipe.Forward(op.data()));
-    PetscCall(pipe.Move(0));
-    PetscCall(pipe.Finish());
-    return static_cast<PetscErrorCode>(PETSC_SUCCESS);
-  };
   /* Results are computed in the caller's vector where it is distributed as the boxes are */
   std::vector<double> store;
   double             *out    = nullptr;
@@ -1270,8 +1304,16 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
   };
   if (vmean) {
     PetscCall(Open(vmean));
-    PetscCall(ApplyC(alpha.data(), out));
-    for (PetscInt64 i = 0; i < mt; ++i) out[i] += mean;
+    if (!nt && mask.empty()) {
+      std::vector<std::vector<const double *>> scale(1, std::vector<const double *>(d, nullptr));
+      const double                             ratio = Ratio();
+      for (int j = 0; j < d; ++j)
+        if (!sqrtD[j].empty()) scale[0][j] = sqrtD[j].data();
+      ForSpectrum(grid->Home(), 0.0, std::vector<double>(1, 1.0), scale, [&](PetscInt64 at, double D) { out[at] = mean + D * (y[at] - ratio * alpha[at]); });
+    } else {
+      PetscCall(ApplyRectangular(C, t, alpha.data(), out));
+      for (PetscInt64 i = 0; i < mt; ++i) out[i] += mean;
+    }
     PetscCall(Close(vmean));
     grid->FreeWork();
   }
@@ -1384,7 +1426,7 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
                    its);
       }
       PetscCall(ApplyInverse(w.data(), w.data()));
-      PetscCall(ApplyC(w.data(), one.data()));
+      PetscCall(ApplyRectangular(C, t, w.data(), one.data()));
       const double weight = exact ? 1.0 : 1.0 / static_cast<double>(draws);
       for (PetscInt64 i = 0; i < mt; ++i) add[i] += weight * one[i] * one[i];
     }

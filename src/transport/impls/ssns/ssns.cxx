@@ -121,15 +121,15 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last)
   return steps * (system / pairs + 2);
 }
 
-/* Whether the rate of the last sweeps promises the target for less than cost; not before a quarter of that is spent, since acceleration needs a dozen
-   sweeps to show */
+/* Whether the rate of the last sweeps promises the target for less than cost, with half of what has been spent already counted, so that promises that are not
+   kept come to an end; not before a quarter of the cost is spent, since acceleration needs a dozen sweeps to show */
 static bool SweepsPay(const Engine *e, const std::vector<double> &errors, double target, double cost)
 {
   const size_t done = errors.size() - 1, over = PetscMin(done, size_t(8));
   const double pass = e->PassCost(), rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over));
 
   if (pass * static_cast<double>(done) < 0.25 * cost && done < 25) return true;
-  return rate < 1 && pass * std::log(target / errors[done]) / std::log(rate) < cost;
+  return rate < 1 && pass * (0.5 * static_cast<double>(done) + std::log(target / errors[done]) / std::log(rate)) < cost;
 }
 
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
