@@ -289,7 +289,8 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCheck(!s.C[0] == !s.e[0], comm, PETSC_ERR_USER_INPUT, "equality constraints need both -constraints <file> and -constraints_rhs <file>");
   PetscCheck(!s.ridge || s.nlambda > 0, comm, PETSC_ERR_USER_INPUT, "-ridge needs a value, or several with commas between them");
   for (PetscInt i = 0; i < s.nlambda; ++i)
-    PetscCheck(s.lambda[i] >= 0.0 && std::isfinite(s.lambda[i]), comm, PETSC_ERR_USER_INPUT, "-ridge: %g is not a non-negative number", (double)s.lambda[i]);
+    PetscCheck(s.lambda[i] >= 0.0 && std::isfinite(s.lambda[i]), comm, PETSC_ERR_USER_INPUT, "-ridge: %s is not a non-negative number",
+               driver::Number(s.lambda[i]).c_str());
   PetscCheck(!s.bounds || (s.delta > 0.0 && s.delta < 1.0), comm, PETSC_ERR_USER_INPUT, "-bounds: %g is not a probability between 0 and 1", (double)s.delta);
   PetscCheck(!s.bounds || s.nlambda <= 1, comm, PETSC_ERR_USER_INPUT, "-bounds works with one ridge parameter, not with a path of %" PetscInt_FMT, s.nlambda);
   PetscCall(driver::CheckOutput(comm, "-o", s.o, driver::DataEndings()));

@@ -88,6 +88,12 @@ if [ "$what" = answers ]; then
   run 0 "$program" -A R.csv:table -b r.csv -ridge 1,4,16 -o P.mtx
   near "path x1(4)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 4p)" 1.25 1e-13
   near "path x2(16)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 7p)" -0.1 1e-13
+  run 0 "$program" -A R.csv:table -b r.csv -ridge 4,0,16 -o P.mtx # zero, not first and not alone: plain least squares
+  near "path x1(0)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 4p)" 2.5 1e-13
+  near "path x2(0)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 5p)" -0.5 1e-13
+  near "path x1(16) beside zero" "$(sed -n '/^[^%]/p' P.mtx | sed -n 6p)" 0.5 1e-13
+  run 0 "$program" -A R.csv:table -b r.csv -ridge 0
+  near "ridge 0 x1" "$(x 1)" 2.5 1e-13
 fi
 
 if [ "$what" = mistakes ]; then
@@ -105,7 +111,10 @@ if [ "$what" = mistakes ]; then
   mistake "no such folder" -A A.mtx -b b.mtx -o nowhere/x.h5
   mistake "ending" -A A.mtx -b b.mtx -o x.doc
   mistake "ending" -A A.mtx -b b.mtx -plot x.jpg
-  mistake "non-negative" -A A.mtx -b b.mtx -ridge -1
+  mistake "-ridge: -1 is not a non-negative number" -A A.mtx -b b.mtx -ridge -1
+  mistake "-ridge: -0.5 is not a non-negative number" -A A.mtx -b b.mtx -ridge 0,1,-0.5
+  mistake "-ridge: nan is not a non-negative number" -A A.mtx -b b.mtx -ridge 1,nan
+  mistake "-ridge: inf is not a non-negative number" -A A.mtx -b b.mtx -ridge inf
   mistake "probability" -A A.mtx -b b.mtx -bounds 2
   mistake "-bounds works with one right-hand side" -A A.mtx -b B.csv -bounds
   mistake "-bounds needs at least as many rows" -A wide.mtx -b six.mtx -bounds

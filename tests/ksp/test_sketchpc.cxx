@@ -168,6 +168,58 @@ TEST(PCSketch, HalvesTransposeAndColumns)
   for (Vec *v : {&b, &x, &g, &y, &z}) ASSERT_PETSC(VecDestroy(v));
 }
 
+/*
+   CountSketch on a coherent block with a little noise: in most draws two of its rows meet, and the sketch is poor without being singular.
+   It is drawn again, in the same draws on every number of processes, so that LSQR needs no more steps than with a good sketch.
+*/
+TEST(PCSketch, PoorSketchesAreReplaced)
+{
+  const PetscInt n = 512, d = 8;
+  const auto     row = [](PetscInt i, double *a) {
+    for (PetscInt j = 0; j < 8; ++j) a[j] = (i == j ? 1.0 : 0.0) + 1e-4 * Rnd.Normal(i, j);
+  };
+  PetscInt redrawn = 0;
+  for (SkeanSeed seed = 1; seed <= 10; ++seed) {
+    PetscInt            draw[2], its[2];
+    std::vector<double> all[2];
+    for (int alone = 0; alone < 2; ++alone) {
+      const MPI_Comm comm = alone ? PETSC_COMM_SELF : PETSC_COMM_WORLD;
+      SkeanSketch    sketch;
+      Mat            A;
+      Vec            b, x;
+      KSP            ksp;
+      PC             pc;
+      ASSERT_PETSC(MakeMatrix(comm, n, d, true, row, &A, true));
+      ASSERT_PETSC(MakeVector(A, Side, &b));
+      ASSERT_PETSC(MatCreateVecs(A, &x, NULL));
+      ASSERT_PETSC(KSPCreate(comm, &ksp));
+      ASSERT_PETSC(KSPSetType(ksp, KSPLSQR));
+      ASSERT_PETSC(KSPGetPC(ksp, &pc));
+      ASSERT_PETSC(PCSetType(pc, PCSKETCH));
+      ASSERT_PETSC(PCSketchGetSketch(pc, &sketch));
+      ASSERT_PETSC(SkeanSketchSetType(sketch, SKEANSKETCHCOUNTSKETCH));
+      ASSERT_PETSC(SkeanSketchSetSeed(sketch, seed));
+      ASSERT_PETSC(SkeanSketchSetFactor(sketch, 4.0));
+      ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+      ASSERT_PETSC(KSPSetTolerances(ksp, 1e-13, 1e-13, PETSC_DEFAULT, 200));
+      ASSERT_PETSC(KSPSolve(ksp, b, x));
+      ASSERT_PETSC(SkeanSketchGetDraw(sketch, &draw[alone]));
+      ASSERT_PETSC(KSPGetIterationNumber(ksp, &its[alone]));
+      ASSERT_PETSC(Everything(x, all[alone]));
+      ASSERT_PETSC(KSPDestroy(&ksp));
+      ASSERT_PETSC(MatDestroy(&A));
+      ASSERT_PETSC(VecDestroy(&b));
+      ASSERT_PETSC(VecDestroy(&x));
+    }
+    EXPECT_EQ(draw[0], draw[1]) << seed;
+    EXPECT_LT(draw[0], 5);
+    EXPECT_LT(Distance(all[0], all[1]), 1e-10);
+    EXPECT_LE(its[0], 20) << seed;
+    if (draw[0] > 0) redrawn++;
+  }
+  EXPECT_GE(redrawn, 2); /* 6 of 10 are expected */
+}
+
 TEST(PCSketch, FailureIsAReason)
 {
   Mat A;

@@ -28,6 +28,10 @@ void dgebrd_(const PetscBLASInt *m, const PetscBLASInt *n, double *a, const Pets
              const PetscBLASInt *lwork, PetscBLASInt *info);
 void dormbr_(const char *vect, const char *side, const char *trans, const PetscBLASInt *m, const PetscBLASInt *n, const PetscBLASInt *k, const double *a,
              const PetscBLASInt *lda, const double *tau, double *c, const PetscBLASInt *ldc, double *work, const PetscBLASInt *lwork, PetscBLASInt *info);
+void dsytrd_(const char *uplo, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, double *d, double *e, double *tau, double *work,
+             const PetscBLASInt *lwork, PetscBLASInt *info);
+void dormtr_(const char *side, const char *uplo, const char *trans, const PetscBLASInt *m, const PetscBLASInt *n, const double *a, const PetscBLASInt *lda,
+             const double *tau, double *c, const PetscBLASInt *ldc, double *work, const PetscBLASInt *lwork, PetscBLASInt *info);
 void dgeqp3_(const PetscBLASInt *m, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, PetscBLASInt *jpvt, double *tau, double *work,
              const PetscBLASInt *lwork, PetscBLASInt *info);
 void dtrtri_(const char *uplo, const char *diag, const PetscBLASInt *n, double *a, const PetscBLASInt *lda, PetscBLASInt *info);

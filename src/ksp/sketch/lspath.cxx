@@ -7,7 +7,8 @@
    (k grows with log(largest / smallest lambda) log(1 / u); 8 to 16 for eight decades and 50 parameters). So
      1. all q small problems min |R x - c|^2 + lambda |x|^2 are solved in the basis that bidiagonalises R (RidgeBasis, O(d q));
      2. QR with column pivoting of these q columns names k skeleton parameters, 2 d q k flops;
-     3. LSSolve() solves for those: passes with k columns instead of q;
+     3. LSSolve() solves for those: passes with k columns instead of q. Where R is A's own factor a pass with the first few columns of
+        the skeleton comes before, from which all of it gets its start;
      4. every other solution is a combination x_j = sum_m c_m x_m with sum_m c_m = 1. Residuals and their products then combine too,
           b - A x_j = sum_m c_m r_m,     A'r_j = sum_m c_m A'r_m,     A'A x_m + lambda_m x_m = A'b - g_m
         so that the gradient g_j = A'r_j - lambda_j x_j = sum_m c_m (g_m + (lambda_m - lambda_j) x_m) of a combination is known from
@@ -23,6 +24,7 @@
 */
 #include "lssolve.hpp"
 #include "lsqkernels.hpp"
+#include "ridgeskeleton.hpp"
 #include <skean/private/lapack.hpp>
 #include <skean/private/reduce.hpp>
 #include <algorithm>
@@ -75,53 +77,74 @@ PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch s
 }
 
 /*
-   The skeleton: positions in lambda (ascending), the smallest always among them. Y: d x q solutions of the small problems, X: the same
-   in x, f: right-hand side of the small problems. A column is (B y_j, |f|): combinations of the last entry are combinations of b, so
-   that sum c = 1 comes with them. It is scaled by what rounding may do to A x_j, and the pivots are in units of that.
+   Y: d x q solutions of the small problems, X: the same in x, f: right-hand side of the small problems. A column is (B y_j, |f|):
+   combinations of the last entry are combinations of b, so that sum c = 1 comes with them. It is scaled by what rounding may do to A x_j,
+   and the pivots are in units of that. Process 0 decides.
 */
-PetscErrorCode Skeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const double *lambda, const double *Y, const double *X, const double *f,
-                        std::vector<PetscInt> &skeleton)
+PetscErrorCode FindSkeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const double *lambda, const double *Y, const double *X, const double *f,
+                            RidgeSkeleton *skeleton)
 {
-  const PetscInt            d  = N.Columns();
-  const double              fn = Norm(d, f);
-  PetscBLASInt              m = d + 1, n = q, lwork = 3 * (q + 1) + 32 * (q + 1), info;
-  std::vector<double>       M, tau, work;
-  std::vector<PetscBLASInt> pivot;
-  std::vector<int>          chosen;
+  const PetscInt      d = N.Columns(), most = SparePerPass;
+  const double        fn = Norm(d, f);
+  std::vector<double> M, size, message;
 
   PetscFunctionBegin;
-  PetscCallCXX(M.resize(static_cast<size_t>(m) * q));
-  PetscCallCXX(tau.resize(q));
-  PetscCallCXX(work.resize(lwork));
-  PetscCallCXX(pivot.assign(q, 0));
+  PetscCallCXX(M.resize(static_cast<size_t>(d + 1) * q));
+  PetscCallCXX(size.resize(q));
   for (PetscInt j = 0; j < q; ++j) {
-    double      *y  = M.data() + static_cast<size_t>(j) * m;
-    const double xn = N.ScaledNormF() * ScaledNorm(N, X + static_cast<size_t>(j) * d);
+    double *y = M.data() + static_cast<size_t>(j) * (d + 1);
+    size[j]   = N.ScaledNormF() * ScaledNorm(N, X + static_cast<size_t>(j) * d);
     N.Ridge().Product(Y + static_cast<size_t>(j) * d, y);
     y[d] = fn;
-    for (PetscInt i = 0; i <= d; ++i) y[i] = xn > 0.0 ? y[i] / xn : 0.0;
+    for (PetscInt i = 0; i <= d; ++i) y[i] = size[j] > 0.0 ? y[i] / size[j] : 0.0;
   }
-  dgeqp3_(&m, &n, M.data(), &m, pivot.data(), tau.data(), work.data(), &lwork, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqp3: info %d", (int)info);
-  PetscInt k = 0;
-  while (k < std::min<PetscInt>(m, q) && std::fabs(M[k + static_cast<size_t>(k) * m]) > Unit) ++k;
-  PetscCallCXX(chosen.resize(q + 1));
-  std::vector<double> gap(q, PETSC_MAX_REAL); /* to the nearest parameter chosen, in log lambda */
-  PetscInt            count  = 0;
-  const auto          choose = [&](PetscInt j) {
-    chosen[count++] = static_cast<int>(j);
-    for (PetscInt i = 0; i < q; ++i) gap[i] = i == j ? -1.0 : std::min(gap[i], std::fabs(std::log(lambda[i] / lambda[j])));
-  };
-  choose(0);
-  for (PetscInt j = 0; j < k; ++j)
-    if (pivot[j] != 1) choose(pivot[j] - 1);
-  /* the rank is named; what the pass has room for besides goes into the widest gaps, where coefficients would grow */
-  k = std::min(q, (count + SparePerPass - 1) / SparePerPass * SparePerPass);
-  while (count < k) choose(std::max_element(gap.begin(), gap.end()) - gap.begin());
-  chosen[q] = k;
-  PetscCallMPI(MPI_Bcast(chosen.data(), static_cast<int>(q + 1), MPI_INT, 0, comm));
-  PetscCallCXX(skeleton.assign(chosen.begin(), chosen.begin() + chosen[q]));
-  std::sort(skeleton.begin(), skeleton.end());
+  PetscCall(RidgeSkeletonChoose(d + 1, q, lambda, M.data(), size.data(), most, skeleton));
+  PetscCallCXX(message.assign(2 + q + most + static_cast<size_t>(q) * most, 0.0));
+  double *const members = message.data() + 2, *const pilots = members + q, *const mix = pilots + most;
+  message[0] = static_cast<double>(skeleton->members.size());
+  message[1] = static_cast<double>(skeleton->pilots.size());
+  std::copy(skeleton->members.begin(), skeleton->members.end(), members);
+  std::copy(skeleton->pilots.begin(), skeleton->pilots.end(), pilots);
+  std::copy(skeleton->mix.begin(), skeleton->mix.end(), mix);
+  PetscCallMPI(MPI_Bcast(message.data(), static_cast<int>(message.size()), MPI_DOUBLE, 0, comm));
+  PetscCallCXX(skeleton->members.assign(members, members + static_cast<size_t>(message[0])));
+  PetscCallCXX(skeleton->pilots.assign(pilots, pilots + static_cast<size_t>(message[1])));
+  PetscCallCXX(skeleton->mix.assign(mix, mix + static_cast<size_t>(message[0] * message[1])));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   The members' starts from one pass with the pilots P, half as many columns: combinations of them, whose gradients are then known, and
+   with these one correction each, which leaves little to do where R is A's own factor.
+*/
+PetscErrorCode StartsFromPilots(MPI_Comm comm, const RowView &A, const LSPrecond &N, const double *b, const RidgeSkeleton &skeleton,
+                                const std::vector<double> &pilotlambda, const std::vector<double> &P, const std::vector<double> &lambda, std::vector<double> &X,
+                                PetscInt *passes)
+{
+  const PetscInt           d = A.ncols, p = static_cast<PetscInt>(pilotlambda.size()), k = static_cast<PetscInt>(lambda.size());
+  FlaggedSum               sum(P.size());
+  std::vector<double>      rr, G, C;
+  std::vector<long double> c;
+
+  PetscFunctionBegin;
+  PetscCallCXX(rr.resize(p));
+  PetscCallCXX(G.resize(X.size()));
+  PetscCallCXX(C.resize(X.size()));
+  ResidualPass(A, b, 0, P.data(), static_cast<int>(p), nullptr, sum.Data(), rr.data());
+  PetscCall(sum.Reduce(comm, false, nullptr));
+  ++*passes;
+  PetscCall(PetscLogFlops(4.0 * A.Entries() * p));
+  for (PetscInt m = 0; m < p; ++m)
+    for (PetscInt i = 0; i < d; ++i) sum[i + static_cast<size_t>(m) * d] -= pilotlambda[m] * P[i + static_cast<size_t>(m) * d];
+  for (PetscInt j = 0; j < k; ++j) {
+    const double *mix = skeleton.mix.data() + static_cast<size_t>(j) * p;
+    PetscCallCXX(c.assign(mix, mix + p));
+    PetscCallCXX(RidgeCombination(d, p, c.data(), P.data(), sum.Data(), pilotlambda.data(), lambda[j], X.data() + static_cast<size_t>(j) * d,
+                                  G.data() + static_cast<size_t>(j) * d));
+  }
+  PetscCallCXX(N.ApplyT(G.data(), C.data(), k));
+  PetscCallCXX(N.Apply(C.data(), G.data(), k));
+  for (size_t i = 0; i < X.size(); ++i) X[i] += G[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -134,14 +157,14 @@ struct Solved {
 };
 
 /*
-   The combination for one parameter: x, its gradient g and |[b - A x; sqrt(lambda) x]|. Sums are in extended precision where the machine
-   has it, so that x is rounded once. Returns by how much the rounding errors of the skeleton are amplified; 0 if too much.
+   The combination for one parameter: x, its gradient g and |[b - A x; sqrt(lambda) x]|. Returns by how much the rounding errors of the
+   skeleton are amplified; 0 if too much.
 */
 double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, double *g, double *rnorm)
 {
   const PetscInt      d = N.Columns(), k = s.k;
   const RidgeBasis   &basis = N.Ridge();
-  std::vector<double> diagonal(d), super(d), z(d), near(d), M(static_cast<size_t>(d + k) * std::max<PetscInt>(1, k - 1)), rhs(d + k);
+  std::vector<double> diagonal(d), super(d), M(static_cast<size_t>(d + k) * std::max<PetscInt>(1, k - 1)), rhs(d + k);
   PetscBLASInt        rows = d + k, cols = k - 1, one = 1, lwork = 64 * (d + 2 * k), info = 0;
   std::vector<double> work(lwork);
 
@@ -150,25 +173,27 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
     if (std::fabs(std::log(s.lambda[m] / lambda)) < std::fabs(std::log(s.lambda[c0] / lambda))) c0 = m;
     if (s.lambda[m] <= lambda) below = m;
   }
-  basis.Triangle(lambda, diagonal.data(), super.data());
-  const auto energy = [&](PetscInt m, double *to) {
-    for (PetscInt i = 0; i < d; ++i) to[i] = s.Ghat[i + static_cast<size_t>(m) * d] + (s.lambda[m] - lambda) * s.Xhat[i + static_cast<size_t>(m) * d];
-    RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), to);
+  /* columns of M: differences of the gradients at lambda from the nearest one's, in the energy norm, over a penalty of the size of rounding */
+  const double noise = 0.1 * Unit * N.ScaledNormF();
+  const size_t ld    = static_cast<size_t>(rows);
+  const auto   at    = [&](PetscInt m, PetscInt i) {
+    const size_t e = i + static_cast<size_t>(m) * d;
+    return s.Ghat[e] + (s.lambda[m] - lambda) * s.Xhat[e];
   };
-  const double             noise = 0.1 * Unit * N.ScaledNormF();
-  std::vector<long double> c(k, 0.0L);
-  energy(c0, near.data());
-  for (PetscInt i = 0; i < d; ++i) rhs[i] = -near[i];
+  for (PetscInt i = 0; i < d; ++i) rhs[i] = -at(c0, i);
   for (PetscInt m = 0, a = 0; m < k; ++m) {
     if (m == c0) continue;
-    double *column = M.data() + static_cast<size_t>(a) * (d + k);
-    energy(m, column);
-    for (PetscInt i = 0; i < d; ++i) column[i] -= near[i];
+    double *column = M.data() + a * ld;
+    for (PetscInt i = 0; i < d; ++i) column[i] = at(m, i) + rhs[i];
     column[d + a]     = noise * s.xnorm[m];
     column[d + k - 1] = noise * s.xnorm[c0];
     ++a;
   }
   rhs[d + k - 1] = noise * s.xnorm[c0];
+  basis.Triangle(lambda, diagonal.data(), super.data());
+  RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), rhs.data());
+  RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), M.data(), cols, rows);
+  std::vector<long double> c(k, 0.0L);
   if (cols) LAPACKgels_("N", &rows, &cols, &one, M.data(), &rows, rhs.data(), &rows, work.data(), &lwork, &info);
   if (info) return 0.0;
   c[c0] = 1.0L;
@@ -177,15 +202,10 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
       c[m] = rhs[a++];
       c[c0] -= c[m];
     }
-  /* x_j, A'r_j; then |r_j|^2 from the parameter below, a sum of positive terms but for rounding: |r|^2 grows with lambda */
-  double                   growx = 0.0, growr = 0.0, r2 = 0.0, xx = 0.0;
-  std::vector<long double> ar(d, 0.0L), xl(d, 0.0L);
+  /* x_j, g_j; then |r_j|^2 from the parameter below, a sum of positive terms but for rounding: |r|^2 grows with lambda */
+  double growx = 0.0, growr = 0.0, r2 = 0.0, xx = 0.0;
+  RidgeCombination(d, k, c.data(), s.X.data(), s.G.data(), s.lambda.data(), lambda, x, g);
   for (PetscInt m = 0; m < k; ++m) {
-    const double *xm = s.X.data() + static_cast<size_t>(m) * d, *gm = s.G.data() + static_cast<size_t>(m) * d;
-    for (PetscInt i = 0; i < d; ++i) {
-      xl[i] += c[m] * xm[i];
-      ar[i] += c[m] * (gm[i] + static_cast<long double>(s.lambda[m]) * xm[i]);
-    }
     growx = std::hypot(growx, static_cast<double>(c[m]) * s.xnorm[m]);
     growr = std::hypot(growr, static_cast<double>(c[m]) * s.rnorm[m]);
   }
@@ -193,9 +213,7 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
   const double  nb = Norm(d, xb);
   r2               = s.rnorm[below] * s.rnorm[below] - s.lambda[below] * nb * nb;
   for (PetscInt i = 0; i < d; ++i) {
-    x[i] = static_cast<double>(xl[i]);
-    g[i] = static_cast<double>(ar[i] - static_cast<long double>(lambda) * x[i]);
-    r2 -= (x[i] - xb[i]) * (gb[i] + s.lambda[below] * xb[i] + static_cast<double>(ar[i]));
+    r2 -= (x[i] - xb[i]) * (gb[i] + s.lambda[below] * xb[i] + g[i] + lambda * x[i]);
     xx += x[i] * x[i];
   }
   *rnorm = std::sqrt(std::max(r2, 0.0) + lambda * xx);
@@ -210,7 +228,7 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
   const PetscInt        d = A.ncols;
   std::vector<double>   unique, x, y, f;
   std::vector<LSColumn> solved;
-  std::vector<PetscInt> skeleton, others;
+  std::vector<PetscInt> others;
   LSSolveOptions        o = options;
   PetscMPIInt           size, rank;
   PetscInt              done = 0;
@@ -274,23 +292,26 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
     for (PetscInt j = 0; j < w; ++j) N.Ridge().Solve(unique[zero + j], f.data(), y.data() + static_cast<size_t>(j) * d);
     std::copy(y.begin(), y.end(), column(0));
     PetscCallCXX(N.Ridge().FromBasis(column(0), w));
-    PetscCall(Skeleton(comm, N, w, unique.data() + zero, y.data(), column(0), f.data(), skeleton));
+    RidgeSkeleton skeleton;
+    PetscCall(FindSkeleton(comm, N, w, unique.data() + zero, y.data(), column(0), f.data(), &skeleton));
 
     Solved s;
-    s.k = static_cast<PetscInt>(skeleton.size());
-    PetscCallCXX(pick(skeleton, s.lambda, &s.X));
+    s.k = static_cast<PetscInt>(skeleton.members.size());
+    PetscCallCXX(pick(skeleton.pilots, ridge, &start));
+    PetscCallCXX(pick(skeleton.members, s.lambda, &s.X));
     PetscCall(N.SetRidgePath(comm, s.k, s.lambda.data()));
+    if (N.Exact() && !start.empty() && start.size() < s.X.size()) PetscCall(StartsFromPilots(comm, A, N, b, skeleton, ridge, start, s.lambda, s.X, &done));
     o.gradient = &s.G;
     PetscCall(solve(s.lambda, PETSC_TRUE, s.k, s.X.data(), col));
     o.gradient = nullptr;
-    PetscCallCXX(take(skeleton, s.X, col));
+    PetscCallCXX(take(skeleton.members, s.X, col));
     bool all = true; /* a combination needs all of the skeleton */
     for (const LSColumn &c : col) {
       all = all && c.reason > 0;
       PetscCallCXX(s.rnorm.push_back(c.rnorm));
     }
     for (PetscInt j = 0, m = 0; j < w; ++j)
-      if (m < s.k && skeleton[m] == j)
+      if (m < s.k && skeleton.members[m] == j)
         ++m;
       else
         PetscCallCXX(others.push_back(j));

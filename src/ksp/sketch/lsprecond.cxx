@@ -632,7 +632,9 @@ PetscErrorCode LSPrecond::SetRidgePath(MPI_Comm comm, PetscInt q, const double *
     PetscCallCXX(ra = r);
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i <= j; ++i) ra[i + static_cast<size_t>(j) * d] /= scale[j];
-    PetscCall(basis.Factor(comm, d, std::move(ra)));
+    double rcond;
+    PetscCall(TriangleCondition(d, ra.data(), &rcond));
+    PetscCall(basis.Factor(comm, d, std::move(ra), exact && rcond * CholeskyConditionLimit > 1.0));
   }
   triangular = false;
   onpath     = true;
