@@ -1,6 +1,14 @@
 #include "panel.hpp"
 #include <algorithm>
 
+/* Entries of a and b by number, 0...7 of a and 8...15 of b: each compiler has its own name for it */
+#if defined(__clang__)
+  #define SKEAN_SHUFFLE(a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+typedef long long Index8 __attribute__((vector_size(64)));
+  #define SKEAN_SHUFFLE(a, b, ...) __builtin_shuffle(a, b, Index8{__VA_ARGS__})
+#endif
+
 namespace skean {
 
 SKEAN_MULTIVERSION static void PackPanel_(const double *SKEAN_RESTRICT a, size_t lda, size_t rows, int width, double *SKEAN_RESTRICT panel)
@@ -11,23 +19,19 @@ SKEAN_MULTIVERSION static void PackPanel_(const double *SKEAN_RESTRICT a, size_t
       /* 8 x 8 transpose in registers */
       Vec8 r[8], s[8], t[8];
       for (int w = 0; w < 8; ++w) __builtin_memcpy(&r[w], a + i + w * lda, sizeof(Vec8));
-      typedef long long Idx __attribute__((vector_size(64)));
-      const Idx         lo1 = {0, 8, 2, 10, 4, 12, 6, 14}, hi1 = {1, 9, 3, 11, 5, 13, 7, 15};
-      const Idx         lo2 = {0, 1, 8, 9, 4, 5, 12, 13}, hi2 = {2, 3, 10, 11, 6, 7, 14, 15};
-      const Idx         lo4 = {0, 1, 2, 3, 8, 9, 10, 11}, hi4 = {4, 5, 6, 7, 12, 13, 14, 15};
       for (int w = 0; w < 8; w += 2) {
-        s[w]     = __builtin_shuffle(r[w], r[w + 1], lo1);
-        s[w + 1] = __builtin_shuffle(r[w], r[w + 1], hi1);
+        s[w]     = SKEAN_SHUFFLE(r[w], r[w + 1], 0, 8, 2, 10, 4, 12, 6, 14);
+        s[w + 1] = SKEAN_SHUFFLE(r[w], r[w + 1], 1, 9, 3, 11, 5, 13, 7, 15);
       }
       for (int w = 0; w < 8; w += 4)
         for (int v = 0; v < 2; ++v) {
-          t[w + v]     = __builtin_shuffle(s[w + v], s[w + v + 2], lo2);
-          t[w + v + 2] = __builtin_shuffle(s[w + v], s[w + v + 2], hi2);
+          t[w + v]     = SKEAN_SHUFFLE(s[w + v], s[w + v + 2], 0, 1, 8, 9, 4, 5, 12, 13);
+          t[w + v + 2] = SKEAN_SHUFFLE(s[w + v], s[w + v + 2], 2, 3, 10, 11, 6, 7, 14, 15);
         }
       Vec8 *out = reinterpret_cast<Vec8 *>(panel + 8 * i);
       for (int w = 0; w < 4; ++w) {
-        out[w]     = __builtin_shuffle(t[w], t[w + 4], lo4);
-        out[w + 4] = __builtin_shuffle(t[w], t[w + 4], hi4);
+        out[w]     = SKEAN_SHUFFLE(t[w], t[w + 4], 0, 1, 2, 3, 8, 9, 10, 11);
+        out[w + 4] = SKEAN_SHUFFLE(t[w], t[w + 4], 4, 5, 6, 7, 12, 13, 14, 15);
       }
     }
     for (; i < rows; ++i)
