@@ -801,7 +801,7 @@ PetscErrorCode skean::gp::CompatObjective(SkeanGPPDE pde, const std::vector<doub
    3. the answer is the iterate with the least estimated error; nothing is chosen by the exact solution
 
    This is the objective of GP-HM but not its start, and that is what its accuracy comes from: the frequencies are read off the data, where GP-HM learns them, and the first values are a
-   solution already. On all twelve problems of the paper the start had the least estimated error: the descent from it made answers no better, see bench/README.md.
+   solution already. On the twelve problems of the paper the descent from it lowered the estimated error by 3 % once and not at all otherwise, see bench/README.md.
 
    The estimated error is the residual between and on the grid points, with the inverse of the operator applied by differences on the refined grid, and the gap on the boundary (for second-order
    equations without first derivatives on the uniform grid; otherwise the bound of `SkeanGPPDEGetErrorEstimate()`). It also chooses among the starts: length scales of 1, 2.5 and 0.4 sides, and variances
