@@ -4,7 +4,7 @@ static char help[] =
   "  -bench gp     eigendecompositions, one likelihood with gradient, posterior mean and variance map, peak memory (-n 128, -d 3)\n"
   "                (-kernel sets another covariance, -uniform a uniform grid; memory is the peak of each phase over what there was before, in arrays)\n"
   "  -bench eigen  the eigenproblems of a d = 3 grid of -n 1000 points a side and the mode products with them, measured on -k 8 planes and scaled\n"
-  "  -bench closed log determinant and solve of Ornstein-Uhlenbeck and Brownian products against closed forms (-n 128, d = 3)\n"
+  "  -bench closed log determinant and solve of Ornstein-Uhlenbeck and Brownian products against closed forms (-n 128, d = 3, or -sizes)\n"
   "  -bench ranks  likelihood, gradient, mean and variance against one process (-n 24, -d 3)\n"
   "  -bench dense  the same regression by dense Cholesky, equal answers (-n 14, -d 3)\n"
   "  -repeat r     repetitions (3)\n\n";
@@ -280,61 +280,74 @@ PetscErrorCode Eigen(MPI_Comm comm, PetscInt n, PetscInt k)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* r^|i-j| has the determinant (1 - r^2)^(n-1) and a tridiagonal inverse; min(t_i, t_j) the product of the increments and a tridiagonal one too */
-PetscErrorCode Closed(MPI_Comm comm, PetscInt n)
+/*
+   r^|i-j| has the determinant (1 - r^2)^(n-1) and a tridiagonal inverse; min(t_i, t_j) the product of the increments and a tridiagonal one too. The
+   steps of t are uneven, so that no entry is a round number; they are differences of neighbouring t, exact in floating point.
+*/
+PetscErrorCode Closed(MPI_Comm comm, PetscInt d, const PetscInt n[])
 {
   PetscMPIInt  rank, size;
   const double h = 1.0, r = std::exp(-h);
+  double       N = 1;
+  std::string  shape;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (PetscInt j = 0; j < d; ++j) {
+    N *= static_cast<double>(n[j]);
+    shape += (j ? "x" : "") + std::to_string(n[j]);
+  }
   for (int brownian = 0; brownian < 2; ++brownian) {
-    /* Brownian motion along one dimension: its condition number grows as n^2, and the accuracy of any solve with it */
-    std::vector<std::vector<double>> K(3, std::vector<double>(static_cast<size_t>(n) * n));
-    std::vector<Mat>                 F(3), T(3);
-    double                           logdet = 0;
-    const double                     N      = std::pow(static_cast<double>(n), 3);
-    for (int j = 0; j < 3; ++j) {
-      const bool b = brownian && j == 1;
-      PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &F[j]));
-      PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, n, n, 3, NULL, &T[j]));
+    /* Brownian motion along one dimension: its condition number grows as n^2 */
+    std::vector<Mat> F(d), T(d);
+    double           logdet = 0;
+    for (int j = 0; j < d; ++j) {
+      const bool b  = brownian && j == 1;
+      const auto Nj = static_cast<double>(n[j]);
+      const auto t  = [](PetscInt i) { return 1.0 + i + 0.3 * std::sin(2.0 * i); };
+      PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n[j], n[j], NULL, &F[j]));
+      PetscCall(MatCreateSeqAIJ(PETSC_COMM_SELF, n[j], n[j], 3, NULL, &T[j]));
       PetscScalar *a;
       PetscCall(MatDenseGetArrayWrite(F[j], &a));
-      for (PetscInt c = 0; c < n; ++c)
-        for (PetscInt i = 0; i < n; ++i) a[i + static_cast<size_t>(c) * n] = b ? 1.0 + std::min(i, c) : std::pow(r, PetscAbsInt(i - c));
+      for (PetscInt c = 0; c < n[j]; ++c)
+        for (PetscInt i = 0; i < n[j]; ++i) a[i + static_cast<size_t>(c) * n[j]] = b ? t(std::min(i, c)) : std::pow(r, PetscAbsInt(i - c));
       PetscCall(MatDenseRestoreArrayWrite(F[j], &a));
       PetscCall(MatAssemblyBegin(F[j], MAT_FINAL_ASSEMBLY));
       PetscCall(MatAssemblyEnd(F[j], MAT_FINAL_ASSEMBLY));
-      const double s = b ? 1.0 : 1 / (1 - r * r);
-      for (PetscInt i = 0; i < n; ++i) {
-        const bool last = i == n - 1, edge = last || i == 0;
-        PetscCall(MatSetValue(T[j], i, i, b ? (last ? 1.0 : 2.0) : s * (edge ? 1.0 : 1 + r * r), INSERT_VALUES));
-        if (i) PetscCall(MatSetValue(T[j], i, i - 1, b ? -1.0 : -s * r, INSERT_VALUES));
-        if (!last) PetscCall(MatSetValue(T[j], i, i + 1, b ? -1.0 : -s * r, INSERT_VALUES));
+      const double s = 1 / (1 - r * r);
+      for (PetscInt i = 0; i < n[j]; ++i) {
+        const bool   last = i == n[j] - 1, edge = last || i == 0;
+        const double before = i ? 1 / (t(i) - t(i - 1)) : 1 / t(0), after = last ? 0.0 : 1 / (t(i + 1) - t(i));
+        PetscCall(MatSetValue(T[j], i, i, b ? before + after : s * (edge ? 1.0 : 1 + r * r), INSERT_VALUES));
+        if (i) PetscCall(MatSetValue(T[j], i, i - 1, b ? -before : -s * r, INSERT_VALUES));
+        if (!last) PetscCall(MatSetValue(T[j], i, i + 1, b ? -after : -s * r, INSERT_VALUES));
+        if (b) logdet -= N / Nj * std::log(before);
       }
       PetscCall(MatAssemblyBegin(T[j], MAT_FINAL_ASSEMBLY));
       PetscCall(MatAssemblyEnd(T[j], MAT_FINAL_ASSEMBLY));
-      if (!b) logdet += N / static_cast<double>(n) * static_cast<double>(n - 1) * std::log(1 - r * r);
+      if (!b) logdet += N / Nj * (Nj - 1) * std::log(1 - r * r);
     }
-    SkeanGP               gp;
-    std::vector<PetscInt> sz(3, n);
-    PetscReal             nothing = 1e-30;
+    SkeanGP                             gp;
+    PetscReal                           nothing = 1e-30;
+    std::vector<std::vector<PetscReal>> x(d);
+    std::vector<PetscReal *>            px(d);
+    for (int j = 0; j < d; ++j) {
+      for (PetscInt i = 0; i < n[j]; ++i) x[j].push_back(i * h);
+      px[j] = x[j].data();
+    }
     PetscCall(SkeanGPCreate(comm, &gp));
-    std::vector<PetscReal>   x(n);
-    std::vector<PetscReal *> px(3, x.data());
-    for (PetscInt i = 0; i < n; ++i) x[i] = i * h;
-    PetscCall(SkeanGPSetGrid(gp, 3, sz.data(), px.data()));
-    for (int j = 0; j < 3; ++j) PetscCall(SkeanGPSetFactor(gp, j, F[j]));
+    PetscCall(SkeanGPSetGrid(gp, d, n, px.data()));
+    for (int j = 0; j < d; ++j) PetscCall(SkeanGPSetFactor(gp, j, F[j]));
     PetscCall(SkeanGPSetVariances(gp, 1.0, nothing));
     double t = Now(comm);
     PetscCall(gp->reg->Sums());
-    const double td = Since(comm, t), ed = std::abs(gp->reg->sums.logdet - logdet) / std::abs(logdet);
+    const double td = Since(comm, t), ed = std::abs(gp->reg->sums.logdet - logdet) / std::abs(logdet), cond = gp->reg->sums.largest / gp->reg->sums.smallest;
     PetscCall(SkeanGPDestroy(&gp));
     Mat A, B;
     Vec b, y, z;
-    PetscCall(MatCreateSkeanKron(comm, 3, F.data(), &A));
-    PetscCall(MatCreateSkeanKron(comm, 3, T.data(), &B));
+    PetscCall(MatCreateSkeanKron(comm, d, F.data(), &A));
+    PetscCall(MatCreateSkeanKron(comm, d, T.data(), &B));
     PetscCall(MatCreateVecs(A, &y, &b));
     PetscCall(VecDuplicate(y, &z));
     {
@@ -355,13 +368,13 @@ PetscErrorCode Closed(MPI_Comm comm, PetscInt n)
     PetscCall(VecNorm(y, NORM_2, &e));
     PetscCall(VecNorm(z, NORM_2, &ny));
     if (!rank)
-      std::printf(
-        "{\"case\":\"closed\",\"factors\":\"%s\",\"points\":%.6g,\"ranks\":%d,\"logdet_error\":%.3g,\"solve_error\":%.3g,\"logdet_s\":%.4g,\"solve_s\":%.4g}\n",
-        brownian ? "OU x Brownian x OU" : "OU x OU x OU", N, size, ed, (double)(e / ny), td, ts);
+      std::printf("{\"case\":\"closed\",\"factors\":\"Ornstein-Uhlenbeck%s\",\"shape\":\"%s\",\"points\":%.6g,\"ranks\":%d,\"seed\":8,\"condition\":%.3g,"
+                  "\"logdet_error\":%.3g,\"solve_error\":%.3g,\"logdet_s\":%.4g,\"setup_solve_s\":%.4g}\n",
+                  brownian ? ", Brownian along dimension 1" : "", shape.c_str(), N, size, cond, ed, (double)(e / ny), td, ts);
     for (Vec *v : {&b, &y, &z}) PetscCall(VecDestroy(v));
     PetscCall(MatDestroy(&A));
     PetscCall(MatDestroy(&B));
-    for (int j = 0; j < 3; ++j) {
+    for (int j = 0; j < d; ++j) {
       PetscCall(MatDestroy(&F[j]));
       PetscCall(MatDestroy(&T[j]));
     }
@@ -486,7 +499,15 @@ int main(int argc, char **argv)
   if (Is("mode")) PetscCall(Mode(PETSC_COMM_WORLD, n ? n : 256, repeat));
   if (Is("gp")) PetscCall(Whole(PETSC_COMM_WORLD, n ? n : 128, d, repeat));
   if (Is("eigen")) PetscCall(Eigen(PETSC_COMM_WORLD, n ? n : 1000, planes));
-  if (Is("closed")) PetscCall(Closed(PETSC_COMM_WORLD, n ? n : 128));
+  if (Is("closed")) {
+    std::vector<PetscInt> shape(3, n ? n : 128);
+    PetscInt              given = 8, sizes[8];
+    PetscBool             set;
+    PetscCall(PetscOptionsGetIntArray(NULL, NULL, "-sizes", sizes, &given, &set));
+    if (set) shape.assign(sizes, sizes + given);
+    PetscCheck(shape.size() > 1, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "-sizes wants two numbers or more");
+    PetscCall(Closed(PETSC_COMM_WORLD, static_cast<PetscInt>(shape.size()), shape.data()));
+  }
   if (Is("ranks")) PetscCall(Ranks(PETSC_COMM_WORLD, n ? n : 24, d));
   if (Is("dense") && !rank) PetscCall(Dense(n ? n : 14, d));
   PetscCall(SkeanFinalize());

@@ -330,6 +330,44 @@ TEST(GP, Gradient)
     }
 }
 
+/* Every covariance function and parameter, each derivative by itself to 1e-8: central differences of sixth order and their sums in extended precision */
+TEST(GP, GradientOfEveryKernel)
+{
+  for (const char *kernel : {"se(0.5)", "matern12(0.4)", "matern32(1.2)", "matern52(0.7)", "matern72(0.8)", "rq(0.8,1.5)", "periodic(1.1,2)", "sm:2", "smt:2",
+                             "smt12:1", "smt32:1", "smt72:1", "se(0.5)*matern32(0.9)+white(0.3)", "const(0.4)+periodic(0.8,1.4)*se(1.5)"}) {
+    SCOPED_TRACE(kernel);
+    Problem p = Make({7, 4}, 0);
+    p.kernel  = kernel;
+    SkeanGP        gp;
+    PetscInt       np;
+    PetscErrorCode known = Create(PETSC_COMM_WORLD, p, &gp);
+    ASSERT_PETSC(known);
+    ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
+    std::vector<PetscReal> theta(np), grad(np), t;
+    PetscReal              L;
+    ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
+    for (PetscInt i = 0; i < np; ++i) {
+      const double h = 2e-3, c[] = {45.0 / 60, -9.0 / 60, 1.0 / 60};
+      long double  fd = 0;
+      for (int q = 0; q < 6; ++q) {
+        double     Lq;
+        const int  k    = q / 2;
+        const bool plus = q % 2 == 0;
+        t               = theta;
+        t[i] += (plus ? h : -h) * (k + 1);
+        ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
+        ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
+        fd += static_cast<long double>(plus ? c[k] : -c[k]) * Lq / h;
+      }
+      char name[64];
+      ASSERT_PETSC(SkeanGPGetParameterName(gp, i, name, sizeof(name)));
+      EXPECT_NEAR(grad[i], static_cast<double>(fd), 1e-8 * std::abs(grad[i]) + 1e-9) << name;
+    }
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+}
+
 /* Ornstein-Uhlenbeck: K_j is Markov, so log det and quadratic form are sums over increments; Brownian motion by a matrix of the user's */
 TEST(GP, ClosedForms)
 {
@@ -379,6 +417,63 @@ TEST(GP, ClosedForms)
     EXPECT_NEAR(L, exact, 1e-11 * std::abs(exact)) << (brownian ? "Brownian" : "Ornstein-Uhlenbeck");
     ASSERT_PETSC(SkeanGPDestroy(&gp));
   }
+}
+
+/* Brownian motion on 400 uneven steps without noise: the condition number 2e6 must not show in the determinant, nor in MatSolve() */
+TEST(GP, IllConditionedClosedForm)
+{
+  const PetscInt n[] = {3, 400}, N = 1200;
+  const auto     t = [](PetscInt i) { return 1.0 + i + 0.3 * std::sin(2.0 * i); };
+  Problem        p = Make({3, 400}, 0);
+  SkeanGP        gp;
+  Mat            K[2], T[2], A, B;
+  Vec            b, x, y;
+  PetscReal      e, s;
+  const double   r      = 0.4;
+  double         logdet = 400 * 2 * std::log(1 - r * r);
+  for (int j = 0; j < 2; ++j) {
+    ASSERT_PETSC(MatCreateSeqDense(PETSC_COMM_SELF, n[j], n[j], NULL, &K[j]));
+    ASSERT_PETSC(MatCreateSeqAIJ(PETSC_COMM_SELF, n[j], n[j], 3, NULL, &T[j]));
+    for (PetscInt i = 0; i < n[j]; ++i) {
+      for (PetscInt c = 0; c < n[j]; ++c) ASSERT_PETSC(MatSetValue(K[j], i, c, j ? t(std::min(i, c)) : std::pow(r, PetscAbsInt(i - c)), INSERT_VALUES));
+      const bool   last   = i == n[j] - 1;
+      const double before = i ? 1 / (t(i) - t(i - 1)) : 1 / t(0), after = last ? 0 : 1 / (t(i + 1) - t(i)), w = 1 / (1 - r * r);
+      ASSERT_PETSC(MatSetValue(T[j], i, i, j ? before + after : w * (i == 1 ? 1 + r * r : 1), INSERT_VALUES));
+      if (i) ASSERT_PETSC(MatSetValue(T[j], i, i - 1, j ? -before : -w * r, INSERT_VALUES));
+      if (!last) ASSERT_PETSC(MatSetValue(T[j], i, i + 1, j ? -after : -w * r, INSERT_VALUES));
+      if (j) logdet -= 3 * std::log(before);
+    }
+    for (Mat M : {K[j], T[j]}) {
+      ASSERT_PETSC(MatAssemblyBegin(M, MAT_FINAL_ASSEMBLY));
+      ASSERT_PETSC(MatAssemblyEnd(M, MAT_FINAL_ASSEMBLY));
+    }
+  }
+  p.kernel = "matern12(1)";
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) {
+    PetscFunctionBegin;
+    for (int j = 0; j < 2; ++j) PetscCall(SkeanGPSetFactor(g, j, K[j]));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-30));
+  ASSERT_PETSC(gp->reg->Sums());
+  EXPECT_NEAR(gp->reg->sums.logdet, logdet, 1e-13 * std::abs(logdet));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, K, &A));
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, T, &B));
+  ASSERT_PETSC(MatCreateVecs(A, &x, &b));
+  ASSERT_PETSC(VecDuplicate(x, &y));
+  std::vector<double> values(p.y.begin(), p.y.begin() + N);
+  Put(b, values); /* any numbers do, whatever the order of the operator's vectors */
+  ASSERT_PETSC(MatMult(B, b, y));
+  ASSERT_PETSC(VecNorm(y, NORM_2, &s));
+  for (int trans = 0; trans < 2; ++trans) {
+    ASSERT_PETSC(trans ? MatSolveTranspose(A, b, x) : MatSolve(A, b, x));
+    ASSERT_PETSC(VecAXPY(x, -1.0, y));
+    ASSERT_PETSC(VecNorm(x, NORM_2, &e));
+    EXPECT_LT(e, 1e-13 * s) << (trans ? "transpose" : "");
+  }
+  for (Vec *v : {&b, &x, &y}) ASSERT_PETSC(VecDestroy(v));
+  for (Mat *M : {&A, &B, &K[0], &K[1], &T[0], &T[1]}) ASSERT_PETSC(MatDestroy(M));
 }
 
 /* One process and all of them: likelihood, gradient, posterior, samples */

@@ -100,6 +100,7 @@ public:
   PetscErrorCode ToNatural(const double *home, const TensorSizes *sizes, Vec v);
   PetscErrorCode Factor(); /* K, eig */
   PetscErrorCode Sums();   /* sums for the present ratio */
+  PetscErrorCode LogDetOfFactors();
   bool           Positive() const { return sums.smallest > 0; }
   /* out = (((x) K) + ratio I)^-1 in; out = ((x) K) in; in == out allowed */
   PetscErrorCode ApplyInverse(const double *in, double *out);

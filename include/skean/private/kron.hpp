@@ -112,6 +112,7 @@ void ForSpectrum(const TensorBox &box, double shift, const std::vector<double> &
 /*
    Inverse of a sum of Kronecker products.
      one term, no shift, not symmetric        LU of each factor
+     one term, no shift, symmetric            inverses of the definite factors by Cholesky, the others diagonalised
      along each dimension one matrix F beside identities   F = V L V^-1 (symmetric: orthogonal V; else real spectrum with cond(V) < 1e8)
      along each dimension two matrices F, G and no identity  the pencil F x = l G x with G symmetric positive definite
    Anything else cannot be diagonalised simultaneously: PETSC_ERR_SUP.
@@ -132,7 +133,7 @@ public:
   void             Reset() noexcept { ready = false; }
 
 private:
-  bool                                     ready = false, singular = false, lu = false, positive = false;
+  bool                                     ready = false, singular = false, lu = false, positive = false, onesided = false;
   const char                              *method = "";
   int                                      d      = 0;
   double                                   shift = 0, smin = 0, smax = 0;
@@ -140,7 +141,7 @@ private:
   std::vector<KronEigen>                   eig;
   std::vector<std::vector<const double *>> lambda;   /* [term][dimension]; NULL: ones */
   std::vector<ModeOp>                      fwd, bwd; /* V^-1 and V, or LU solves */
-  std::vector<std::vector<double>>         lua;
+  std::vector<std::vector<double>>         lua;      /* LU factors, or inverses */
   std::vector<std::vector<PetscBLASInt>>   piv;
 };
 
