@@ -838,6 +838,61 @@ TEST(Verdict, TooFewPassesIsNotConverged)
   ASSERT_PETSC(p.Destroy());
 }
 
+/*
+   Columns of norms over ten decades and a ridge between them: what is judged is the backward error of [A; sqrt(lambda) I] with its columns,
+   the ridge included, of norm one. A perturbation of sqrt(d) relative to these is at most sqrt(d) as large relative to the matrix as it is.
+*/
+TEST(Verdict, GradedColumnsWithARidge)
+{
+  const PetscInt n = 160, d = 6;
+  for (KSPSketchMethod m : {KSP_SKETCH_ITERATIVE, KSP_SKETCH_TSQR, KSP_SKETCH_CHOLQR})
+    for (double rtol : {1e-15, 1e-7})
+      for (bool path : {false, true}) {
+        Problem                   p{n, d, [](PetscInt i, PetscInt j) { return Gauss(i, j) * std::pow(10.0, -2.0 * j); }, Side, true, true};
+        const std::vector<double> A = p.FullA(), b = p.FullB(), lambda = {1e-14, 1e-8, 1e-3, 1e2};
+        Mat                       X;
+        PetscInt                  dl;
+        ASSERT_PETSC(p.Create());
+        ASSERT_PETSC(KSPSketchSetMethod(p.ksp, m));
+        ASSERT_PETSC(KSPSetTolerances(p.ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT));
+        ASSERT_PETSC(VecGetLocalSize(p.x, &dl));
+        ASSERT_PETSC(MatCreateDense(PETSC_COMM_WORLD, dl, PETSC_DECIDE, d, (PetscInt)lambda.size(), NULL, &X));
+        if (path) ASSERT_PETSC(KSPSketchSolveRidgePath(p.ksp, p.rhs, (PetscInt)lambda.size(), lambda.data(), X));
+        for (size_t l = 0; l < lambda.size(); ++l) {
+          std::vector<double> x, y(d), M(static_cast<size_t>(n + d) * d, 0.0), c(b);
+          double              plain, unit, forward;
+          if (path) {
+            Vec column;
+            ASSERT_PETSC(MatDenseGetColumnVecRead(X, (PetscInt)l, &column));
+            ASSERT_PETSC(Everything(column, x));
+            ASSERT_PETSC(MatDenseRestoreColumnVecRead(X, (PetscInt)l, &column));
+          } else {
+            ASSERT_PETSC(KSPSketchSetRidge(p.ksp, lambda[l]));
+            ASSERT_PETSC(KSPSolve(p.ksp, p.rhs, p.x));
+            ASSERT_PETSC(Everything(p.x, x));
+          }
+          EXPECT_GT(Reason(p.ksp), 0);
+          c.resize(n + d, 0.0);
+          for (PetscInt j = 0; j < d; ++j) {
+            double norm = lambda[l];
+            for (PetscInt i = 0; i < n; ++i) norm += A[i + static_cast<size_t>(j) * n] * A[i + static_cast<size_t>(j) * n];
+            norm = std::sqrt(norm);
+            y[j] = x[j] * norm;
+            for (PetscInt i = 0; i < n; ++i) M[i + static_cast<size_t>(j) * (n + d)] = A[i + static_cast<size_t>(j) * n] / norm;
+            M[n + j + static_cast<size_t>(j) * (n + d)] = std::sqrt(lambda[l]) / norm;
+          }
+          RidgeErrors(n, d, A, b, lambda[l], x, x, &plain, &forward);
+          RidgeErrors(n + d, d, M, c, 0.0, y, y, &unit, &forward);
+          const double told = 2 * std::max(Backward(p.ksp), 4 * U); /* twice: the sketch's factor in place of A's; U: this test's own rounding */
+          EXPECT_LT(unit, told) << "method " << m << " lambda " << lambda[l] << " path " << path;
+          EXPECT_LT(plain, std::sqrt(d) * told) << "method " << m << " lambda " << lambda[l] << " path " << path;
+          EXPECT_LT(unit, 2 * std::max(rtol, 4 * U));
+        }
+        ASSERT_PETSC(MatDestroy(&X));
+        ASSERT_PETSC(p.Destroy());
+      }
+}
+
 TEST(Errors, AreClear)
 {
   std::string message;

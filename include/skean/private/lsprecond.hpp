@@ -46,7 +46,15 @@ public:
   /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers.
      On a path of ridge parameters Y is Q'c instead: minimise |B y - Q'c|^2 + lambda |y|^2 with Ridge().Solve(). */
   PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
-  /* |(R'R + omega^2 D^2)^{-1/2} D g|: the Karlson-Walden numerator for g = A'r (see KW() in the solver) */
+  /*
+     The coordinates in which solutions are judged: the columns of [A; sqrt(lambda) I] D_l have norm one, D_l = (D^{-2} + lambda)^{-1/2}.
+     D alone would leave the columns that the ridge dominates long, and |[A; sqrt(lambda) I] D|_F would hide errors in all others.
+  */
+  double UnitScale(PetscInt i, double ridge) const;             /* D_l(i, i) */
+  double UnitNormF(double ridge) const;                         /* |[A; sqrt(lambda) I] D_l|_F */
+  double UnitXNorm(const double *x, double ridge) const;        /* |D_l^{-1} x| */
+  double UnitGradientNorm(const double *g, double ridge) const; /* |D_l g| */
+  /* |(D_l (A'A + lambda I) D_l + omega^2 I)^{-1/2} D_l g|, with the sketch's factor for A: the Karlson-Walden numerator for g = A'r - lambda x */
   PetscErrorCode WaldenNorm(double omega, double ridge, const double *g, double *value);
   /* An upper bound of that without a factorisation, g in the basis of Ridge(); false where there is none: only on a path of ridge parameters */
   bool WaldenBound(double omega, double ridge, const double *g, double *bound) const;

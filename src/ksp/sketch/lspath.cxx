@@ -44,12 +44,6 @@ double Norm(PetscInt n, const double *x)
   for (PetscInt i = 0; i < n; ++i) s += x[i] * x[i];
   return std::sqrt(s);
 }
-double ScaledNorm(const LSPrecond &N, const double *x)
-{
-  double s = 0.0;
-  for (PetscInt i = 0; i < N.Columns(); ++i) s += x[i] / N.Scale()[i] * (x[i] / N.Scale()[i]);
-  return std::sqrt(s);
-}
 
 /* c of the small problem min |B y - f|^2 + lambda |y|^2 */
 PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecond &N, const double *b, double *f, PetscInt *passes)
@@ -93,7 +87,7 @@ PetscErrorCode FindSkeleton(MPI_Comm comm, const LSPrecond &N, PetscInt q, const
   PetscCallCXX(size.resize(q));
   for (PetscInt j = 0; j < q; ++j) {
     double *y = M.data() + static_cast<size_t>(j) * (d + 1);
-    size[j]   = N.ScaledNormF() * ScaledNorm(N, X + static_cast<size_t>(j) * d);
+    size[j]   = N.UnitNormF(lambda[j]) * N.UnitXNorm(X + static_cast<size_t>(j) * d, lambda[j]);
     N.Ridge().Product(Y + static_cast<size_t>(j) * d, y);
     y[d] = fn;
     for (PetscInt i = 0; i <= d; ++i) y[i] = size[j] > 0.0 ? y[i] / size[j] : 0.0;
@@ -153,7 +147,6 @@ struct Solved {
   PetscInt            k;
   std::vector<double> lambda, X, G, rnorm; /* k parameters, solutions, gradients A'r - lambda x, and |[b - A x; sqrt(lambda) x]| */
   std::vector<double> Xhat, Ghat;          /* X and G in the basis of N.Ridge() */
-  std::vector<double> xnorm;               /* |D^{-1} x| */
 };
 
 /*
@@ -166,15 +159,16 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
   const RidgeBasis   &basis = N.Ridge();
   std::vector<double> diagonal(d), super(d), M(static_cast<size_t>(d + k) * std::max<PetscInt>(1, k - 1)), rhs(d + k);
   PetscBLASInt        rows = d + k, cols = k - 1, one = 1, lwork = 64 * (d + 2 * k), info = 0;
-  std::vector<double> work(lwork);
+  std::vector<double> work(lwork), xnorm(k);
 
+  for (PetscInt m = 0; m < k; ++m) xnorm[m] = N.UnitXNorm(s.X.data() + static_cast<size_t>(m) * d, lambda);
   PetscInt c0 = 0, below = 0; /* the nearest parameter; the largest that is not larger */
   for (PetscInt m = 0; m < k; ++m) {
     if (std::fabs(std::log(s.lambda[m] / lambda)) < std::fabs(std::log(s.lambda[c0] / lambda))) c0 = m;
     if (s.lambda[m] <= lambda) below = m;
   }
   /* columns of M: differences of the gradients at lambda from the nearest one's, in the energy norm, over a penalty of the size of rounding */
-  const double noise = 0.1 * Unit * N.ScaledNormF();
+  const double noise = 0.1 * Unit * N.UnitNormF(lambda);
   const size_t ld    = static_cast<size_t>(rows);
   const auto   at    = [&](PetscInt m, PetscInt i) {
     const size_t e = i + static_cast<size_t>(m) * d;
@@ -185,11 +179,11 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
     if (m == c0) continue;
     double *column = M.data() + a * ld;
     for (PetscInt i = 0; i < d; ++i) column[i] = at(m, i) + rhs[i];
-    column[d + a]     = noise * s.xnorm[m];
-    column[d + k - 1] = noise * s.xnorm[c0];
+    column[d + a]     = noise * xnorm[m];
+    column[d + k - 1] = noise * xnorm[c0];
     ++a;
   }
-  rhs[d + k - 1] = noise * s.xnorm[c0];
+  rhs[d + k - 1] = noise * xnorm[c0];
   basis.Triangle(lambda, diagonal.data(), super.data());
   RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), rhs.data());
   RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), M.data(), cols, rows);
@@ -206,7 +200,7 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
   double growx = 0.0, growr = 0.0, r2 = 0.0, xx = 0.0;
   RidgeCombination(d, k, c.data(), s.X.data(), s.G.data(), s.lambda.data(), lambda, x, g);
   for (PetscInt m = 0; m < k; ++m) {
-    growx = std::hypot(growx, static_cast<double>(c[m]) * s.xnorm[m]);
+    growx = std::hypot(growx, static_cast<double>(c[m]) * xnorm[m]);
     growr = std::hypot(growr, static_cast<double>(c[m]) * s.rnorm[m]);
   }
   const double *xb = s.X.data() + static_cast<size_t>(below) * d, *gb = s.G.data() + static_cast<size_t>(below) * d;
@@ -217,7 +211,7 @@ double Combine(const LSPrecond &N, const Solved &s, double lambda, double *x, do
     xx += x[i] * x[i];
   }
   *rnorm = std::sqrt(std::max(r2, 0.0) + lambda * xx);
-  growx /= ScaledNorm(N, x);
+  growx /= N.UnitXNorm(x, lambda);
   return std::isfinite(*rnorm) && growx <= MostGrowth && growr <= MostGrowth * *rnorm ? growx : 0.0;
 }
 } // namespace
@@ -326,7 +320,6 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
       PetscCallCXX(s.Ghat = s.G);
       PetscCallCXX(N.Ridge().ToBasis(s.Xhat.data(), s.k));
       PetscCallCXX(N.Ridge().ToBasis(s.Ghat.data(), s.k));
-      for (PetscInt m = 0; m < s.k; ++m) PetscCallCXX(s.xnorm.push_back(ScaledNorm(N, s.X.data() + static_cast<size_t>(m) * d)));
       for (PetscInt a = rank; a < n; a += size) {
         double growth = 0.0;
         PetscCallCXX(growth = Combine(N, s, unique[zero + others[a]], sum.Data() + static_cast<size_t>(a) * d, sum.Data() + dn + static_cast<size_t>(a) * d,

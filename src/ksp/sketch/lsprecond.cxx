@@ -760,15 +760,55 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+double LSPrecond::UnitScale(PetscInt i, double ridge) const
+{
+  const double t = std::sqrt(ridge) * scale[i];
+  return scale[i] / (t < 1e150 ? std::sqrt(1 + t * t) : t);
+}
+
+/* The columns of A D have equal norms, or D is I */
+double LSPrecond::UnitNormF(double ridge) const
+{
+  const double column = scaledF * scaledF / std::max<PetscInt>(1, d);
+  double       s      = 0.0;
+  for (PetscInt i = 0; i < d; ++i) {
+    const double f = UnitScale(i, ridge);
+    s += column * (f / scale[i]) * (f / scale[i]) + ridge * f * f;
+  }
+  return std::sqrt(s);
+}
+
+double LSPrecond::UnitXNorm(const double *x, double ridge) const
+{
+  double s = 0.0, xx = 0.0; /* |D_l^{-1} x|^2 = |D^{-1} x|^2 + lambda |x|^2 */
+  for (PetscInt i = 0; i < d; ++i) {
+    const double e = x[i] / scale[i];
+    s += e * e;
+    xx += x[i] * x[i];
+  }
+  return std::hypot(std::sqrt(s), std::sqrt(ridge * xx));
+}
+
+double LSPrecond::UnitGradientNorm(const double *g, double ridge) const
+{
+  double s = 0.0;
+  for (PetscInt i = 0; i < d; ++i) {
+    const double e = g[i] * UnitScale(i, ridge);
+    s += e * e;
+  }
+  return std::sqrt(s);
+}
+
 /*
-   On a path of ridge parameters the factor is bidiagonal in the basis P: with I >= D^2 / max D^2,
-   |(D (A'A + lambda I) D + omega^2 I)^{-1/2} D g| <= |(A'A + (lambda + omega^2 / max D^2) I)^{-1/2} g|, O(d) flops for g in that basis.
+   On a path of ridge parameters the factor is bidiagonal in the basis P: with D_l^{-2} >= 1 / max D_l^2,
+   |(D_l (A'A + lambda I) D_l + omega^2 I)^{-1/2} D_l g| <= |(A'A + (lambda + omega^2 / max D_l^2) I)^{-1/2} g|, O(d) flops for g in that
+   basis.
 */
 bool LSPrecond::WaldenBound(double omega, double ridge, const double *g, double *bound) const
 {
   if (!onpath || !std::isfinite(omega)) return false;
   double widest = 0.0;
-  for (double e : scale) widest = std::max(widest, e);
+  for (PetscInt i = 0; i < d; ++i) widest = std::max(widest, UnitScale(i, ridge));
   std::vector<double> y(g, g + d), diagonal(d), super(d);
   basis.Triangle(ridge + (omega / widest) * (omega / widest), diagonal.data(), super.data());
   RidgeBasis::TriangleSolveTransposed(d, diagonal.data(), super.data(), y.data());
@@ -780,8 +820,9 @@ bool LSPrecond::WaldenBound(double omega, double ridge, const double *g, double 
 
 /*
    Karlson & Walden (BIT 37, 1997) with the sketch's factor in place of A's (Epperly, Meier & Nakatsukasa, 2024, section 2.3):
-   |(D A'A D + omega^2 I)^{-1/2} D A'r| = |(R'R + omega^2 I)^{-1/2} D A'r| with A D ~ Q R, or with [A; sqrt(lambda) I] in place of A.
-   Any square root serves: the triangle of QR([R; (omega^2 I + lambda D^2)^{1/2}]). omega is rounded down to a power of two, so that the triangle serves again; this only enlarges the value.
+   |(D A'A D + omega^2 I)^{-1/2} D A'r| = |(R'R + omega^2 I)^{-1/2} D A'r| with A D ~ Q R. With a ridge, g = A'r - lambda x and H = D D_l^{-1},
+   |(D_l (A'A + lambda I) D_l + omega^2 I)^{-1/2} D_l g| = |(R'R + lambda D^2 + omega^2 H^2)^{-1/2} D g|.
+   Any square root serves: the triangle of QR([R; (lambda D^2 + omega^2 H^2)^{1/2}]). omega is rounded down to a power of two, so that the triangle serves again; this only enlarges the value.
 */
 PetscErrorCode LSPrecond::WaldenNorm(double omega, double ridge, const double *g, double *value)
 {
@@ -798,7 +839,7 @@ PetscErrorCode LSPrecond::WaldenNorm(double omega, double ridge, const double *g
   if (std::isfinite(omega) && omega > 0) {
     const double o = std::exp2(std::floor(std::log2(omega)));
     if (o != kwomega || ridge != kwridge) {
-      const auto          root = [&](PetscInt i) { return std::hypot(o, std::sqrt(ridge) * scale[i]); };
+      const auto          root = [&](PetscInt i) { return std::hypot(o * scale[i] / UnitScale(i, ridge), std::sqrt(ridge) * scale[i]); };
       std::vector<double> b;
       PetscCallCXX(b.assign(static_cast<size_t>(d) * dz, 0.0));
       if (z.empty())

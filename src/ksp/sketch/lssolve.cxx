@@ -76,9 +76,8 @@ private:
   /* |N'A'r| at which an inner iteration for an x of this norm has reached the backward error that is asked for */
   double                 InnerTarget(PetscInt j, double xn) const { return 0.25 * std::max(o.rtol / 10, Unit) * xn * FrobeniusNorm(j); }
   double                 XNorm(PetscInt j) const { return Norm(d, X + static_cast<size_t>(j) * d); }
-  double                 ScaledXNorm(PetscInt j) const;
-  double                 ScaledNorm(const double *g) const; /* |D g| */
-  double                 FrobeniusNorm(PetscInt j) const;   /* |[A; sqrt(lambda) I] D|_F */
+  double                 ScaledXNorm(PetscInt j) const { return N.UnitXNorm(X + static_cast<size_t>(j) * d, Lambda(j)); }
+  double                 FrobeniusNorm(PetscInt j) const { return N.UnitNormF(Lambda(j)); }
   MPI_Comm               comm;
   const RowView         &A;
   LSPrecond             &N;
@@ -91,30 +90,6 @@ private:
   std::vector<double>    Xlo;           /* d x q during extra-precise refinement: the solution is X + Xlo */
   double                 reduction = 1; /* then conjugate gradients reduce N'G to this fraction at least */
 };
-
-double Solver::ScaledXNorm(PetscInt j) const
-{
-  double s = 0.0;
-  for (PetscInt i = 0; i < d; ++i) {
-    const double e = X[i + static_cast<size_t>(j) * d] / N.Scale()[i];
-    s += e * e;
-  }
-  return std::sqrt(s);
-}
-
-double Solver::ScaledNorm(const double *g) const
-{
-  double s = 0.0;
-  for (PetscInt i = 0; i < d; ++i) s += (g[i] * N.Scale()[i]) * (g[i] * N.Scale()[i]);
-  return std::sqrt(s);
-}
-
-double Solver::FrobeniusNorm(PetscInt j) const
-{
-  double s = 0.0;
-  for (PetscInt i = 0; i < d; ++i) s += N.Scale()[i] * N.Scale()[i];
-  return std::hypot(N.ScaledNormF(), std::sqrt(Lambda(j) * s));
-}
 
 /* r = b - A x afresh, G = A'r - lambda x and |r|: one pass, one reduction */
 PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool atzero)
@@ -144,8 +119,8 @@ PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool 
 }
 
 /*
-   Reasons and backward errors from the fresh residuals, in the coordinates of unit columns (A stands for A D, x for D^{-1} x here):
-   Householder QR is backward stable column by column (Higham, Accuracy and Stability, theorem 20.3), which |A|_F of a badly scaled
+   Reasons and backward errors from the fresh residuals, in the coordinates of unit columns (A stands for A D here, x for D^{-1} x, or
+   with a ridge [A; sqrt(lambda) I] D_l and D_l^{-1} x): Householder QR is backward stable column by column (Higham, Accuracy and Stability, theorem 20.3), which |A|_F of a badly scaled
    matrix does not see. The estimate is the smallest of three bounds on the perturbation E of A for which x is an exact solution,
    relative to |A|_F:
      |r| / |x|                                             E = r x'/|x|^2 makes x solve the system exactly
@@ -181,7 +156,7 @@ PetscErrorCode Solver::Judge()
     }
     const double *g   = G.data() + static_cast<size_t>(j) * d;
     const double  aim = std::max(o.rtol / 10, Unit);
-    double        gn = ScaledNorm(g), scale = fro;
+    double        gn = N.UnitGradientNorm(g, Lambda(j)), scale = fro;
     if (N.ConstraintBasis()) { /* only the part of A'r along the feasible directions counts, in scaled coordinates */
       std::vector<double> y(k);
       N.ApplyT(g, y.data(), 1, &j);
@@ -594,7 +569,8 @@ PetscErrorCode Solver::RefineTwofold(const double *B, PetscInt ldb)
       const double h = Norm(k, c.data());
       if (loop && !(h <= before[j]))
         vote[j] = 2;
-      else if (h * N.Condition() <= 0.1 * Unit * N.ScaledNorm() * ScaledXNorm(j) || (loop && h > 0.5 * before[j])) /* |D^{-1}(x - x*)| <= |R^{-1}| h */
+      else if (h * N.Condition() <= 0.1 * Unit * N.ScaledNorm() * N.UnitXNorm(X + static_cast<size_t>(j) * d, 0.0) ||
+               (loop && h > 0.5 * before[j])) /* |D^{-1}(x - x*)| <= |R^{-1}| h */
         vote[j] = 1;
       else if (loop >= 20 || (bounded && (N.Exact() ? loop >= 2 : left < std::log(h / std::min(reduction * h, InnerTarget(j, ScaledXNorm(j)))) / rate)))
         vote[j] = 1; /* corrections are made whole or not at all: one that is cut short enlarges A'r along large singular values */

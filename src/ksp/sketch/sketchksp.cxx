@@ -908,6 +908,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
 
    The tolerance of `KSPSetTolerances()` is a backward error: the solve has converged when the Karlson-Walden estimate of the smallest
    perturbation of A with its columns scaled to unit norm, relative to its Frobenius norm, for which x is exact is below rtol; the default is 10 u = 1.1e-15.
+   With a ridge A is [A; sqrt(lambda) I] here. Unit columns are what tells errors of small columns; relative to the unscaled |A|_F the error is at most
+   sqrt(d) times as large.
    The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 2 numbers. `KSPGetResidualNorm()`
    is |b - A x|.
 

@@ -349,7 +349,8 @@ PetscErrorCode KSPSketchGetScale(KSP ksp, PetscBool *scale)
    Level: intermediate
 
    Notes:
-   The sketch of A serves every lambda; only a d x d factor is renewed. The backward error is that of [A; sqrt(lambda) I].
+   The sketch of A serves every lambda; only a d x d factor is renewed. The backward error is that of [A; sqrt(lambda) I] with its columns,
+   their part of the ridge included, scaled to unit norm; relative to the Frobenius norm of the unscaled matrix it is at most sqrt(d) times as large.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` if negative or not finite. Ignored by other types.
 
