@@ -176,6 +176,7 @@ PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscIn
   PetscCheck(!e->Forbids(), comm, PETSC_ERR_SUP, "Barycentres are not offered for sparse costs");
   e->cutoff       = 0;
   e->passes       = 0;
+  e->keptpasses   = 0;
   const size_t nr = PetscMax(e->n, 1), nc = PetscMax(e->mloc, 1);
   for (Measure &m : M) {
     PetscCallCXX(m.u.assign(nr, 0.0));
@@ -275,6 +276,7 @@ PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscIn
   }
   t->solver.its = it;
   t->passes     = e->passes;
+  t->keptpasses = e->keptpasses;
   PetscScalar *out;
   PetscCall(VecGetArray(a, &out));
   for (PetscInt j = 0; j < e->mloc; ++j) out[j] = mass * mean[j];
