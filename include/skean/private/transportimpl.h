@@ -52,6 +52,7 @@ public:
   PetscInt      m = 0, mloc = 0, mlo = 0;        /* columns in all, here, first here */
   PetscInt      passes     = 0;                  /* traversals of the whole cost */
   PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
+  bool          exact      = false;              /* fused passes are computed from the costs, even where rows are kept */
   double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
   const double *logr = nullptr, *logc = nullptr; /* logarithms of the masses; owned by Work */
   double        entries = 0;                     /* entries visited on this process, for statistics */

@@ -275,8 +275,7 @@ PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscIn
     }
   }
   t->solver.its = it;
-  t->passes     = e->passes;
-  t->keptpasses = e->keptpasses;
+  t->passes     = e->passes + e->keptpasses;
   PetscScalar *out;
   PetscCall(VecGetArray(a, &out));
   for (PetscInt j = 0; j < e->mloc; ++j) out[j] = mass * mean[j];

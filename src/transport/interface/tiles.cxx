@@ -589,8 +589,8 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   bool near = false, keeping = false, full = false, stale = false;
   if (!ring) {
     const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
-    near    = kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
-    keeping = !near && WantsToKeep(inv, vhome);
+    near    = !exact && kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
+    keeping = !exact && !near && WantsToKeep(inv, vhome);
     PetscCallCXX(last.assign(vhome, vhome + m));
     lastinv = inv;
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {

@@ -35,7 +35,7 @@ public:
   PetscErrorCode Bilinear(const double *x, const double *y, double *value) override;
   PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) override;
   PetscErrorCode Scale(double *cmax, double *cmedian) override;
-  double         PassCost() const override { return kept.valid ? passcost : 1.0; }
+  double         PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }
   double         Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
 
 private:

@@ -206,7 +206,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       } else
         ++sincebest;
       const double floor = SkeanTransportFloor_Private(t);
-      if (last && sincebest >= 12 && w->err < 20 * floor) {
+      if (last && !sweeps && sincebest >= 12 && w->err < 20 * floor) {
         s->reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
         break;
       }
@@ -233,6 +233,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         have = false;
         PetscCallCXX(errors.push_back(w->err));
         if (--sweeps == 0 && SweepsPay(e, errors, target, NewtonCost(ctx, e, last))) sweeps = 1;
+        if (!sweeps) sincebest = 0; /* what sweeps did not reach says nothing of Newton's method */
         continue;
       }
       /* the system */
