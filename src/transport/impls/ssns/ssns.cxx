@@ -27,7 +27,7 @@ struct SSNS {
   PetscReal    delta  = 0.01;  /* mass dropped in a row or column, relative to |g|_2 */
   PetscReal    mu0    = 1.0;   /* first weight of the shift mu |g|_2 */
   PetscReal    fill   = 150.0; /* entries kept per unknown; above: no sparse system */
-  PetscInt     warmup = 8;     /* sweeps on a level before Newton's method is considered */
+  PetscInt     warmup = 8;     /* sweeps on the first and the last level before Newton's method is considered */
   PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
   PetscInt     direct = 2500;  /* unknowns of a Newton system, after elimination, that process 0 solves */
   NewtonSystem system;
@@ -121,15 +121,14 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last)
   return steps * (system / pairs + 2);
 }
 
-/* Whether the rate of the last sweeps promises the target for less than cost, with half of what has been spent already counted, so that promises that are not
-   kept come to an end; not before a quarter of the cost is spent, since acceleration needs a dozen sweeps to show */
+/* Whether the rate of the last sweeps promises the target within two dozen more, for less than cost; half of what has been spent already counts, so that
+   promises that are not kept come to an end */
 static bool SweepsPay(const Engine *e, const std::vector<double> &errors, double target, double cost)
 {
   const size_t done = errors.size() - 1, over = PetscMin(done, size_t(8));
-  const double pass = e->PassCost(), rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over));
+  const double rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over)), left = std::log(target / errors[done]) / std::log(rate);
 
-  if (pass * static_cast<double>(done) < 0.25 * cost && done < 25) return true;
-  return rate < 1 && pass * (0.5 * static_cast<double>(done) + std::log(target / errors[done]) / std::log(rate)) < cost;
+  return rate < 1 && left <= 24 && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
 }
 
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
@@ -171,7 +170,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     const bool   last      = lev + 1 == w->levels.size();
     const double target    = last ? tol : PetscMax(ctx->level, tol);
     double       best      = PETSC_MAX_REAL;
-    PetscInt     sincebest = 0, sweeps = ctx->warmup;
+    PetscInt     sincebest = 0, sweeps = !lev || last ? ctx->warmup : 1;
     bool         have = false; /* keep holds the entries at w->v */
     double       lump = 0;     /* > 0: threshold of systems whose diagonals have lost what was dropped */
     /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
@@ -385,7 +384,7 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 .  -transport_ssns_shift <1>    - first weight of the shift
 .  -transport_ssns_fill <150>   - entries kept per unknown, no more than 20 where that makes more than 6e6 in all; above, more mass is dropped
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
-.  -transport_ssns_warmup <8>   - sweeps on a level before Newton's method is considered
+.  -transport_ssns_warmup <8>   - sweeps on the first and the last level before Newton's method is considered
 -  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0; 0: none
 
    Level: beginner
