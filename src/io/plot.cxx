@@ -536,8 +536,8 @@ std::string Draw(const PlotFigure &fig, const std::string &path, const std::stri
   Pen pen(cr);
   if (!fig.title.empty()) pen.Text(W / 2, 22, pen.Fit(fig.title, W - 20, TitleSize + 2), 0.5, false, TitleSize + 2, true);
   for (std::size_t k = 0; k < fig.panels.size(); ++k) {
-    const Frame box = {static_cast<double>(static_cast<int>(k) % cols) * fig.width + 6, top + static_cast<double>(static_cast<int>(k) / cols) * fig.height,
-                       fig.width - 12, fig.height};
+    const int   row = static_cast<int>(k) / cols, col = static_cast<int>(k) % cols;
+    const Frame box = {static_cast<double>(col) * fig.width + 6, top + static_cast<double>(row) * fig.height, fig.width - 12, fig.height};
     if (fig.panels[k].kind == PlotPanel::HeatMap)
       DrawHeat(pen, fig.panels[k], box, zoom);
     else

@@ -122,7 +122,7 @@ std::shared_ptr<const FastTransform> DiagonalizeByTransform(PetscInt64 n, const 
     most = std::max(most, std::abs(A[i]));
   }
   if (!Candidate(n, A, 64 * eps * most, &kind)) return nullptr;
-  const std::shared_ptr<const FastTransform> t = FastTransform::Create(kind, n);
+  std::shared_ptr<const FastTransform> t = FastTransform::Create(kind, n);
   if (!t) return nullptr;
   /* C'AC, whose diagonal are the Rayleigh quotients */
   std::vector<double> T(A, A + n * n);

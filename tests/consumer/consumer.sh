@@ -40,8 +40,8 @@ install)
     [ -e "$prefix/$f" ] || die "$f is not installed"
   done
   major=$(sed -n 's/#define SKEAN_VERSION_MAJOR *//p' "$prefix/include/skeanversion.h")
-  readelf -d "$lib" | grep -q "SONAME.*\[libskean.so.$major\]" || die "soname is not libskean.so.$major"
-  readelf -d "$lib" | grep -q NODELETE || die "the library may be unloaded while its callbacks live"
+  readelf -d "$lib" | grep "SONAME.*\[libskean.so.$major\]" >/dev/null || die "soname is not libskean.so.$major"
+  readelf -d "$lib" | grep NODELETE >/dev/null || die "the library may be unloaded while its callbacks live"
   if grep -rIlE "$scratch/first|$build|$root" "$prefix"; then die "the files above name a folder of the build"; fi
   ;;
 cmake)
@@ -71,7 +71,7 @@ dll)
   # types of PETSc's classes, as soon as the library has them
   if grep -qs 'define KSPSKETCH ' "$prefix"/include/*.h; then
     run 1 "$scratch/lsq" -dll_append "$lib" -help
-    grep -A40 -e '-ksp_type' <<<"$out" | grep -qw sketch || die "-help does not list -ksp_type sketch"
+    grep -A40 -e '-ksp_type' <<<"$out" | grep -w sketch >/dev/null || die "-help does not list -ksp_type sketch"
     for n in 1 2 3; do
       run "$n" "$scratch/lsq" -dll_append "$lib" -ksp_type sketch -max_error 1e-6 -malloc_debug -malloc_dump -options_left
     done

@@ -515,7 +515,7 @@ std::unique_ptr<KernelNode> MakeLeaf(const std::string &name, bool hasQ, size_t 
 {
   std::vector<double> v = values;
   /* counts and signs, said in the user's terms */
-  auto need = [&](std::vector<double> defaults) {
+  auto need = [&](const std::vector<double> &defaults) {
     if (v.empty()) v = defaults;
     if (v.size() != defaults.size()) *problem = name + " takes " + std::to_string(defaults.size()) + " values, got " + std::to_string(v.size());
     for (double x : v)

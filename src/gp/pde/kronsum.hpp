@@ -20,12 +20,12 @@ PetscErrorCode ApplyModes(TensorGrid &grid, const TensorSizes &nin, const Dense 
 
 class KroneckerSum {
 public:
-  /* Collective. A[k] is the same on every process. ok = false if LAPACK fails or X is singular. */
-  PetscErrorCode Setup(TensorGrid *grid, const Dense A[], double shift, bool *ok);
+  /* Collective. B[k] is the same on every process. ok = false if LAPACK fails or X is singular. */
+  PetscErrorCode Setup(TensorGrid *g, const Dense B[], double s, bool *ok);
   /* Changes the shift; cheap for d > 1 */
-  PetscErrorCode SetShift(double shift, bool *ok);
+  PetscErrorCode SetShift(double s, bool *ok);
   /* Collective. y = (sum A_k + shift) x, with a shift of the caller's */
-  PetscErrorCode Apply(const double *x, double shift, std::vector<double> &y);
+  PetscErrorCode Apply(const double *x, double sh, std::vector<double> &y);
   /* Collective. x and b: home boxes of sizes m; may be the same array. ok = false: singular */
   PetscErrorCode Solve(const double *b, double *x, bool *ok);
   /* Solve, then refine with Apply() until the residual no longer falls; residual: relative to b, in the 2-norm */

@@ -10,7 +10,7 @@ namespace transport {
 /* Column quantities are owned in blocks of mloc and needed whole: one Allgatherv in, one Reduce_scatter out */
 class RowEngine : public Engine {
 public:
-  PetscErrorCode Layout(MPI_Comm comm, PetscInt n, PetscInt mloc);
+  PetscErrorCode Layout(MPI_Comm c, PetscInt nrows, PetscInt ncols);
 
 protected:
   std::vector<int> counts, displs;

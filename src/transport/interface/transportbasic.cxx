@@ -2,7 +2,6 @@
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
 
-using skean::AgreeAny;
 using skean::transport::Work;
 
 extern PetscFunctionList SkeanTransportList;

@@ -95,7 +95,7 @@ SKEAN_MULTIVERSION static void Normals_(std::uint32_t key0, std::uint32_t key1, 
       const double r    = scale * std::sqrt(-2.0 * logu);
       /* v in [0,1): quadrant by truncation, exact */
       const double       v4 = 4.0 * v;
-      const std::int64_t m  = static_cast<std::int64_t>(static_cast<std::int32_t>(v4 + 0.5));
+      const std::int64_t m  = static_cast<std::int64_t>(static_cast<std::int32_t>(v4 + 0.5)); // NOLINT(bugprone-incorrect-roundings): 0 <= v4 < 4
       const double       x = (v4 - static_cast<double>(m)) * 1.57079632679489661923, y = x * x;
       double             sn = 1.0 / 355687428096000.0; /* 17! */
       sn                    = sn * y - 1.0 / 1307674368000.0;

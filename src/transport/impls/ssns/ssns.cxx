@@ -171,8 +171,9 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     const double target    = last ? tol : PetscMax(ctx->level, tol);
     double       best      = PETSC_MAX_REAL;
     PetscInt     sincebest = 0, sweeps = !lev || last ? ctx->warmup : 1;
-    bool         have = false; /* keep holds the entries at w->v */
-    double       lump = 0;     /* > 0: threshold of systems whose diagonals have lost what was dropped */
+    bool         opening = true;  /* the first sweeps of the level */
+    bool         have    = false; /* keep holds the entries at w->v */
+    double       lump    = 0;     /* > 0: threshold of systems whose diagonals have lost what was dropped */
     /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
     auto collect = [&](double fraction) {
       const double need = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1))); /* no tighter than the target needs */
@@ -205,7 +206,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       } else
         ++sincebest;
       const double floor = SkeanTransportFloor_Private(t);
-      if (last && !sweeps && sincebest >= 12 && w->err < 20 * floor) {
+      if (last && !opening && sincebest >= 12 && w->err < 20 * floor) {
         s->reason = SKEAN_DIVERGED_ROUNDING_FLOOR;
         break;
       }
@@ -232,7 +233,10 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         have = false;
         PetscCallCXX(errors.push_back(w->err));
         if (--sweeps == 0 && SweepsPay(e, errors, target, NewtonCost(ctx, e, last))) sweeps = 1;
-        if (!sweeps) sincebest = 0; /* what sweeps did not reach says nothing of Newton's method */
+        if (!sweeps && opening) {
+          opening   = false;
+          sincebest = 0; /* what sweeps did not reach says nothing of Newton's method */
+        }
         continue;
       }
       /* the system */
