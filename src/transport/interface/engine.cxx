@@ -3,6 +3,8 @@
 #include "../kernels/exp.hpp"
 #include <skean/private/reduce.hpp>
 #include <algorithm>
+#include <cstdint>
+#include <cstring>
 
 namespace skean {
 namespace transport {
@@ -59,31 +61,38 @@ PetscErrorCode RowEngine::Agree(PetscErrorCode ierr) const
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode MedianOf(MPI_Comm comm, std::vector<double> &mine, double *median)
+/* Doubles as integers of the same order */
+static std::uint64_t OrderedBits(double x)
 {
-  PetscMPIInt         size;
-  std::vector<int>    cnt, dis;
-  std::vector<double> everything;
+  std::uint64_t u;
+  std::memcpy(&u, &x, sizeof(u));
+  return u >> 63 ? ~u : u | (std::uint64_t(1) << 63);
+}
+
+PetscErrorCode MedianOf(MPI_Comm comm, const std::vector<double> &mine, double *median)
+{
+  std::vector<std::uint64_t> key(mine.size());
+  PetscInt64                 total = static_cast<PetscInt64>(mine.size());
+  std::uint64_t              lo = 0, hi = ~std::uint64_t(0);
 
   PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(cnt.resize(size));
-  PetscCallCXX(dis.assign(size, 0));
-  int k = static_cast<int>(mine.size());
-  PetscCallMPI(MPI_Allgather(&k, 1, MPI_INT, cnt.data(), 1, MPI_INT, comm));
-  int total = 0;
-  for (int r = 0; r < size; ++r) {
-    dis[r] = total;
-    total += cnt[r];
-  }
-  PetscCallCXX(everything.resize(PetscMax(total, 1)));
-  PetscCallMPI(MPI_Allgatherv(mine.data(), k, MPI_DOUBLE, everything.data(), cnt.data(), dis.data(), MPI_DOUBLE, comm));
-  everything.resize(total);
+  std::transform(mine.begin(), mine.end(), key.begin(), OrderedBits);
+  std::sort(key.begin(), key.end());
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, comm));
   *median = 0;
-  if (total) {
-    std::nth_element(everything.begin(), everything.begin() + total / 2, everything.end());
-    *median = everything[total / 2];
+  if (!total) PetscFunctionReturn(PETSC_SUCCESS);
+  /* by bisection, the smallest value that has more than half of them at or below it: nothing is gathered */
+  while (lo < hi) {
+    const std::uint64_t mid   = lo + (hi - lo) / 2;
+    PetscInt64          below = std::upper_bound(key.begin(), key.end(), mid) - key.begin();
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &below, 1, MPIU_INT64, MPI_SUM, comm));
+    if (below > total / 2)
+      hi = mid;
+    else
+      lo = mid + 1;
   }
+  lo = lo >> 63 ? lo & ~(std::uint64_t(1) << 63) : ~lo;
+  std::memcpy(median, &lo, sizeof(lo));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -267,10 +276,7 @@ PetscErrorCode CsrEngine::Scale(double *cmax, double *cmedian)
   PetscFunctionBegin;
   for (double c : ca) mx = PetscMax(mx, c);
   PetscCallMPI(MPI_Allreduce(&mx, cmax, 1, MPI_DOUBLE, MPI_MAX, comm));
-  if (cmedian) {
-    std::vector<double> mine(ca);
-    PetscCall(MedianOf(comm, mine, cmedian));
-  }
+  if (cmedian) PetscCall(MedianOf(comm, ca, cmedian));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

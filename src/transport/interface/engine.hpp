@@ -21,7 +21,7 @@ protected:
 };
 
 /* The median of values that are distributed over the processes */
-PetscErrorCode MedianOf(MPI_Comm comm, std::vector<double> &mine, double *median);
+PetscErrorCode MedianOf(MPI_Comm comm, const std::vector<double> &mine, double *median);
 
 /* On a grid, with e its engine: LSE_j(v_j - inv c_ij) at all n points i of this process in the layout of the sources (or of the targets), from v over all
    points in the layout of the other side, kLogZero where there is none */

@@ -878,10 +878,10 @@ PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, Petsc
    Notes:
    For stored costs and for clouds of points whose targets every process holds (`SkeanTransportSetReplicationLimit()`). A pass keeps the rows
    exp((f_i + g_j - C_ij)/eps), whole or, where few are large enough, as single entries; passes at potentials near those are then one traversal of what is
-   kept, without costs and exponentials: a tenth of the time or less, 8 bytes per entry of a whole row and 12 per single entry. What is left out is below
+   kept, without costs and exponentials, 8 bytes per entry of a whole row and 12 per single entry. What is left out is below
    e^-37 of each row and column (or the fraction of `SkeanTransportSetTruncation()`, if that is set), which is less than rounding; the passes that keep
    rows of clouds skip as much by the bounds of truncation. Rows are kept anew when potentials have moved
-   too far, and not at all where they do not fit. What a solve reports (marginal error, cost, bounds) is always computed from the costs.
+   too far, and not at all where they do not fit; near the rounding floor passes are computed from the costs. What a solve reports (marginal error, cost, bounds) is always computed from the costs.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative size.
 

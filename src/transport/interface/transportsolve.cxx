@@ -327,6 +327,7 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   PetscCall(Start(t));
   if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
   if (t->ladder) t->epsstart = 0;
+  w->err             = 0; /* not known: what a solve computes does not depend on the one before */
   w->eng->passes     = 0;
   w->eng->keptpasses = 0;
   w->eng->entries    = 0;

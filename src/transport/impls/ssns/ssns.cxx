@@ -395,7 +395,8 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 
    Notes:
    Method, on each level of epsilon:
-   1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the estimated cost of Newton steps
+   1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target within two dozen more and at less than the
+      estimated cost of Newton steps
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
