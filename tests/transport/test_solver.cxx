@@ -539,6 +539,35 @@ TEST(Transport, ReasonsAreHonest)
   ASSERT_PETSC(p.Destroy());
 }
 
+/* the median of the costs, stored densely and sparsely, in any distribution: 1, 2, ..., n m in a scrambled order, an even and an odd number of them */
+TEST(Transport, EpsilonRelativeToTheMedian)
+{
+  for (PetscInt m : {9, 10})
+    for (bool sparse : {false, true}) {
+      const PetscInt n = 7;
+      Mat            A, S;
+      Vec            r, c;
+      SkeanTransport t;
+      PetscReal      eps;
+      ASSERT_PETSC(problems::MakeDense(
+        n, m, [&](PetscInt i, PetscInt j) { return 1.0 + (13 * (i * m + j)) % (n * m); }, &A));
+      ASSERT_PETSC(MatConvert(A, MATAIJ, MAT_INITIAL_MATRIX, &S));
+      ASSERT_PETSC(MatCreateVecs(A, &c, &r));
+      ASSERT_PETSC(VecSet(r, 1.0 / n));
+      ASSERT_PETSC(VecSet(c, 1.0 / m));
+      ASSERT_PETSC(SkeanTransportCreate(PETSC_COMM_WORLD, &t));
+      ASSERT_PETSC(SkeanTransportSetMarginals(t, r, c));
+      ASSERT_PETSC(SkeanTransportSetCost(t, sparse ? S : A));
+      ASSERT_PETSC(SkeanTransportSetEpsilon(t, 0.5, SKEAN_TRANSPORT_EPS_MEDIAN));
+      ASSERT_PETSC(SkeanTransportSolve(t));
+      ASSERT_PETSC(SkeanTransportGetEpsilon(t, &eps));
+      EXPECT_DOUBLE_EQ(eps, 0.5 * (n * m / 2 + 1)) << m << " sparse " << sparse;
+      ASSERT_PETSC(SkeanTransportDestroy(&t));
+      for (Mat *M : {&A, &S}) ASSERT_PETSC(MatDestroy(M));
+      for (Vec *v : {&r, &c}) ASSERT_PETSC(VecDestroy(v));
+    }
+}
+
 TEST(Transport, OptionsMonitorAndView)
 {
   const std::string                                      out = skeantest::ScratchDir() + "/transport.txt", view = skeantest::ScratchDir() + "/view.txt";
