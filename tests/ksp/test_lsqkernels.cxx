@@ -15,7 +15,7 @@ double Entry(PetscInt i, PetscInt j, bool sparse)
   if (sparse && r.Uniform(i, 1000 + j) > 0.4) return 0.0;
   return r.Normal(i, j);
 }
-const PetscInt N = 37, D = 5;
+const PetscInt N = 37, D = 13;
 } // namespace
 
 class Passes : public testing::TestWithParam<std::tuple<bool, bool>> {};

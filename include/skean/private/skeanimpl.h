@@ -44,7 +44,8 @@ SKEAN_PACKAGES(SKEAN_PACKAGE_DECLARE)
    Only for free functions on raw arrays, in a .cxx file.
 */
 #if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && !defined(SKEAN_NO_MULTIVERSION)
-  #define SKEAN_MULTIVERSION __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+  #define SKEAN_MULTIVERSION      __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
+  #define SKEAN_HAVE_MULTIVERSION 1
 #else
   #define SKEAN_MULTIVERSION
 #endif

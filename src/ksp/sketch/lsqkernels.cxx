@@ -8,23 +8,129 @@
 namespace skean {
 
 namespace {
-/* Rows of a dense panel: large enough for long contiguous runs, small enough that its second use finds it in cache */
-PetscInt PanelRows(PetscInt d)
+/*
+   Rows of a dense panel for q vectors: large enough for long contiguous runs, small enough that its second use finds it in cache. A
+   product with one vector only streams, dgemm packs the panel.
+*/
+PetscInt PanelRows(PetscInt d, int q)
 {
-  const PetscInt bytes = 1 << 20;
+  const PetscInt bytes = q == 1 ? 1 << 18 : 1 << 20;
   return std::max<PetscInt>(32, std::min<PetscInt>(4096, bytes / (8 * std::max<PetscInt>(d, 1))) & ~PetscInt(7));
 }
 
-void Gemm(char ta, char tb, PetscBLASInt m, PetscBLASInt n, PetscBLASInt k, double alpha, const double *a, PetscBLASInt lda, const double *b, PetscBLASInt ldb,
-          double beta, double *c, PetscBLASInt ldc)
+/*
+   The two halves of a pass with one vector: t += f A p and g += A't for a panel A, column major. The columns of a panel are far apart
+   in memory; eight at a time keep as many streams going, and t is read once for them. dgemv reaches half to two thirds of this rate.
+*/
+typedef double Four __attribute__((vector_size(32), aligned(8), may_alias));
+typedef double Eight __attribute__((vector_size(64), aligned(8), may_alias));
+struct Fours { /* a template's argument would lose the attributes */
+  typedef Four Vector;
+};
+struct Eights {
+  typedef Eight Vector;
+};
+const int Columns = 8;
+
+template <class W>
+__attribute__((always_inline)) inline void PanelTimes(PetscInt rows, PetscInt cols, double f, const double *a, PetscInt lda, const double *p, double *t)
 {
-  if (m == 0 || n == 0) return;
-  const PetscBLASInt one = 1;
-  if (n == 1 && (tb == 'N' || tb == 'n')) { /* dgemv streams; dgemm would pack A for a single column */
-    const PetscBLASInt rows = ta == 'N' ? m : k, cols = ta == 'N' ? k : m;
-    BLASgemv_(&ta, &rows, &cols, &alpha, a, &lda, b, &one, &beta, c, &one);
-  } else
-    BLASgemm_(&ta, &tb, &m, &n, &k, &alpha, a, &lda, b, &ldb, &beta, c, &ldc);
+  typedef typename W::Vector V;
+  const PetscInt             width = sizeof(V) / sizeof(double), whole = rows / width * width;
+  const size_t               ld = lda;
+  PetscInt                   j  = 0;
+  for (; j + Columns <= cols; j += Columns) {
+    const double *c = a + j * ld;
+    double        u[Columns];
+    for (int k = 0; k < Columns; ++k) u[k] = f * p[j + k];
+    for (PetscInt i = 0; i < whole; i += width) {
+      V sum = *reinterpret_cast<const V *>(t + i);
+      for (int k = 0; k < Columns; ++k) sum += u[k] * *reinterpret_cast<const V *>(c + k * ld + i);
+      *reinterpret_cast<V *>(t + i) = sum;
+    }
+    for (PetscInt i = whole; i < rows; ++i)
+      for (int k = 0; k < Columns; ++k) t[i] += u[k] * c[k * ld + i];
+  }
+  for (; j < cols; ++j)
+    for (PetscInt i = 0; i < rows; ++i) t[i] += f * p[j] * a[j * ld + i];
+}
+template <class W>
+__attribute__((always_inline)) inline void PanelTransposeTimes(PetscInt rows, PetscInt cols, const double *a, PetscInt lda, const double *t, double *g)
+{
+  typedef typename W::Vector V;
+  const PetscInt             width = sizeof(V) / sizeof(double), whole = rows / width * width;
+  const size_t               ld = lda;
+  PetscInt                   j  = 0;
+  for (; j + Columns <= cols; j += Columns) {
+    const double *c            = a + j * ld;
+    V             sum[Columns] = {};
+    for (PetscInt i = 0; i < whole; i += width) {
+      const V x = *reinterpret_cast<const V *>(t + i);
+      for (int k = 0; k < Columns; ++k) sum[k] += x * *reinterpret_cast<const V *>(c + k * ld + i);
+    }
+    for (int k = 0; k < Columns; ++k) {
+      double s = 0.0;
+      for (int l = 0; l < width; ++l) s += sum[k][l];
+      for (PetscInt i = whole; i < rows; ++i) s += t[i] * c[k * ld + i];
+      g[j + k] += s;
+    }
+  }
+  for (; j < cols; ++j) {
+    double s = 0.0;
+    for (PetscInt i = 0; i < rows; ++i) s += t[i] * a[j * ld + i];
+    g[j] += s;
+  }
+}
+/* Vectors of eight where the machine has them; elsewhere eight sums of eight would not fit into the registers */
+SKEAN_MULTIVERSION void PanelTimes4(PetscInt rows, PetscInt cols, double f, const double *a, PetscInt lda, const double *p, double *t)
+{
+  PanelTimes<Fours>(rows, cols, f, a, lda, p, t);
+}
+SKEAN_MULTIVERSION void PanelTimes8(PetscInt rows, PetscInt cols, double f, const double *a, PetscInt lda, const double *p, double *t)
+{
+  PanelTimes<Eights>(rows, cols, f, a, lda, p, t);
+}
+SKEAN_MULTIVERSION void PanelTransposeTimes4(PetscInt rows, PetscInt cols, const double *a, PetscInt lda, const double *t, double *g)
+{
+  PanelTransposeTimes<Fours>(rows, cols, a, lda, t, g);
+}
+SKEAN_MULTIVERSION void PanelTransposeTimes8(PetscInt rows, PetscInt cols, const double *a, PetscInt lda, const double *t, double *g)
+{
+  PanelTransposeTimes<Eights>(rows, cols, a, lda, t, g);
+}
+bool WideVectors()
+{
+#if defined(SKEAN_HAVE_MULTIVERSION)
+  static const bool wide = __builtin_cpu_supports("avx512f");
+  return wide;
+#else
+  return false;
+#endif
+}
+
+/* T (rows x q) += f A P for a panel A of rows x d */
+void PanelMultiply(PetscInt rows, int q, PetscInt d, double f, const double *a, PetscInt lda, const double *P, double *T, PetscInt ldt)
+{
+  const PetscBLASInt m = rows, n = q, k = d, la = lda, lt = std::max<PetscInt>(1, ldt);
+  const double       one = 1.0;
+  if (!rows || !d)
+    return;
+  else if (q == 1)
+    (WideVectors() ? PanelTimes8 : PanelTimes4)(rows, d, f, a, lda, P, T);
+  else
+    BLASgemm_("N", "N", &m, &n, &k, &f, a, &la, P, &k, &one, T, &lt);
+}
+/* G (d x q) += A'T */
+void PanelMultiplyTranspose(PetscInt rows, int q, PetscInt d, const double *a, PetscInt lda, const double *T, PetscInt ldt, double *G)
+{
+  const PetscBLASInt m = d, n = q, k = rows, la = lda, lt = std::max<PetscInt>(1, ldt);
+  const double       one = 1.0;
+  if (!rows || !d)
+    return;
+  else if (q == 1)
+    (WideVectors() ? PanelTransposeTimes8 : PanelTransposeTimes4)(rows, d, a, lda, T, G);
+  else
+    BLASgemm_("T", "N", &m, &n, &k, &one, a, &la, T, &lt, &one, G, &m);
 }
 
 /*
@@ -61,7 +167,6 @@ inline void SparseFused(const SparsePart *part, int nparts, PetscInt nrows, F f)
    below, compiled for each instruction set, are called once per block; the second finds the block of A in cache.
 */
 const PetscInt SparseBlock = 64;
-typedef double Eight __attribute__((vector_size(64), aligned(8), may_alias));
 
 template <int W>
 __attribute__((always_inline)) inline void RowsTimesPanel(const SparsePart *part, int nparts, PetscInt first, PetscInt rows, double *T)
@@ -209,12 +314,13 @@ double LargestEntry(const RowView &A, bool *finite)
 void GramApply(const RowView &A, const double *P, int q, double *G)
 {
   if (A.IsDense()) {
-    const PetscInt      d = A.ncols, nb = PanelRows(d);
+    const PetscInt      d = A.ncols, nb = PanelRows(d, q);
     std::vector<double> T(static_cast<size_t>(nb) * q);
     for (PetscInt i = 0; i < A.nrows; i += nb) {
       const PetscInt rows = std::min(nb, A.nrows - i);
-      Gemm('N', 'N', rows, q, d, 1.0, A.dense + i, A.lda, P, d, 0.0, T.data(), nb);
-      Gemm('T', 'N', d, q, rows, 1.0, A.dense + i, A.lda, T.data(), nb, 1.0, G, d);
+      std::fill(T.begin(), T.end(), 0.0);
+      PanelMultiply(rows, q, d, 1.0, A.dense + i, A.lda, P, T.data(), nb);
+      PanelMultiplyTranspose(rows, q, d, A.dense + i, A.lda, T.data(), nb, G);
     }
   } else
     SparsePass(A, P, q, G, [](PetscInt, int, int, double *) {});
@@ -222,19 +328,19 @@ void GramApply(const RowView &A, const double *P, int q, double *G)
 
 double LongestSum(const RowView &A, PetscMPIInt processes)
 {
-  const double n = static_cast<double>(A.nglobal), nb = static_cast<double>(PanelRows(A.ncols));
+  const double n = static_cast<double>(A.nglobal), nb = static_cast<double>(PanelRows(A.ncols, 1));
   return A.IsDense() ? std::min(n, nb + n / nb + 1) + processes : n + processes;
 }
 
 void ResidualPass(const RowView &A, const double *B, PetscInt ldb, const double *X, int q, double *R, double *G, double *rr)
 {
   if (A.IsDense()) {
-    const PetscInt      d = A.ncols, nb = PanelRows(d);
+    const PetscInt      d = A.ncols, nb = PanelRows(d, q);
     std::vector<double> T(static_cast<size_t>(nb) * q);
     for (PetscInt i = 0; i < A.nrows; i += nb) {
       const PetscInt rows = std::min(nb, A.nrows - i);
       for (int c = 0; c < q; ++c) std::memcpy(T.data() + static_cast<size_t>(c) * nb, B + i + static_cast<size_t>(c) * ldb, rows * sizeof(double));
-      if (X) Gemm('N', 'N', rows, q, d, -1.0, A.dense + i, A.lda, X, d, 1.0, T.data(), nb);
+      if (X) PanelMultiply(rows, q, d, -1.0, A.dense + i, A.lda, X, T.data(), nb);
       for (int c = 0; c < q; ++c) {
         const double *t = T.data() + static_cast<size_t>(c) * nb;
         double        s = 0.0;
@@ -242,7 +348,7 @@ void ResidualPass(const RowView &A, const double *B, PetscInt ldb, const double 
         rr[c] += s;
         if (R) std::memcpy(R + i + static_cast<size_t>(c) * A.nrows, t, rows * sizeof(double));
       }
-      Gemm('T', 'N', d, q, rows, 1.0, A.dense + i, A.lda, T.data(), nb, 1.0, G, d);
+      PanelMultiplyTranspose(rows, q, d, A.dense + i, A.lda, T.data(), nb, G);
     }
   } else {
     SparsePass(A, X, q, G, [&](PetscInt i, int c0, int w, double *t) {
@@ -260,18 +366,18 @@ void BidiagonalPass(const RowView &A, const double *P, const double *alpha, int 
 {
   const PetscInt n = A.nrows;
   if (A.IsDense()) {
-    const PetscInt d = A.ncols, nb = PanelRows(d);
+    const PetscInt d = A.ncols, nb = PanelRows(d, q);
     for (PetscInt i = 0; i < n; i += nb) {
       const PetscInt rows = std::min(nb, n - i);
       for (int c = 0; c < q; ++c)
         for (PetscInt k = 0; k < rows; ++k) U[i + k + static_cast<size_t>(c) * n] *= -alpha[c];
-      Gemm('N', 'N', rows, q, d, 1.0, A.dense + i, A.lda, P, d, 1.0, U + i, std::max<PetscInt>(n, 1));
+      PanelMultiply(rows, q, d, 1.0, A.dense + i, A.lda, P, U + i, n);
       for (int c = 0; c < q; ++c)
         for (PetscInt k = 0; k < rows; ++k) {
           const double u = U[i + k + static_cast<size_t>(c) * n];
           uu[c] += u * u;
         }
-      Gemm('T', 'N', d, q, rows, 1.0, A.dense + i, A.lda, U + i, std::max<PetscInt>(n, 1), 1.0, G, d);
+      PanelMultiplyTranspose(rows, q, d, A.dense + i, A.lda, U + i, n, G);
     }
   } else {
     SparsePass(A, P, q, G, [&](PetscInt i, int c0, int w, double *t) {
@@ -288,9 +394,11 @@ void BidiagonalPass(const RowView &A, const double *P, const double *alpha, int 
 void MultiplyPass(const RowView &A, const double *X, int q, double *Y)
 {
   const PetscInt n = A.nrows;
-  if (A.IsDense())
-    Gemm('N', 'N', n, q, A.ncols, 1.0, A.dense, A.lda, X, A.ncols, 0.0, Y, std::max<PetscInt>(n, 1));
-  else
+  if (A.IsDense()) {
+    const PetscInt nb = q == 1 ? PanelRows(A.ncols, q) : n;
+    std::fill(Y, Y + static_cast<size_t>(n) * q, 0.0);
+    for (PetscInt i = 0; i < n; i += nb) PanelMultiply(std::min(nb, n - i), q, A.ncols, 1.0, A.dense + i, A.lda, X, Y + i, n);
+  } else
     SparsePass(A, X, q, nullptr, [&](PetscInt i, int c0, int w, double *t) {
       for (int c = 0; c < w; ++c) Y[i + static_cast<size_t>(c0 + c) * n] = t[c];
     });
@@ -334,7 +442,7 @@ void DensePanel(const RowView &A, PetscInt first, PetscInt rows, double *panel, 
 
 void PreconditionedGram(const RowView &A, const double *scale, const double *R, double *W)
 {
-  const PetscInt      d = A.ncols, nb = std::max<PetscInt>(256, PanelRows(d));
+  const PetscInt      d = A.ncols, nb = std::max<PetscInt>(256, PanelRows(d, static_cast<int>(d)));
   const double        one = 1.0;
   const PetscBLASInt  n = d, ld = nb;
   std::vector<double> T(static_cast<size_t>(nb) * d);
