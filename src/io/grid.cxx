@@ -501,7 +501,7 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
       bool                found;
       if (!(names >> dn)) break;
       gd->dim[d].name = dn;
-      PetscCall(Hdf5ReadSmall(o, dir + "coordinates/" + dn, dims[d], c, &found, &units));
+      PetscCall(Hdf5ReadSmall(o, std::string(dir).append("coordinates/").append(dn), dims[d], c, &found, &units));
       if (found) {
         gd->dim[d].coordinates = c;
         gd->dim[d].units       = units;

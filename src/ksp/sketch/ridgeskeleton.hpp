@@ -16,12 +16,12 @@ struct RidgeSkeleton {
 };
 
 /*
-   M (m x q, overwritten): the solutions' columns, divided by size[j], what rounding may do to a column being u size[j]; the last row holds
+   M (rows x q, overwritten): the solutions' columns, divided by size[j], what rounding may do to a column being u size[j]; the last row holds
    the same number in each column before that. Members are the smallest parameter, the pivots above u of QR with column pivoting (Cheng,
    Gimbutas, Martinsson & Rokhlin 2005), and what fills them up to a multiple of `panel`, the columns that a pass has room for: the widest
    gaps in log lambda. Pilots are the first pivots, at most `panel`. lambda: positive, ascending.
 */
-PetscErrorCode RidgeSkeletonChoose(PetscInt m, PetscInt q, const double *lambda, double *M, const double *size, PetscInt panel, RidgeSkeleton *skeleton);
+PetscErrorCode RidgeSkeletonChoose(PetscInt rows, PetscInt q, const double *lambda, double *M, const double *size, PetscInt panel, RidgeSkeleton *skeleton);
 
 /*
    A combination (up to rounding, sum_m c_m = 1; the largest c_m is corrected to make it exact) of k columns X with gradients

@@ -260,11 +260,12 @@ PetscErrorCode Regression::LogDetOfFactors()
   for (int j = rank; j < d; j += size) {
     PetscBLASInt bn = static_cast<PetscBLASInt>(n[j]), info;
     StableSum    log;
+    const double copies = static_cast<double>(N) / static_cast<double>(n[j]); /* the product of the other sizes */
     PetscCallCXX(a = K[j]);
     LAPACKpotrf_("L", &bn, a.data(), &bn, &info);
     if (info) s[1] += 1;
     for (PetscInt64 i = 0; i < n[j] && !info; ++i) log.Add(2 * std::log(a[i * (n[j] + 1)]));
-    s[0] += static_cast<double>(N / n[j]) * log.Value();
+    s[0] += copies * log.Value();
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, comm));
   if (s[1] == 0.0) sums.logdet = s[0];
