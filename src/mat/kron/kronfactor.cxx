@@ -379,7 +379,7 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
     PetscCheck(!bad, comm, PETSC_ERR_LIB, "The eigendecomposition of the factor along dimension %d failed (not finite, or no convergence of LAPACK)", j);
   }
   for (int j = 0; j < d; ++j) {
-    KronEigen       &e = eig[j];
+    KronEigen &e = eig[j];
     fwd[j] = bwd[j] = ModeOp::Identity(terms[0].f[j].n);
     if (first[j] < 0) continue;
     if (which[j] >= 0) {
