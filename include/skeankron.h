@@ -8,7 +8,8 @@
    MATSKEANKRON - "skeankron", a sum of Kronecker products A = sum_t c_t F_t0 (x) F_t1 (x) ... (x) F_t,d-1 + s I
 
    Options Database Keys:
-.  -mat_skeankron_scalapack <3000> - rows from which on the eigenproblem of a symmetric factor is distributed over all processes (ScaLAPACK); smaller ones are
++  -mat_skeankron_evenodd <true>   - products with centrosymmetric factors by even and odd parts, half of the flops; see also `PCSKEANKRON`
+-  -mat_skeankron_scalapack <3000> - rows from which on the eigenproblem of a symmetric factor is distributed over all processes (ScaLAPACK); smaller ones are
    solved by LAPACK, one per process
 
    Level: beginner
@@ -19,6 +20,8 @@
    the definition of the product). With at most n_0 processes the first dimension is split and the order is the natural one;
    with more, the first dimensions are split over a process grid and each process owns a box, in the order of a DMDA's global vectors
    (`MatSkeanKronGetOwnershipBox()`).
+   Dense factors of 48 rows or more with F = J F J exactly, J the reversal of the order (symmetric Toeplitz ones among them), are applied as two products of half
+   the size, to even and odd parts (Andrew, SIAM Review 40, 1998); rounding errors are then relative to the norms, not to each entry.
 
    Operations: `MatMult()`, `MatMultTranspose()`, `MatMultAdd()`, `MatMultTransposeAdd()`, `MatGetDiagonal()`, `MatSolve()`, `MatSolveTranspose()`, `MatShift()`, `MatScale()`,
    `MatDuplicate()`, `MatConvert()` to `MATDENSE`, `MatMatMult()` and its transposed forms with another such matrix (factor by factor), `MatView()`.

@@ -1,6 +1,8 @@
 static char help[] =
   "Times the tensor-grid layer and SkeanGP; one JSON object per case.\n"
-  "  -bench mode   products along a mode against square dgemm in the same run (-n 256 by default)\n"
+  "  -bench mode   products along all modes against square dgemm in the same run (-n 256 by default): dense factors, and centrosymmetric ones and their\n"
+  "                eigenvectors by even and odd parts, whose rate counts the flops of the dense ones\n"
+  "  -bench poisson  Chebyshev collocation on -n 128 interior points a side: set-up and direct solve (-mat_skeankron_evenodd 0 for comparison)\n"
   "  -bench gp     eigendecompositions, one likelihood with gradient, posterior mean and variance map, peak memory (-n 128, -d 3)\n"
   "                (-kernel sets another covariance, -uniform a uniform grid; memory is the peak of each phase over what there was before, in arrays)\n"
   "  -bench eigen  the eigenproblems of a d = 3 grid of -n 1000 points a side and the mode products with them, measured on -k 8 planes and scaled\n"
@@ -95,11 +97,15 @@ PetscErrorCode Mode(MPI_Comm comm, PetscInt n, PetscInt repeat)
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
-  TensorGrid                       g;
-  const PetscInt64                 nn[] = {n, n, n};
-  std::vector<std::vector<double>> f(3, std::vector<double>(static_cast<size_t>(n) * n, 1e-3));
-  std::vector<ModeOp>              op(3);
-  for (int k = 0; k < 3; ++k) op[k] = ModeOp::Dense(n, n, f[k].data(), n);
+  TensorGrid          g;
+  const PetscInt64    nn[] = {n, n, n};
+  std::vector<double> f(static_cast<size_t>(n) * n, 1e-3), E(static_cast<size_t>(n - n / 2) * (n - n / 2), 1e-3), O(static_cast<size_t>(n / 2) * (n / 2), 1e-3);
+  std::vector<PetscInt>          list[2];
+  std::shared_ptr<const EvenOdd> matrix = EvenOdd::Matrix(n, f.data()), vectors;
+  for (PetscInt k = 0; k < n; ++k) list[k % 2].push_back(k);
+  vectors                   = EvenOdd::Columns(n, E, O, list[0], list[1]);
+  const char *const name[]  = {"apply", "centrosymmetric", "vectors_transposed", "vectors"};
+  const ModeOp      kinds[] = {ModeOp::Dense(n, n, f.data(), n), ModeOp::Parts(matrix.get()), ModeOp::Parts(vectors.get(), true), ModeOp::Parts(vectors.get())};
   PetscCall(g.Create(comm, 3, nn));
   const PetscInt64    m = std::max<PetscInt64>(0, g.Home().Volume());
   std::vector<double> x(m, 1.0), y(m);
@@ -108,26 +114,118 @@ PetscErrorCode Mode(MPI_Comm comm, PetscInt n, PetscInt repeat)
   const int           nb  = std::max(1, static_cast<int>(3.0 * std::pow(static_cast<double>(n), 4) / size / std::pow(static_cast<double>(b), 3) + 0.5));
   const double        one = 1.0, zero = 0.0;
   std::vector<double> A(b * b, 1.0), B(b * b, 1.0), C(b * b);
-  Times               limit, apply;
+  Times               limit, apply[4];
   for (PetscInt r = 0; r <= repeat; ++r) {
     double t = Now(comm);
     for (int k = 0; k < nb; ++k) BLASgemm_("N", "N", &b, &b, &b, &one, A.data(), &b, B.data(), &b, &zero, C.data(), &b);
     t = Since(comm, t);
     if (r) limit.t.push_back(2.0 * nb * b * b * b / t / 1e9);
-    t = Now(comm);
-    TensorPipe pipe(g, g.Sizes(), 0, x.data(), y.data(), m);
-    PetscCall(pipe.Forward(op.data()));
-    PetscCall(pipe.Move(0));
-    PetscCall(pipe.Finish());
-    t = Since(comm, t);
-    if (r) apply.t.push_back(6.0 * std::pow(static_cast<double>(n), 4) / size / t / 1e9);
+    for (int kind = 0; kind < 4; ++kind) {
+      const ModeOp op[] = {kinds[kind], kinds[kind], kinds[kind]};
+      t                 = Now(comm);
+      TensorPipe pipe(g, g.Sizes(), 0, x.data(), y.data(), m);
+      PetscCall(pipe.Forward(op));
+      PetscCall(pipe.Move(0));
+      PetscCall(pipe.Finish());
+      t = Since(comm, t);
+      if (r) apply[kind].t.push_back(6.0 * std::pow(static_cast<double>(n), 4) / size / t / 1e9);
+    }
   }
-  const double bl = *std::max_element(limit.t.begin(), limit.t.end()), ba = *std::max_element(apply.t.begin(), apply.t.end());
+  const double bl = *std::max_element(limit.t.begin(), limit.t.end());
   if (!rank) {
     std::printf("{\"case\":\"mode\",\"n\":%d,\"d\":3,\"ranks\":%d,", static_cast<int>(n), size);
     limit.Print("dgemm_gflops");
-    apply.Print("apply_gflops");
-    std::printf("\"ratio\":%.4f}\n", ba / bl);
+    for (int kind = 0; kind < 4; ++kind) {
+      apply[kind].Print((std::string(name[kind]) + "_gflops").c_str());
+      std::printf("\"%s_ratio\":%.4f%s", name[kind], *std::max_element(apply[kind].t.begin(), apply[kind].t.end()) / bl, kind < 3 ? "," : "}\n");
+    }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* -Laplace u = f with zero boundary values on [-1,1]^3 by Chebyshev collocation (Trefethen, Spectral Methods in MATLAB, 2000, chapters 6 and 7) as a Kronecker sum */
+PetscErrorCode Poisson(MPI_Comm comm, PetscInt n, PetscInt repeat)
+{
+  PetscMPIInt            rank, size;
+  Mat                    F, A;
+  Vec                    b, x;
+  PetscScalar           *a;
+  Times                  setup, solve;
+  const PetscInt         N = n + 1;
+  std::vector<PetscReal> p(N + 1);
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  for (PetscInt i = 0; i <= N; ++i) p[i] = std::sin(PETSC_PI * (N - 2.0 * i) / (2.0 * N)); /* the cosines, antisymmetric in the last bit */
+  std::vector<double> D((N + 1) * (N + 1), 0.0);
+  for (PetscInt i = 0; i <= N; ++i)
+    for (PetscInt j = 0; j <= N; ++j)
+      if (i != j) {
+        const double c     = (i == 0 || i == N ? 2.0 : 1.0) / (j == 0 || j == N ? 2.0 : 1.0) * ((i + j) % 2 ? -1.0 : 1.0);
+        D[i + j * (N + 1)] = c / (p[i] - p[j]);
+        D[i * (N + 2)] -= D[i + j * (N + 1)];
+      }
+  PetscCall(MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &F));
+  PetscCall(MatDenseGetArrayWrite(F, &a));
+  for (PetscInt j = 0; j < n; ++j)
+    for (PetscInt i = 0; i < n; ++i) {
+      /* of D^2 and its reversal the mean */
+      double s = 0;
+      for (PetscInt k = 0; k <= N; ++k)
+        s -= 0.5 * (D[i + 1 + k * (N + 1)] * D[k + (j + 1) * (N + 1)] + D[N - 1 - i + (N - k) * (N + 1)] * D[N - k + (N - 1 - j) * (N + 1)]);
+      a[i + static_cast<size_t>(j) * n] = s;
+    }
+  for (PetscInt j = 0; j < n; ++j)
+    for (PetscInt i = 0; i < n; ++i) a[(n - 1 - i) + static_cast<size_t>(n - 1 - j) * n] = a[i + static_cast<size_t>(j) * n];
+  PetscCall(MatDenseRestoreArrayWrite(F, &a));
+  Mat       Fs[]  = {F, F, F};
+  PetscReal error = 0, norm = 0;
+  double    asked = 0;
+  for (PetscInt r = 0; r < repeat; ++r) {
+    PetscCall(MatCreateSkeanKronSum(comm, 3, Fs, &A));
+    PetscCall(MatCreateVecs(A, &x, &b));
+    PetscInt     lo[3], hi[3];
+    PetscScalar *v;
+    /* u = sin(pi x) sin(2 pi y) sin(3 pi z), -Laplace u = 14 pi^2 u */
+    const auto Exact = [&](PetscInt i, PetscInt j, PetscInt k) {
+      return std::sin(PETSC_PI * p[i + 1]) * std::sin(2 * PETSC_PI * p[j + 1]) * std::sin(3 * PETSC_PI * p[k + 1]);
+    };
+    PetscCall(MatSkeanKronGetOwnershipBox(A, lo, hi));
+    PetscCall(VecGetArrayWrite(b, &v));
+    for (PetscInt i = lo[0], at = 0; i < hi[0]; ++i)
+      for (PetscInt j = lo[1]; j < hi[1]; ++j)
+        for (PetscInt k = lo[2]; k < hi[2]; ++k) v[at++] = 14 * PETSC_PI * PETSC_PI * Exact(i, j, k);
+    PetscCall(VecRestoreArrayWrite(b, &v));
+    double t = Now(comm);
+    PetscCall(MatSolve(A, b, x)); /* with the set-up */
+    asked = Since(comm, t);
+    t     = Now(comm);
+    PetscCall(MatSolve(A, b, x));
+    solve.t.push_back(Since(comm, t));
+    setup.t.push_back(asked - solve.t.back());
+    PetscCall(VecGetArray(x, &v));
+    error = norm = 0;
+    for (PetscInt i = lo[0], at = 0; i < hi[0]; ++i)
+      for (PetscInt j = lo[1]; j < hi[1]; ++j)
+        for (PetscInt k = lo[2]; k < hi[2]; ++k, ++at) {
+          const double u = Exact(i, j, k);
+          error += (v[at] - u) * (v[at] - u);
+          norm += u * u;
+        }
+    PetscCall(VecRestoreArray(x, &v));
+    error = Sum(comm, error);
+    norm  = Sum(comm, norm);
+    PetscCall(VecDestroy(&x));
+    PetscCall(VecDestroy(&b));
+    PetscCall(MatDestroy(&A));
+  }
+  PetscCall(MatDestroy(&F));
+  if (!rank) {
+    std::printf("{\"case\":\"poisson\",\"n\":%d,\"points\":%.6g,\"ranks\":%d,", static_cast<int>(n), std::pow(static_cast<double>(n), 3), size);
+    setup.Print("setup_s");
+    solve.Print("solve_s");
+    std::printf("\"error\":%.3g}\n", std::sqrt(error / norm));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -247,10 +345,9 @@ PetscErrorCode Eigen(MPI_Comm comm, PetscInt n, PetscInt k)
         K[i + static_cast<size_t>(j) * n] = (1 + z / 5) * std::exp(-z / 5);
       }
     for (int j = 0; j < 3; ++j) {
-      p[j].n      = n;
-      p[j].A      = K.data();
-      p[j].centro = kind > 0;
-      p[j].eig    = &e[j];
+      p[j].n   = n;
+      p[j].A   = K.data();
+      p[j].eig = &e[j];
     }
     double t = Now(comm);
     PetscCall(KronEigenSolve(comm, &p));
@@ -494,9 +591,10 @@ int main(int argc, char **argv)
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-repeat", &repeat, NULL));
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-k", &planes, NULL));
-  PetscCheck((Is("mode") || Is("gp") || Is("eigen") || Is("closed") || Is("ranks") || Is("dense")) && repeat > 0, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
-             "-bench is mode, gp, eigen, closed, ranks or dense, and -repeat positive");
+  PetscCheck((Is("mode") || Is("gp") || Is("eigen") || Is("closed") || Is("ranks") || Is("dense") || Is("poisson")) && repeat > 0, PETSC_COMM_WORLD,
+             PETSC_ERR_USER_INPUT, "-bench is mode, gp, eigen, closed, ranks, dense or poisson, and -repeat positive");
   if (Is("mode")) PetscCall(Mode(PETSC_COMM_WORLD, n ? n : 256, repeat));
+  if (Is("poisson")) PetscCall(Poisson(PETSC_COMM_WORLD, n ? n : 128, repeat));
   if (Is("gp")) PetscCall(Whole(PETSC_COMM_WORLD, n ? n : 128, d, repeat));
   if (Is("eigen")) PetscCall(Eigen(PETSC_COMM_WORLD, n ? n : 1000, planes));
   if (Is("closed")) {

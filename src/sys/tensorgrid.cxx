@@ -15,8 +15,8 @@ constexpr PetscInt64 kPanelDoubles = 1 << 16; /* 512 KB of scratch: in the secon
 constexpr PetscInt64 kPad          = 8;       /* columns a power of two apart fall on each other in the cache */
 constexpr PetscInt64 kThinMode     = 24;      /* below this many contiguous entries GEMM on the unpacked array is slow */
 
-/* Y = F X for a packed panel X, n x c, column major */
-void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y)
+/* Y = F X for a packed panel X, n x c, column major; work: WorkSize(c) numbers for EVENODD */
+void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y, double *work)
 {
   const PetscInt64 m = op.m, n = op.n;
 
@@ -60,6 +60,9 @@ void PackedProduct(const ModeOp &op, PetscInt64 c, double *X, double *Y)
     std::copy(X, X + n * c, Y);
     op.transform->Apply(op.trans, c, Y, n);
     break;
+  case ModeOp::EVENODD:
+    op.parts->ApplyToColumns(op.trans, c, X, n, Y, m, work);
+    break;
   case ModeOp::IDENTITY:
     std::copy(X, X + n * c, Y);
     break;
@@ -90,13 +93,29 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 w, const double *i
       }
     return static_cast<double>(L) * n * w;
   }
-  const double work = (op.kind == ModeOp::SPARSE ? 2.0 * op.ia[op.trans ? n : m] : op.kind == ModeOp::TRANSFORM ? op.transform->Flops() : 2.0 * m * n) * L * w;
+  const double each    = op.kind == ModeOp::SPARSE      ? 2.0 * op.ia[op.trans ? n : m]
+                         : op.kind == ModeOp::TRANSFORM ? op.transform->Flops()
+                         : op.kind == ModeOp::EVENODD   ? op.parts->Flops()
+                                                        : 2.0 * m * n;
+  const double work    = each * L * w;
   const bool   columns = Rin == 1 && Rout == 1;
   if (op.kind == ModeOp::TRANSFORM && columns) {
     for (PetscInt64 l = 0; l < L; ++l) {
       if (in != out) std::memcpy(out + l * lsout, in + l * lsin, sizeof(double) * n);
       op.transform->Apply(op.trans, 1, out + l * lsout, n);
     }
+    return work;
+  }
+  if (op.kind == ModeOp::EVENODD && (w >= kThinMode || columns)) {
+    const PetscInt64 panel = std::max<PetscInt64>(64, kPanelDoubles / std::max<PetscInt64>(1, std::max(m, n)));
+    scratch.resize(std::max(scratch.size(), op.parts->WorkSize(std::min(panel, columns ? L : w))));
+    if (columns)
+      for (PetscInt64 l = 0; l < L; l += panel)
+        op.parts->ApplyToColumns(op.trans, std::min(panel, L - l), in + l * lsin, lsin, out + l * lsout, lsout, scratch.data());
+    else
+      for (PetscInt64 l = 0; l < L; ++l)
+        for (PetscInt64 r = 0; r < w; r += panel)
+          op.parts->ApplyToRows(op.trans, std::min(panel, w - r), in + l * lsin + r, Rin, out + l * lsout + r, Rout, scratch.data());
     return work;
   }
   if (op.kind == ModeOp::DENSE && std::max(Rin, Rout) <= INT_MAX && (w >= kThinMode || columns)) {
@@ -140,8 +159,8 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 w, const double *i
      array lies at or before input (l,i,r) with the same r, so that in == out is safe with m <= n */
   const PetscInt64 most = std::max<PetscInt64>(64, kPanelDoubles / std::max(m, n)), part = std::min(w, most);
   const PetscInt64 lb = std::min(L, std::max<PetscInt64>(1, most / part)), cols = lb * part;
-  scratch.resize(std::max<size_t>(scratch.size(), (m + n) * cols));
-  double *X = scratch.data(), *Y = X + n * cols;
+  scratch.resize(std::max<size_t>(scratch.size(), (m + n) * cols + (op.kind == ModeOp::EVENODD ? op.parts->WorkSize(cols) : 0)));
+  double *X = scratch.data(), *Y = X + n * cols, *more = Y + m * cols;
   for (PetscInt64 r = 0; r < w; r += part) {
     const PetscInt64 rc = std::min(part, w - r);
     for (PetscInt64 l = 0; l < L; l += lb) {
@@ -152,7 +171,7 @@ double ModeProduct(const ModeOp &op, PetscInt64 L, PetscInt64 w, const double *i
           double       *q = X + (a * rc + b) * n;
           for (PetscInt64 i = 0; i < n; ++i) q[i] = x[i * Rin];
         }
-      PackedProduct(op, c, X, Y);
+      PackedProduct(op, c, X, Y, more);
       for (PetscInt64 a = 0; a < lc; ++a)
         for (PetscInt64 i = 0; i < m; ++i) {
           double *y = out + (l + a) * lsout + i * Rout + r;

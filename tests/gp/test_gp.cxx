@@ -524,6 +524,52 @@ TEST(GP, TheSameOnAnyNumberOfProcesses)
   }
 }
 
+/* Even and odd eigenvectors of Chebyshev points, which are symmetric to rounding only, and of a uniform grid, with noise that is symmetric or not: the same numbers as without */
+TEST(GP, EvenAndOddParts)
+{
+  for (int missing : {0, 3}) {
+    Problem     p = Make({48, 49, 5}, missing);
+    SkeanGP     gp[2];
+    PetscReal   L[2], g[2][5];
+    Vec         v[2];
+    double      D[49];
+    const char *one[] = {"0", "1"};
+    for (int i = 0; i < 49; ++i) D[i] = i == 3 ? 2.0 : 1.0;
+    for (PetscInt i = 0; i < 48; ++i) p.x[0][i] = 3 - 3 * std::cos(PETSC_PI * (i + 0.5) / 48);
+    for (int asymmetric = 0; asymmetric < 2; ++asymmetric) {
+      SCOPED_TRACE("missing " + std::to_string(missing) + " asymmetric " + std::to_string(asymmetric));
+      for (int on = 0; on < 2; ++on) {
+        ASSERT_PETSC(PetscOptionsSetValue(NULL, "-mat_skeankron_evenodd", one[on]));
+        ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp[on], [&](SkeanGP a) { return asymmetric ? SkeanGPSetNoiseFactor(a, 1, D) : PETSC_SUCCESS; }));
+        gp[on]->reg->exactlimit = 0;
+        gp[on]->reg->fillrtol   = 1e-13;
+        gp[on]->reg->probes     = 2;
+        gp[on]->variancesamples = 2;
+        ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp[on], &L[on], g[on]));
+        EXPECT_EQ(gp[on]->reg->eig[0].parts != nullptr, on == 1);
+        EXPECT_EQ(gp[on]->reg->eig[0].asymmetry > 0, on == 1);
+        EXPECT_LE(gp[on]->reg->eig[0].asymmetry, skean::kCentroTolerance);
+        EXPECT_EQ(gp[on]->reg->eig[1].parts != nullptr, on == 1 && !asymmetric);
+        EXPECT_EQ(gp[on]->reg->eig[2].parts, nullptr);
+        ASSERT_PETSC(SkeanGPSolve(gp[on]));
+        EXPECT_LT(gp[on]->reg->residual, 1e-12);
+        ASSERT_PETSC(SkeanGPCreateVec(gp[on], &v[on]));
+      }
+      EXPECT_NEAR(L[0], L[1], 1e-12 * std::abs(L[0]));
+      for (int i = 0; i < 5; ++i) EXPECT_NEAR(g[0][i], g[1][i], 1e-10 * std::abs(g[0][4]));
+      for (int which = 0; which < 2; ++which) {
+        for (int on = 0; on < 2; ++on) ASSERT_PETSC(SkeanGPGetPosterior(gp[on], which ? NULL : v[on], which ? v[on] : NULL));
+        EXPECT_LT(MaxDiff(Take(v[0]), Take(v[1])), 1e-10) << (which ? "variance" : "mean");
+      }
+      for (int on = 0; on < 2; ++on) {
+        ASSERT_PETSC(VecDestroy(&v[on]));
+        ASSERT_PETSC(SkeanGPDestroy(&gp[on]));
+      }
+    }
+  }
+  ASSERT_PETSC(PetscOptionsClearValue(NULL, "-mat_skeankron_evenodd"));
+}
+
 /* Estimates with missing points: log determinant within 5 standard errors of the exact one; fill-in and masked CG agree, fill-in in fewer iterations */
 TEST(GP, MissingPointsEstimates)
 {

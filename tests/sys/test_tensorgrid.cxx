@@ -211,6 +211,74 @@ TEST(TensorGrid, SpecialFactors)
   }
 }
 
+/* Products with even and odd parts against the matrix written out: paired and listed columns, all modes, transposes, in place, panels and thin arrays */
+TEST(TensorGrid, EvenAndOddParts)
+{
+  for (PetscInt64 n : {1, 2, 3, 6, 7, 48, 65})
+    for (int kind = 0; kind < 3; ++kind) { /* centrosymmetric; eigenvectors; rows equal in pairs */
+      SCOPED_TRACE("n " + std::to_string(n) + " kind " + std::to_string(kind));
+      const PetscInt64               h = n / 2, e = n - h;
+      const std::vector<double>      A = Factor(3, n, n);
+      std::vector<double>            F(n * n), scratch;
+      std::shared_ptr<const EvenOdd> parts;
+      if (!kind) {
+        /* of a matrix that is not centrosymmetric, the mean of A and J A J; the parts in the orthonormal basis belong to the same one */
+        for (PetscInt64 i = 0; i < n * n; ++i) F[i] = 0.5 * (A[i] + A[n * n - 1 - i]);
+        std::vector<double> E, O;
+        SplitCentro(n, A.data(), &E, &O);
+        const std::vector<double> joined = EvenOdd::Join(n, E, O)->ToDense();
+        double                    diff = 0, norm = 0, trace = 0, diagonal = 0;
+        for (PetscInt64 i = 0; i < n * n; ++i) {
+          EXPECT_NEAR(joined[i], F[i], 1e-14);
+          diff += (A[i] - F[i]) * (A[i] - F[i]);
+          norm += A[i] * A[i];
+        }
+        for (PetscInt64 i = 0; i < n; ++i) trace += F[i * (n + 1)];
+        for (PetscInt64 i = 0; i < e; ++i) diagonal += E[i * (e + 1)];
+        for (PetscInt64 i = 0; i < h; ++i) diagonal += O[i * (h + 1)];
+        EXPECT_NEAR(diagonal, trace, 1e-13 * static_cast<double>(n));
+        EXPECT_NEAR(CentroDistance(n, A.data(), 1e300), std::sqrt(diff / norm), 1e-14);
+        EXPECT_EQ(CentroDistance(n, F.data(), 0.0), 0.0);
+        EXPECT_EQ(CentroDistance(n, A.data(), 1e-10) > 1e-10, n > 1);
+        std::vector<double> tiny(F), none(F);
+        for (double &v : tiny) v *= 1e-200;
+        none[0] = NAN;
+        EXPECT_EQ(CentroDistance(n, tiny.data(), 1e-10), INFINITY);
+        EXPECT_EQ(CentroDistance(n, none.data(), 1e-10), INFINITY);
+        parts = EvenOdd::Matrix(n, A.data());
+      } else {
+        std::vector<PetscInt> even, odd;
+        std::vector<double>   E, O;
+        for (PetscInt64 k = 0; k < n; ++k) {
+          const bool isodd = kind == 1 && (k * 5 / 3) % 2 && static_cast<PetscInt64>(odd.size()) < h;
+          (isodd ? odd : even).push_back(static_cast<PetscInt>(k));
+          for (PetscInt64 i = 0; i < n; ++i) {
+            const bool middle = 2 * i + 1 == n;
+            F[i + k * n]      = isodd ? (middle ? 0.0 : i < h ? A[i + k * n] : -A[n - 1 - i + k * n]) : A[std::min(i, n - 1 - i) + k * n];
+          }
+          (isodd ? O : E).insert((isodd ? O : E).end(), F.begin() + k * n, F.begin() + k * n + (isodd ? h : e));
+        }
+        parts = EvenOdd::Columns(n, E, O, even, odd);
+      }
+      const std::vector<double> dense = parts->ToDense();
+      for (PetscInt64 i = 0; i < n * n; ++i) EXPECT_NEAR(dense[i], F[i], kind ? 0.0 : 1e-15); /* sums of parts: rounding of the larger one */
+      const PetscInt64 LR[][2] = {{1, 1}, {5, 1}, {1100, 1}, {3, 3}, {2, 40}, {1, 2100}};
+      for (const auto &lr : LR)
+        for (bool trans : {false, true})
+          for (bool inplace : {false, true}) {
+            const PetscInt64    L = lr[0], R = lr[1];
+            std::vector<double> x(L * n * R), y(L * n * R), z(L * n * R);
+            for (size_t i = 0; i < x.size(); ++i) x[i] = Entry(static_cast<PetscInt64>(i));
+            ModeProduct(ModeOp::Dense(n, n, F.data(), n, trans), L, n * R, n * R, R, 0, R, x.data(), y.data(), scratch);
+            if (inplace) z = x;
+            ModeProduct(ModeOp::Parts(parts.get(), trans), L, n * R, n * R, R, 0, R, inplace ? z.data() : x.data(), z.data(), scratch);
+            double err = 0;
+            for (size_t i = 0; i < x.size(); ++i) err = std::max(err, std::abs(z[i] - y[i]));
+            EXPECT_LT(err, 1e-13 * std::sqrt(static_cast<double>(n))) << L << " x " << R << (trans ? " transposed" : "") << (inplace ? " in place" : "");
+          }
+    }
+}
+
 /* Home of a slab is the natural order, and a DMDA of the same process grid has the same ranges */
 TEST(TensorGrid, HomeIsNaturalOrder)
 {

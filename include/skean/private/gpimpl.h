@@ -49,13 +49,14 @@ public:
   PetscInt64                 nobs = 0;
   double                     mean = 0, yvar = 0;
   /* grid and factors */
-  std::unique_ptr<TensorGrid>      grid;
-  bool                             factored = false;
-  std::vector<std::vector<double>> K; /* scaled factors */
-  std::vector<KronEigen>           eig;
-  SpectralSums                     sums;
-  bool                             sumsready = false;
-  double                           sumsratio = -1;
+  std::unique_ptr<TensorGrid>                 grid;
+  bool                                        factored = false;
+  std::vector<std::vector<double>>            K;      /* scaled factors */
+  std::vector<std::shared_ptr<const EvenOdd>> Kparts; /* of the centrosymmetric ones, or null */
+  std::vector<KronEigen>                      eig;
+  SpectralSums                                sums;
+  bool                                        sumsready = false;
+  double                                      sumsratio = -1;
   /* result of the solve: V^-1 y, zero where missing */
   bool                weightsready = false;
   std::vector<double> alpha;
@@ -104,6 +105,8 @@ public:
   bool           Positive() const { return sums.smallest > 0; }
   /* out = (((x) K) + ratio I)^-1 in; out = ((x) K) in; in == out allowed */
   PetscErrorCode ApplyInverse(const double *in, double *out);
+  ModeOp         FactorOp(int j) const;
+  bool           Symmetric(int j) const;
   PetscErrorCode ApplyCovariance(const double *in, double *out);
   /* out = g(lam) in the eigenbasis: kind 0: v^-1, 1: v^-1/2 */
   PetscErrorCode ApplySpectral(int kind, const double *in, double *out);

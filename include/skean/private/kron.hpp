@@ -8,6 +8,7 @@
 #include <petscmat.h>
 #include <petscpc.h>
 #include <functional>
+#include <limits>
 
 namespace skean {
 
@@ -19,6 +20,7 @@ public:
   PetscInt64                                   m = 0, n = 0;
   std::shared_ptr<const std::vector<double>>   a;      /* DENSE: column major; DIAGONAL: n; SPARSE: values */
   std::shared_ptr<const std::vector<PetscInt>> ia, ja; /* SPARSE */
+  std::shared_ptr<const EvenOdd>               parts;  /* DENSE and centrosymmetric, where products with the parts are faster */
   bool                                         symmetric = true, toeplitz = false, centrosymmetric = true;
 
   static KronFactor Identity(PetscInt64 n);
@@ -45,12 +47,20 @@ struct KronTerm {
 struct KronEigen {
   PetscInt64                           n = 0;
   std::vector<double>                  V, Vinv /* empty: the transpose of V */, lambda;
-  std::shared_ptr<const FastTransform> transform; /* V where it is a transform; the array V is then empty until it is asked for */
-  const char                          *method = "";
+  std::shared_ptr<const FastTransform> transform;           /* V where it is a transform; the array V is then empty until it is asked for */
+  std::shared_ptr<const EvenOdd>       parts, inverseparts; /* V and the transpose of V^-1 where they are even and odd vectors; the arrays are then empty too */
+  double      asymmetry = 0; /* what was split is this far from the matrix, relative, in the Frobenius norm: at most kCentroTolerance */
+  const char *method    = "";
 
   ModeOp Op(bool trans) const; /* V or V'; refers to this object */
+  ModeOp InverseOp() const;    /* V^-1 */
   void   FormVectors();        /* the array V, of a transform too */
 };
+
+/* Eigenvalues move by no more than the norm of a perturbation (Weyl): this is of the size of LAPACK's own backward error, and of what DiagonalizeByTransform() takes */
+constexpr double kCentroTolerance = 64 * std::numeric_limits<double>::epsilon();
+/* -mat_skeankron_evenodd */
+PetscErrorCode KronEvenOdd(PetscBool *on);
 
 struct KronEigenProblem {
   enum Kind { SYMMETRIC, PENCIL /* A x = l B x */, GENERAL /* real spectrum, cond(V) < 1e8 */ };
@@ -58,14 +68,14 @@ struct KronEigenProblem {
   Kind          kind = SYMMETRIC;
   PetscInt64    n    = 0;
   const double *A = nullptr, *B = nullptr; /* n x n column major, the same on all processes */
-  bool          centro = false;            /* SYMMETRIC: A = J A J, even/odd splitting: a quarter of the work */
   KronEigen    *eig    = nullptr;
   Result        result = GOOD; /* agreed: FAILED if the matrix is not finite, no convergence, or not of its kind */
 };
 
 /*
    Collective. LAPACK, problem j on process j mod P, then broadcast; symmetric ones that a transform diagonalises (periodic and
-   Toeplitz-plus-Hankel matrices) by FFTW; symmetric ones of -mat_skeankron_scalapack rows or more by ScaLAPACK over all processes.
+   Toeplitz-plus-Hankel matrices) by FFTW; symmetric ones of -mat_skeankron_scalapack rows or more by ScaLAPACK over all processes. Centrosymmetric problems of
+   all kinds are split into even and odd parts, a quarter of the work, and their vectors kept so (-mat_skeankron_evenodd).
 */
 PetscErrorCode KronEigenSolve(MPI_Comm comm, std::vector<KronEigenProblem> *problems);
 
@@ -133,16 +143,17 @@ public:
   void             Reset() noexcept { ready = false; }
 
 private:
-  bool                                     ready = false, singular = false, lu = false, positive = false, onesided = false;
-  const char                              *method = "";
-  int                                      d      = 0;
-  double                                   shift = 0, smin = 0, smax = 0;
-  std::vector<double>                      coeff;
-  std::vector<KronEigen>                   eig;
-  std::vector<std::vector<const double *>> lambda;   /* [term][dimension]; NULL: ones */
-  std::vector<ModeOp>                      fwd, bwd; /* V^-1 and V, or LU solves */
-  std::vector<std::vector<double>>         lua;      /* LU factors, or inverses */
-  std::vector<std::vector<PetscBLASInt>>   piv;
+  bool                                        ready = false, singular = false, lu = false, positive = false, onesided = false;
+  const char                                 *method = "";
+  int                                         d      = 0;
+  double                                      shift = 0, smin = 0, smax = 0;
+  std::vector<double>                         coeff;
+  std::vector<KronEigen>                      eig;
+  std::vector<std::vector<const double *>>    lambda;   /* [term][dimension]; NULL: ones */
+  std::vector<ModeOp>                         fwd, bwd; /* V^-1 and V, or LU solves */
+  std::vector<std::vector<double>>            lua;      /* LU factors, or inverses */
+  std::vector<std::vector<PetscBLASInt>>      piv;
+  std::vector<std::shared_ptr<const EvenOdd>> inverses; /* of definite centrosymmetric factors */
 };
 
 } // namespace skean

@@ -17,6 +17,7 @@
 */
 #pragma once
 
+#include <skean/private/evenodd.hpp>
 #include <skean/private/fasttransform.hpp>
 #include <skean/private/skeanimpl.h>
 #include <array>
@@ -48,7 +49,7 @@ struct TensorBox {
 
 /* What is done along one mode: out_i = sum_j F_ij in_j with F m x n. Does not own its arrays. */
 struct ModeOp {
-  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU, TRANSFORM };
+  enum Kind { IDENTITY, DENSE, DIAGONAL, SPARSE, LU, TRANSFORM, EVENODD };
   Kind                 kind  = IDENTITY;
   bool                 trans = false; /* F is the transpose of what is stored */
   PetscInt64           m = 0, n = 0;  /* sizes of F, after the transpose */
@@ -57,6 +58,7 @@ struct ModeOp {
   const PetscInt      *ia = nullptr, *ja = nullptr; /* SPARSE: rows of what is stored */
   const PetscBLASInt  *piv       = nullptr;         /* LU */
   const FastTransform *transform = nullptr;         /* TRANSFORM */
+  const EvenOdd       *parts     = nullptr;         /* EVENODD */
 
   static ModeOp Identity(PetscInt64 n)
   {
@@ -91,6 +93,24 @@ struct ModeOp {
     o.trans = trans;
     o.m = o.n   = t->Size();
     o.transform = t;
+    return o;
+  }
+  static ModeOp Parts(const EvenOdd *p, bool trans = false)
+  {
+    ModeOp o;
+    o.kind  = EVENODD;
+    o.trans = trans;
+    o.m     = trans ? p->Cols() : p->Rows();
+    o.n     = trans ? p->Rows() : p->Cols();
+    o.parts = p;
+    return o;
+  }
+  /* The same with F transposed */
+  ModeOp Transposed() const
+  {
+    ModeOp o = *this;
+    if (kind != IDENTITY && kind != DIAGONAL) o.trans = !trans;
+    std::swap(o.m, o.n);
     return o;
   }
 };

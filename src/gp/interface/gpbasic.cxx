@@ -148,7 +148,8 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_error_if_not_converged - make it an error if it has not converged
 .  -gp_checkpoint file      - write the state of the optimisation there, see `SkeanGPSolve()`; without optimisation there is none
 .  -gp_checkpoint_interval n - iterations between checkpoints (0: only at the end and on SIGTERM or SIGUSR1)
--  -gp_restart file         - go on with the optimisation of a checkpoint
+.  -gp_restart file         - go on with the optimisation of a checkpoint
+-  -mat_skeankron_evenodd bool - split covariance matrices of grids that are symmetric about their middle into even and odd parts (default true)
 
    Level: beginner
 

@@ -470,6 +470,9 @@ static PetscErrorCode Optimize(SkeanGP gp)
    (`SKEAN_DIVERGED_INTERRUPTED`); -gp_restart hands them to the optimiser again, without computing them, and goes on from there, on any number of processes.
    Then (K + s I) alpha = y is solved, through the eigenvectors of the factors and, with missing points, by filling the gaps with conjugate gradients (options with prefix
    -gp_fill_). The residual is computed with the factors themselves and the solve is refined if it is not at rounding level.
+   Where a dimension's points (and its noise factor) are symmetric about their middle, all covariance matrices are centrosymmetric: the eigenvectors are found at a quarter of the flops, and
+   all products along that dimension, of likelihood, gradient, solve and variance, take half of them. Points that are symmetric but for rounding count too: where the matrix K is centrosymmetric
+   but for 64 units of rounding of its norm, the mean of K and its reversal takes its place (-mat_skeankron_evenodd 0: never); `-info` tells the distance.
    The tolerance of the filling, -gp_fill_rtol, is that of the residual on the missing block: scattered gaps are found in some ten iterations to 1e-8;
    of large ones the slow modes are deflated, see `SkeanGPSetDeflation()`.
    Source: Saatci, Scalable inference for structured Gaussian process models, PhD thesis, Cambridge 2011, chapter 5.

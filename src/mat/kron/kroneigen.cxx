@@ -3,7 +3,8 @@
 
      small     LAPACK, problem j on process j mod P, broadcast
      large     ScaLAPACK's pdsyevd over a process grid: every process fills its blocks of the matrix, which all have, and the blocks of the vectors are gathered
-     even/odd  a centrosymmetric matrix is two of half the size (either way)
+     even/odd  a centrosymmetric matrix is two of half the size (either way, and of every kind: Cantoni & Butler 1976), also where it is one to rounding only,
+               kCentroTolerance in the Frobenius norm: then the mean of A and J A J is decomposed
      periodic and Toeplitz-plus-Hankel matrices   a transform of FFTW's instead of vectors, n^2 log n flops
 */
 #include <skean/private/kron.hpp>
@@ -56,59 +57,6 @@ bool Syevd(PetscInt64 n, double *A, double *w)
   std::vector<PetscBLASInt> iwork(liwork);
   dsyevd_("V", "L", &bn, A, &bn, w, work.data(), &lwork, iwork.data(), &liwork, &info, 1, 1);
   return info == 0;
-}
-
-/*
-   Centrosymmetric A (A = J A J): even vectors (u, c, J u) and odd ones (v, 0, -J v). With A = [A11 a A12; ...] and h = floor(n/2) the even
-   part is [A11 + A12 J, sqrt2 a; sqrt2 a', a_cc] and the odd one A11 - A12 J (Cantoni & Butler 1976).
-*/
-struct EvenOdd {
-  PetscInt64          h, e;
-  std::vector<double> E, O, we, wo;
-};
-
-void SplitCentro(PetscInt64 n, const double *A, EvenOdd *s)
-{
-  const PetscInt64 h = n / 2, e = n - h;
-  s->h = h;
-  s->e = e;
-  s->E.resize(e * e);
-  s->O.resize(h * h);
-  s->we.resize(e);
-  s->wo.resize(h);
-  for (PetscInt64 j = 0; j < h; ++j)
-    for (PetscInt64 i = 0; i < h; ++i) {
-      s->E[i + j * e] = A[i + j * n] + A[i + (n - 1 - j) * n];
-      s->O[i + j * h] = A[i + j * n] - A[i + (n - 1 - j) * n];
-    }
-  if (e > h) {
-    for (PetscInt64 i = 0; i < h; ++i) s->E[i + h * e] = s->E[h + i * e] = std::sqrt(2.0) * A[i + h * n];
-    s->E[h + h * e] = A[h + h * n];
-  }
-}
-
-/* The vectors of A from those of the parts, merged in ascending order */
-void MergeCentro(PetscInt64 n, const EvenOdd &s, double *V, double *w)
-{
-  const PetscInt64 h = s.h, e = s.e;
-  const double     r = std::sqrt(0.5);
-  for (PetscInt64 k = 0, ke = 0, ko = 0; k < n; ++k) {
-    double *v = V + k * n;
-    if (ko >= h || (ke < e && s.we[ke] <= s.wo[ko])) {
-      w[k] = s.we[ke];
-      for (PetscInt64 i = 0; i < h; ++i) v[i] = v[n - 1 - i] = r * s.E[i + ke * e];
-      if (e > h) v[h] = s.E[h + ke * e];
-      ++ke;
-    } else {
-      w[k] = s.wo[ko];
-      for (PetscInt64 i = 0; i < h; ++i) {
-        v[i]         = r * s.O[i + ko * h];
-        v[n - 1 - i] = -v[i];
-      }
-      if (e > h) v[h] = 0.0;
-      ++ko;
-    }
-  }
 }
 
 /* F x = l G x with G symmetric positive definite: X' G X = I, X' F X = diag(l) */
@@ -246,88 +194,212 @@ PetscErrorCode SyevdDistributed(MPI_Comm comm, PetscInt64 n, double *A, double *
 
 ModeOp KronEigen::Op(bool trans) const
 {
-  return transform ? ModeOp::Transform(transform.get(), trans) : ModeOp::Dense(n, n, V.data(), n, trans);
+  return transform ? ModeOp::Transform(transform.get(), trans) : parts ? ModeOp::Parts(parts.get(), trans) : ModeOp::Dense(n, n, V.data(), n, trans);
+}
+
+ModeOp KronEigen::InverseOp() const
+{
+  return inverseparts ? ModeOp::Parts(inverseparts.get(), true) : Vinv.empty() ? Op(true) : ModeOp::Dense(n, n, Vinv.data(), n);
 }
 
 void KronEigen::FormVectors()
 {
-  if (!transform || !V.empty()) return;
+  if (!V.empty()) return;
+  if (parts) V = parts->ToDense();
+  if (!transform) return;
   V.assign(n * n, 0.0);
   for (PetscInt64 i = 0; i < n; ++i) V[i * (n + 1)] = 1.0;
   transform->Apply(false, n, V.data(), n);
 }
 
-/* What one process can do alone */
-static int Alone(const KronEigenProblem &p, KronEigen *e)
+namespace {
+
+/* What LAPACK does with one problem of any kind. A, B: overwritten */
+KronEigenProblem::Result Decompose(KronEigenProblem::Kind kind, bool swapped, PetscInt64 n, std::vector<double> &A, std::vector<double> &B, KronEigen *e)
 {
-  const PetscInt64 n = p.n, nn = n * n;
+  const auto Result = [](bool good) { return good ? KronEigenProblem::GOOD : KronEigenProblem::FAILED; };
+  e->n              = n;
   e->lambda.resize(n);
-  switch (p.kind) {
+  switch (kind) {
   case KronEigenProblem::SYMMETRIC:
-    for (PetscInt64 i = 0; i < nn; ++i)
-      if (!std::isfinite(p.A[i])) return KronEigenProblem::FAILED;
-    if ((e->transform = DiagonalizeByTransform(n, p.A, &e->lambda))) {
-      e->method = e->transform->Name();
-      return KronEigenProblem::GOOD;
-    }
-    e->V.resize(nn);
-    if (p.centro && n > 3) {
-      EvenOdd s;
-      SplitCentro(n, p.A, &s);
-      e->method = "LAPACK, even and odd";
-      if (!Syevd(s.e, s.E.data(), s.we.data()) || !Syevd(s.h, s.O.data(), s.wo.data())) return KronEigenProblem::FAILED;
-      MergeCentro(n, s, e->V.data(), e->lambda.data());
-      return KronEigenProblem::GOOD;
-    }
-    std::copy(p.A, p.A + nn, e->V.begin());
-    return Syevd(n, e->V.data(), e->lambda.data()) ? KronEigenProblem::GOOD : KronEigenProblem::FAILED;
+    e->V.swap(A);
+    return Result(Syevd(n, e->V.data(), e->lambda.data()));
   case KronEigenProblem::PENCIL:
-    e->V.assign(p.A, p.A + nn);
-    if (Pencil(n, e->V.data(), p.B, e->lambda.data())) return KronEigenProblem::GOOD;
-    /* the other one may be the definite one */
-    e->V.assign(p.B, p.B + nn);
-    return Pencil(n, e->V.data(), p.A, e->lambda.data()) ? KronEigenProblem::SWAPPED : KronEigenProblem::FAILED;
-  case KronEigenProblem::GENERAL: {
-    std::vector<double> A(p.A, p.A + nn);
-    e->V.resize(nn);
-    e->Vinv.resize(nn);
-    return RealEigen(n, A.data(), e->V.data(), e->Vinv.data(), e->lambda.data()) ? KronEigenProblem::GOOD : KronEigenProblem::FAILED;
-  }
+    e->V.swap(swapped ? B : A);
+    return Result(Pencil(n, e->V.data(), swapped ? A.data() : B.data(), e->lambda.data()));
+  case KronEigenProblem::GENERAL:
+    e->V.resize(n * n);
+    e->Vinv.resize(n * n);
+    return Result(n == 0 || RealEigen(n, A.data(), e->V.data(), e->Vinv.data(), e->lambda.data()));
   }
   return KronEigenProblem::FAILED;
 }
 
+/* From the decompositions of the even and the odd part, in the orthonormal basis of SplitCentro(), that of the whole; values in ascending order */
+void Merge(PetscInt64 n, KronEigen *even, KronEigen *odd, KronEigen *e)
+{
+  const PetscInt64                    h = n / 2;
+  const double                        r = std::sqrt(0.5);
+  std::vector<PetscInt>               at[2];
+  std::vector<double>                 inv[2];
+  std::vector<std::pair<double, int>> all;
+
+  for (int k = 0; k < 2; ++k)
+    for (double l : (k ? odd : even)->lambda) all.emplace_back(l, k);
+  /* not by sorting: values of a part that is not symmetric are in LAPACK's order, and the columns of the part with them */
+  std::vector<PetscInt64> order(all.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<PetscInt64>(i);
+  std::stable_sort(order.begin(), order.end(), [&](PetscInt64 i, PetscInt64 j) { return all[i].first < all[j].first; });
+  at[0].resize(even->lambda.size());
+  at[1].resize(odd->lambda.size());
+  e->lambda.resize(n);
+  for (PetscInt64 k = 0; k < n; ++k) {
+    const PetscInt64 i = order[k], ne = n - h;
+    e->lambda[k]                        = all[i].first;
+    (i < ne ? at[0][i] : at[1][i - ne]) = static_cast<PetscInt>(k);
+  }
+  for (int k = 0; k < 2; ++k) {
+    KronEigen       *p = k ? odd : even;
+    const PetscInt64 m = p->n;
+    /* columns of the inverse's transpose */
+    inv[k].resize(p->Vinv.size());
+    for (size_t j = 0; j < inv[k].size(); ++j) inv[k][j] = p->Vinv[j / m + (j % m) * m];
+    for (std::vector<double> *V : {&p->V, &inv[k]})
+      for (size_t j = 0; j < V->size(); ++j)
+        if (static_cast<PetscInt64>(j) % m < h) (*V)[j] *= r;
+  }
+  if (!inv[0].empty()) e->inverseparts = EvenOdd::Columns(n, std::move(inv[0]), std::move(inv[1]), at[0], at[1]);
+  e->parts = EvenOdd::Columns(n, std::move(even->V), std::move(odd->V), std::move(at[0]), std::move(at[1]));
+}
+
+/* Even/odd splitting: its method's name, and dense vectors where products with the parts would be slower */
+void Finish(const KronEigenProblem &p, const char *how, KronEigen *e)
+{
+  e->n      = p.n;
+  e->method = how;
+  if (!e->parts || p.n >= EvenOdd::kLeast) return;
+  e->V = e->parts->ToDense();
+  if (e->inverseparts) {
+    const std::vector<double> T = e->inverseparts->ToDense();
+    e->Vinv.resize(p.n * p.n);
+    for (PetscInt64 j = 0; j < p.n; ++j)
+      for (PetscInt64 i = 0; i < p.n; ++i) e->Vinv[i + j * p.n] = T[j + i * p.n];
+  }
+  e->parts.reset();
+  e->inverseparts.reset();
+}
+
+/* What one process can do alone */
+KronEigenProblem::Result Alone(const KronEigenProblem &p, bool split, KronEigen *e)
+{
+  const PetscInt64 n = p.n, nn = n * n;
+
+  if (p.kind == KronEigenProblem::SYMMETRIC) {
+    for (PetscInt64 i = 0; i < nn; ++i)
+      if (!std::isfinite(p.A[i])) return KronEigenProblem::FAILED;
+    if ((e->transform = DiagonalizeByTransform(n, p.A, &e->lambda))) return KronEigenProblem::GOOD;
+  }
+  /* of a pencil either matrix may be the definite one */
+  for (int swapped = 0; swapped < (p.kind == KronEigenProblem::PENCIL ? 2 : 1); ++swapped) {
+    bool good;
+    if (split) {
+      std::vector<double> A[2], B[2];
+      KronEigen           half[2];
+      SplitCentro(n, p.A, &A[0], &A[1]);
+      if (p.B) SplitCentro(n, p.B, &B[0], &B[1]);
+      good = true;
+      for (int k = 0; k < 2; ++k) good = good && Decompose(p.kind, swapped, k ? n / 2 : n - n / 2, A[k], B[k], &half[k]) == KronEigenProblem::GOOD;
+      if (good) Merge(n, &half[0], &half[1], e);
+    } else {
+      std::vector<double> A(p.A, p.A + nn), B;
+      if (p.B) B.assign(p.B, p.B + nn);
+      good = Decompose(p.kind, swapped, n, A, B, e) == KronEigenProblem::GOOD;
+    }
+    if (good) return swapped ? KronEigenProblem::SWAPPED : KronEigenProblem::GOOD;
+  }
+  return KronEigenProblem::FAILED;
+}
+
+/* The vectors of one process to all */
+PetscErrorCode BcastColumns(MPI_Comm comm, PetscInt64 n, std::shared_ptr<const EvenOdd> *f, int root)
+{
+  const PetscInt64      h = n / 2, e = n - h;
+  std::vector<double>   E, O;
+  std::vector<PetscInt> even, odd;
+
+  PetscFunctionBegin;
+  PetscCallCXX({
+    if (*f) {
+      E    = (*f)->EvenPart();
+      O    = (*f)->OddPart();
+      even = (*f)->EvenColumns();
+      odd  = (*f)->OddColumns();
+    }
+    E.resize(e * e);
+    O.resize(h * h);
+    even.resize(e);
+    odd.resize(h);
+  });
+  PetscCall(BcastDoubles(comm, E.data(), e * e, root));
+  PetscCall(BcastDoubles(comm, O.data(), h * h, root));
+  PetscCallMPI(MPI_Bcast(even.data(), static_cast<int>(e), MPIU_INT, root, comm));
+  PetscCallMPI(MPI_Bcast(odd.data(), static_cast<int>(h), MPIU_INT, root, comm));
+  PetscCallCXX(*f = EvenOdd::Columns(n, std::move(E), std::move(O), std::move(even), std::move(odd)));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+} // namespace
+
+PetscErrorCode KronEvenOdd(PetscBool *on)
+{
+  PetscFunctionBegin;
+  *on = PETSC_TRUE;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-mat_skeankron_evenodd", on, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode KronEigenSolve(MPI_Comm comm, std::vector<KronEigenProblem> *problems)
 {
-  PetscMPIInt      rank, size;
-  PetscInt         large = 3000;
-  std::vector<int> state;
+  PetscMPIInt       rank, size;
+  PetscInt          large = 3000;
+  PetscBool         evenodd;
+  std::vector<int>  state, root;
+  std::vector<bool> split;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCall(PetscOptionsGetInt(NULL, NULL, "-mat_skeankron_scalapack", &large, NULL));
+  PetscCall(KronEvenOdd(&evenodd));
 #if !defined(SKEAN_HAVE_SCALAPACK)
   large = PETSC_MAX_INT;
 #endif
   const int np = static_cast<int>(problems->size());
   /* per problem: result, transform + 1 */
   PetscCallCXX(state.assign(2 * np, 0));
-  const auto       Large = [&](const KronEigenProblem &p) { return size > 1 && p.kind == KronEigenProblem::SYMMETRIC && p.n >= std::max<PetscInt>(large, 4); };
-  int              turn  = 0;
-  std::vector<int> root(np, 0);
+  PetscCallCXX(root.assign(np, 0));
+  PetscCallCXX(split.assign(np, false));
+  const auto Large = [&](const KronEigenProblem &p) { return size > 1 && p.kind == KronEigenProblem::SYMMETRIC && p.n >= std::max<PetscInt>(large, 4); };
+  int        turn  = 0;
   for (int j = 0; j < np; ++j) {
     KronEigenProblem &p = (*problems)[j];
     KronEigen         e;
     e.n     = p.n;
     root[j] = turn % size;
-    *p.eig  = std::move(e);
+    /* the same everywhere, since all have the matrices */
+    if (evenodd && p.n > 3) {
+      e.asymmetry = CentroDistance(p.n, p.A, kCentroTolerance);
+      if (p.B) e.asymmetry = std::max(e.asymmetry, CentroDistance(p.n, p.B, kCentroTolerance));
+      split[j] = e.asymmetry <= kCentroTolerance;
+    }
+    if (!split[j]) e.asymmetry = 0;
+    *p.eig = std::move(e);
     /* a large problem is everybody's, unless a transform settles it */
     if (!Large(p)) ++turn;
     if (root[j] != rank) continue;
     PetscCallCXX({
       if (!Large(p))
-        state[2 * j] = Alone(p, p.eig);
+        state[2 * j] = Alone(p, split[j], p.eig);
       else
         p.eig->transform = DiagonalizeByTransform(p.n, p.A, &p.eig->lambda);
       state[2 * j + 1] = p.eig->transform ? p.eig->transform->GetKind() + 1 : 0;
@@ -340,45 +412,52 @@ PetscErrorCode KronEigenSolve(MPI_Comm comm, std::vector<KronEigenProblem> *prob
     const PetscInt64  nn = p.n * p.n;
     p.result             = static_cast<KronEigenProblem::Result>(state[2 * j]);
     if (p.result == KronEigenProblem::FAILED) continue;
+    PetscCallCXX(e.lambda.resize(p.n));
     if (Large(p) && !state[2 * j + 1]) {
-      bool good = true;
-      PetscCallCXX(e.V.resize(nn));
-      PetscCallCXX(e.lambda.resize(p.n));
+      bool good = true, bad;
       for (PetscInt64 i = 0; i < nn && good; ++i) good = std::isfinite(p.A[i]);
-      bool bad;
       PetscCall(AgreeAny(comm, !good, &bad));
       good = !bad;
-      if (good && p.centro) {
-        EvenOdd s;
-        bool    odd = true;
-        PetscCallCXX(SplitCentro(p.n, p.A, &s));
-        PetscCall(SyevdDistributed(comm, s.e, s.E.data(), s.we.data(), &good));
-        PetscCall(SyevdDistributed(comm, s.h, s.O.data(), s.wo.data(), &odd));
-        good = good && odd;
-        if (good) MergeCentro(p.n, s, e.V.data(), e.lambda.data());
+      if (good && split[j]) {
+        KronEigen half[2];
+        PetscCallCXX(SplitCentro(p.n, p.A, &half[0].V, &half[1].V));
+        for (int k = 0; k < 2; ++k) {
+          bool done;
+          half[k].n = k ? p.n / 2 : p.n - p.n / 2;
+          PetscCallCXX(half[k].lambda.resize(half[k].n));
+          PetscCall(SyevdDistributed(comm, half[k].n, half[k].V.data(), half[k].lambda.data(), &done));
+          good = good && done;
+        }
+        if (good) PetscCallCXX(Merge(p.n, &half[0], &half[1], &e));
       } else if (good) {
-        std::copy(p.A, p.A + nn, e.V.begin());
+        PetscCallCXX(e.V.assign(p.A, p.A + nn));
         PetscCall(SyevdDistributed(comm, p.n, e.V.data(), e.lambda.data(), &good));
       }
-      e.method = p.centro ? "ScaLAPACK, even and odd" : "ScaLAPACK";
+      PetscCallCXX(Finish(p, split[j] ? "ScaLAPACK, even and odd" : "ScaLAPACK", &e));
       if (!good) p.result = KronEigenProblem::FAILED;
       continue;
     }
-    PetscCallCXX(e.lambda.resize(p.n));
     PetscCall(BcastDoubles(comm, e.lambda.data(), p.n, root[j]));
     if (state[2 * j + 1]) {
       if (!e.transform) PetscCallCXX(e.transform = FastTransform::Create(static_cast<FastTransform::Kind>(state[2 * j + 1] - 1), p.n));
       PetscCheck(e.transform, PETSC_COMM_SELF, PETSC_ERR_LIB, "FFTW made no plan for a transform of length %" PetscInt64_FMT, p.n);
-      e.method = e.transform->Name();
+      e.method    = e.transform->Name();
+      e.asymmetry = 0;
       continue;
     }
-    PetscCallCXX(e.V.resize(nn));
-    PetscCall(BcastDoubles(comm, e.V.data(), nn, root[j]));
-    if (p.kind == KronEigenProblem::GENERAL) {
-      PetscCallCXX(e.Vinv.resize(nn));
-      PetscCall(BcastDoubles(comm, e.Vinv.data(), nn, root[j]));
+    const bool general = p.kind == KronEigenProblem::GENERAL;
+    if (split[j]) {
+      PetscCall(BcastColumns(comm, p.n, &e.parts, root[j]));
+      if (general) PetscCall(BcastColumns(comm, p.n, &e.inverseparts, root[j]));
+    } else {
+      PetscCallCXX(e.V.resize(nn));
+      PetscCall(BcastDoubles(comm, e.V.data(), nn, root[j]));
+      if (general) {
+        PetscCallCXX(e.Vinv.resize(nn));
+        PetscCall(BcastDoubles(comm, e.Vinv.data(), nn, root[j]));
+      }
     }
-    e.method = p.kind != KronEigenProblem::SYMMETRIC ? "LAPACK" : p.centro && p.n > 3 ? "LAPACK, even and odd" : "LAPACK";
+    PetscCallCXX(Finish(p, split[j] ? "LAPACK, even and odd" : "LAPACK", &e));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

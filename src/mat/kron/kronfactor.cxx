@@ -46,6 +46,7 @@ KronFactor KronFactor::Dense(PetscInt64 m, PetscInt64 n, std::vector<double> a)
         if (i && j && a[i + j * m] != a[i - 1 + (j - 1) * m]) f.toeplitz = false;
       }
   }
+  if (f.centrosymmetric && n >= EvenOdd::kLeast) f.parts = EvenOdd::Matrix(n, a.data());
   f.a = std::make_shared<const std::vector<double>>(std::move(a));
   return f;
 }
@@ -151,7 +152,7 @@ ModeOp KronFactor::Op(bool trans) const
   case DIAGONAL:
     return ModeOp::Diagonal(n, a->data());
   case DENSE:
-    return ModeOp::Dense(m, n, a->data(), m, trans);
+    return parts ? ModeOp::Parts(parts.get(), trans) : ModeOp::Dense(m, n, a->data(), m, trans);
   case SPARSE:
     o.kind  = ModeOp::SPARSE;
     o.trans = trans;
@@ -235,6 +236,17 @@ KronFactor KronFactor::Product(const KronFactor &A, const KronFactor &B)
   return Dense(A.m, B.n, std::move(c));
 }
 
+/* A <- A^-1, both triangles; false if it is not positive definite to rounding */
+static bool InvertDefinite(PetscInt64 n, double *A)
+{
+  PetscBLASInt bn = static_cast<PetscBLASInt>(n), info;
+  LAPACKpotrf_("L", &bn, A, &bn, &info);
+  if (!info) LAPACKpotri_("L", &bn, A, &bn, &info);
+  for (PetscInt64 c = 0; c < n; ++c)
+    for (PetscInt64 r = 0; r < c; ++r) A[r + c * n] = A[c + r * n];
+  return info == 0;
+}
+
 /* ---- inverse ------------------------------------------------------------------------------------------------------------------- */
 
 PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<KronTerm> &terms, double s)
@@ -260,6 +272,7 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
     fwd.assign(d, ModeOp());
     bwd.assign(d, ModeOp());
     lua.assign(d, std::vector<double>());
+    inverses.assign(d, nullptr);
     piv.assign(d, std::vector<PetscBLASInt>());
   });
 
@@ -346,7 +359,6 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
         pencils[j]          = f.symmetric && g.symmetric;
         p.B                 = Array(g, store[2 * j + 1]);
       }
-      p.centro = f.centrosymmetric;
       p.eig    = &eig[j];
       which[j] = static_cast<int>(problems.size());
       problems.push_back(p);
@@ -367,13 +379,12 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
     PetscCheck(!bad, comm, PETSC_ERR_LIB, "The eigendecomposition of the factor along dimension %d failed (not finite, or no convergence of LAPACK)", j);
   }
   for (int j = 0; j < d; ++j) {
-    KronEigen       &e = eig[j];
-    const PetscInt64 n = e.n;
+    KronEigen &e = eig[j];
     fwd[j] = bwd[j] = ModeOp::Identity(terms[0].f[j].n);
     if (first[j] < 0) continue;
     if (which[j] >= 0) {
       bwd[j] = e.Op(false);
-      fwd[j] = e.Vinv.empty() ? e.Op(true) : ModeOp::Dense(n, n, e.Vinv.data(), n);
+      fwd[j] = e.InverseOp();
     }
     /* the pencil may have been taken the other way round */
     const int carrier = which[j] >= 0 && problems[which[j]].result == KronEigenProblem::SWAPPED ? second[j] : first[j];
@@ -401,18 +412,24 @@ PetscErrorCode KronInverse::SetUp(const TensorGrid &grid, const std::vector<Kron
     for (int j = 0; j < d; ++j) {
       const PetscInt64 n = eig[j].n;
       if (first[j] < 0 || which[j] < 0 || eig[j].transform || problems[which[j]].kind != KronEigenProblem::SYMMETRIC) continue;
-      PetscBLASInt        bn = static_cast<PetscBLASInt>(n), info;
-      std::vector<double> inv;
-      PetscCallCXX(inv.assign(problems[which[j]].A, problems[which[j]].A + n * n));
-      LAPACKpotrf_("L", &bn, inv.data(), &bn, &info);
-      if (!info) LAPACKpotri_("L", &bn, inv.data(), &bn, &info);
-      bool failed;
-      PetscCall(AgreeAny(comm, info != 0, &failed));
+      const double       *A     = problems[which[j]].A;
+      const bool          split = eig[j].parts != nullptr;
+      std::vector<double> inv, odd;
+      bool                bad, failed;
+      if (split)
+        PetscCallCXX(SplitCentro(n, A, &inv, &odd));
+      else
+        PetscCallCXX(inv.assign(A, A + n * n));
+      bad = !InvertDefinite(split ? n - n / 2 : n, inv.data()) || (split && !InvertDefinite(n / 2, odd.data()));
+      PetscCall(AgreeAny(comm, bad, &failed));
       if (failed) continue; /* not definite */
-      for (PetscInt64 c = 0; c < n; ++c)
-        for (PetscInt64 r = 0; r < c; ++r) inv[r + c * n] = inv[c + r * n];
-      PetscCallCXX(lua[j] = std::move(inv));
-      fwd[j]       = ModeOp::Dense(n, n, lua[j].data(), n);
+      if (split) {
+        PetscCallCXX(inverses[j] = EvenOdd::Join(n, std::move(inv), std::move(odd)));
+        fwd[j] = ModeOp::Parts(inverses[j].get());
+      } else {
+        PetscCallCXX(lua[j] = std::move(inv));
+        fwd[j] = ModeOp::Dense(n, n, lua[j].data(), n);
+      }
       bwd[j]       = ModeOp::Identity(n);
       lambda[0][j] = nullptr;
       method       = "fast diagonalisation and inverses of definite factors";
@@ -428,14 +445,10 @@ PetscErrorCode KronInverse::Apply(TensorGrid &grid, bool trans, const double *b,
 
   PetscFunctionBegin;
   PetscCheck(ready, PETSC_COMM_SELF, PETSC_ERR_PLIB, "The inverse is not set up");
-  const auto Flip = [](ModeOp o) {
-    if (o.kind == ModeOp::DENSE || o.kind == ModeOp::LU || o.kind == ModeOp::TRANSFORM) o.trans = !o.trans;
-    return o;
-  };
   if (onesided) trans = false; /* symmetric */
   for (int j = 0; j < d; ++j) {
-    f[j] = trans ? Flip(bwd[j]) : fwd[j];
-    g[j] = trans ? Flip(lu ? bwd[j] : fwd[j]) : bwd[j];
+    f[j] = trans ? bwd[j].Transposed() : fwd[j];
+    g[j] = trans ? (lu ? bwd[j] : fwd[j]).Transposed() : bwd[j];
   }
   TensorPipe pipe(grid, grid.Sizes(), 0, b, x, nx);
   if (lu) {

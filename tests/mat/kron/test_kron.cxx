@@ -350,6 +350,99 @@ TEST(PCKron, DirectSolves)
   Free(S), Free(L), Free(U), Free(G), Free(N);
 }
 
+/* Centrosymmetric factors, by even and odd parts and without them: products, and direct solves of all kinds of operators, transposes too. With rounding
+   errors in the factors they are still split for the solve, and the solution moves by no more than these errors; with larger ones they are not */
+TEST(PCKron, EvenAndOddParts)
+{
+  const PetscInt sz[] = {49, 3, 50};
+  /* kind 0: symmetric Toeplitz; 1: symmetric, not Toeplitz, definite; 2: real spectrum, not symmetric; 3: symmetric indefinite. All centrosymmetric, rounding: but for an error */
+  const auto Centro = [&](int kind, int id, double rounding) {
+    std::vector<Mat> F(3);
+    for (int k = 0; k < 3; ++k) {
+      const PetscInt      n = sz[k];
+      RandomStream        s(7, Purpose::Test, static_cast<std::uint32_t>(id));
+      PetscScalar        *a;
+      std::vector<double> D(n), R(n * n);
+      MatCreateSeqDense(PETSC_COMM_SELF, n, n, NULL, &F[k]);
+      MatDenseGetArray(F[k], &a);
+      for (PetscInt i = 0; i < n; ++i) D[i] = 1.0 + 0.5 * std::min(i, n - 1 - i) / n;
+      for (PetscInt j = 0; j < n; ++j)
+        for (PetscInt i = 0; i < n; ++i) {
+          const PetscInt t = std::min(i + j * n, n * n - 1 - i - j * n), other = std::min(j + i * n, n * n - 1 - j - i * n);
+          double         v = s.Normal(std::min(t, other)) / n;
+          if (kind == 0) v = std::exp(-0.7 * std::abs(i - j)) * (1 + 0.1 * id);
+          if (kind == 1) v = 0.2 * v + (i == j ? 1.0 + 0.3 * D[i] : 0.0);
+          if (kind == 2) v = (0.2 * v + (i == j ? 1.0 : 0.0)) * D[i] / D[j];
+          a[i + j * n] = v * (1 + rounding * s.Normal(std::min(i, j), 100 + std::max(i, j)));
+        }
+      MatDenseRestoreArray(F[k], &a);
+    }
+    return F;
+  };
+  struct Operator {
+    const char *name;
+    int         first, second; /* kinds; second -1: a product with a shift, -2: without, -3: a sum */
+  };
+  const Operator ops[] = {
+    {"symmetric with a shift", 0, -1}, {"symmetric", 0, -2}, {"symmetric, not Toeplitz", 1, -2},        {"sum", 1, -3},
+    {"sum, not symmetric", 2, -3},     {"two terms", 1, 0},  {"two terms, the first indefinite", 3, 1}, {"two terms, the second indefinite", 1, 3}};
+  for (const Operator &o : ops)
+    for (double rounding : {0.0, 4e-16, 1e-9}) {
+      SCOPED_TRACE(std::string(o.name) + " rounding " + std::to_string(rounding));
+      std::vector<Mat> F = Centro(o.first, 1, rounding), G = Centro(o.second >= 0 ? o.second : 0, 2, rounding);
+      Vec              x, b, y[2], z[2];
+      Mat              A[2];
+      for (int on = 0; on < 2; ++on) {
+        ASSERT_PETSC(PetscOptionsSetValue(NULL, "-mat_skeankron_evenodd", on ? "1" : "0"));
+        if (o.second >= 0)
+          ASSERT_PETSC(MatCreateSkeanKronTwoTerm(PETSC_COMM_WORLD, 3, F.data(), G.data(), &A[on]));
+        else if (o.second == -3)
+          ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 3, F.data(), &A[on]));
+        else
+          ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, F.data(), &A[on]));
+        if (o.second == -1) ASSERT_PETSC(MatSkeanKronSetShift(A[on], 0.3));
+        if (!on) {
+          ASSERT_PETSC(MatCreateVecs(A[on], &x, &b));
+          Fill(x, Natural(A[on], true), 4);
+        }
+        for (Vec *v : {&y[on], &z[on]}) ASSERT_PETSC(VecDuplicate(x, v));
+        for (bool trans : {false, true}) {
+          PetscReal e, s;
+          ASSERT_PETSC(trans ? MatMultTranspose(A[on], x, z[on]) : MatMult(A[on], x, z[on]));
+          ASSERT_PETSC(VecNorm(z[on], NORM_2, &s));
+          if (on) {
+            ASSERT_PETSC(trans ? MatMultTranspose(A[0], x, z[0]) : MatMult(A[0], x, z[0]));
+            ASSERT_PETSC(VecWAXPY(b, -1.0, z[0], z[1]));
+            ASSERT_PETSC(VecNorm(b, NORM_2, &e));
+            EXPECT_LT(e, 1e-14 * s) << (trans ? "transposed" : "") << " product";
+          }
+          ASSERT_PETSC(trans ? MatSolveTranspose(A[on], z[on], y[on]) : MatSolve(A[on], z[on], y[on]));
+          ASSERT_PETSC(VecAXPY(y[on], -1.0, x));
+          ASSERT_PETSC(VecNorm(y[on], NORM_2, &e));
+          ASSERT_PETSC(VecNorm(x, NORM_2, &s));
+          EXPECT_LT(e, 1e-11 * s) << (trans ? "transposed" : "") << (on ? " with parts" : " without");
+        }
+        SkeanKronData *data = nullptr;
+        ASSERT_PETSC(MatSkeanKronGetData_Private(A[on], &data));
+        for (int k = 0; k < 3; ++k) {
+          const skean::KronEigen &e = data->inverse.Eigen(k);
+          EXPECT_EQ(e.parts != nullptr, on && k != 1 && rounding < 1e-12) << k;
+          EXPECT_EQ(e.asymmetry > 0, on && k != 1 && rounding > 0 && rounding < 1e-12) << k;
+          EXPECT_LE(e.asymmetry, skean::kCentroTolerance);
+          for (size_t i = 1; i < e.lambda.size() && e.parts; ++i) EXPECT_LE(e.lambda[i - 1], e.lambda[i]);
+        }
+      }
+      for (int on = 0; on < 2; ++on) {
+        for (Vec *v : {&y[on], &z[on]}) ASSERT_PETSC(VecDestroy(v));
+        ASSERT_PETSC(MatDestroy(&A[on]));
+      }
+      ASSERT_PETSC(VecDestroy(&x));
+      ASSERT_PETSC(VecDestroy(&b));
+      Free(F), Free(G);
+    }
+  ASSERT_PETSC(PetscOptionsClearValue(NULL, "-mat_skeankron_evenodd"));
+}
+
 /* Masked operator by definition, and CG with the unmasked inverse as preconditioner: fewer iterations than without, the same solution */
 TEST(PCKron, MaskedOperator)
 {
@@ -628,15 +721,16 @@ TEST(PCKron, DistributedEigenproblems)
       skean::KronEigen                     e[2], bad;
       std::vector<skean::KronEigenProblem> p(1);
       ASSERT_PETSC(skean::KronFactor::FromMat(F, &f));
-      p[0].n      = n;
-      p[0].A      = f.a->data();
-      p[0].centro = f.centrosymmetric;
+      p[0].n = n;
+      p[0].A = f.a->data();
       EXPECT_EQ(f.centrosymmetric, kind == 5);
       for (int which = 0; which < 2; ++which) {
         ASSERT_PETSC(PetscOptionsSetValue(NULL, "-mat_skeankron_scalapack", which ? "4" : "1000000"));
         p[0].eig = &e[which];
         ASSERT_PETSC(skean::KronEigenSolve(PETSC_COMM_WORLD, &p));
         EXPECT_EQ(p[0].result, skean::KronEigenProblem::GOOD);
+        EXPECT_EQ(e[which].parts != nullptr, kind == 5 && n >= skean::EvenOdd::kLeast);
+        ASSERT_NO_THROW(e[which].FormVectors());
       }
 #if defined(SKEAN_HAVE_SCALAPACK)
       EXPECT_EQ(std::string(e[1].method).find("ScaLAPACK") == 0, skeantest::Size() > 1) << e[1].method;

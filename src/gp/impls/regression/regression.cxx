@@ -223,19 +223,24 @@ PetscErrorCode Regression::Factor()
     if (!sqrtD[j].empty())
       for (size_t c = 0; c < nj; ++c)
         for (size_t r = 0; r < nj; ++r) K[j][r + c * nj] /= sqrtD[j][r] * sqrtD[j][c];
-    bool even = true;
-    for (size_t c = 0; c < nj && even; ++c)
-      for (size_t r = 0; r < nj && even; ++r) even = K[j][r + c * nj] == K[j][(nj - 1 - r) + (nj - 1 - c) * nj];
-    problems[j].n      = n[j];
-    problems[j].A      = K[j].data();
-    problems[j].centro = even;
+    problems[j].n = n[j];
+    problems[j].A = K[j].data();
   }
   PetscCallCXX(eig.assign(d, KronEigen()));
+  PetscCallCXX(Kparts.assign(d, nullptr));
   for (int j = 0; j < d; ++j) problems[j].eig = &eig[j];
   PetscCall(KronEigenSolve(comm, &problems));
   for (int j = 0; j < d; ++j) {
     PetscCheck(problems[j].result != KronEigenProblem::FAILED, comm, PETSC_ERR_FP,
                "The covariance matrix of dimension %d is not finite, or LAPACK found no eigenvectors (hyper-parameters out of range?)", j);
+    if (eig[j].parts) {
+      /* what was decomposed, and the same even/odd products with it */
+      PetscCallCXX(Kparts[j] = EvenOdd::Matrix(n[j], K[j].data()));
+      if (eig[j].asymmetry > 0) {
+        for (PetscInt64 i = 0, last = n[j] * n[j] - 1; i < last - i; ++i) K[j][i] = K[j][last - i] = 0.5 * (K[j][i] + K[j][last - i]);
+        PetscCall(PetscInfo(NULL, "Covariance matrix of dimension %d: centrosymmetric but for %g of its norm, made so exactly\n", j, eig[j].asymmetry));
+      }
+    }
     PetscCallCXX(eig[j].FormVectors()); /* gradient, variance and samples want their entries */
   }
   factored  = true;
@@ -379,12 +384,17 @@ PetscErrorCode Regression::ApplyInverse(const double *in, double *out)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+ModeOp Regression::FactorOp(int j) const
+{
+  return Kparts[j] ? ModeOp::Parts(Kparts[j].get()) : ModeOp::Dense(n[j], n[j], K[j].data(), n[j]);
+}
+
 PetscErrorCode Regression::ApplyCovariance(const double *in, double *out)
 {
   std::vector<ModeOp> f(d);
 
   PetscFunctionBegin;
-  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], K[j].data(), n[j]);
+  for (int j = 0; j < d; ++j) f[j] = FactorOp(j);
   TensorPipe pipe(*grid, n, 0, in, out, HomeSize());
   PetscCall(pipe.Forward(f.data()));
   PetscCall(pipe.Move(0));
@@ -589,7 +599,7 @@ PetscErrorCode Regression::Residual(const double *filled, const double *a, std::
       if (r) (*r)[in + i] = e;
     }
   };
-  for (int j = 0; j < d; ++j) f[j] = ModeOp::Dense(n[j], n[j], K[j].data(), n[j]);
+  for (int j = 0; j < d; ++j) f[j] = FactorOp(j);
   if (mask.empty()) grid->FreeWork();
   if (r) PetscCallCXX(r->resize(m));
   PetscCallCXX(t.resize(std::max(m, far)));
@@ -689,13 +699,25 @@ PetscErrorCode Regression::ToSpectral(const double *in, std::vector<double> *out
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* M += weight * unfold_j(a) diag(prod_{k != j} lambda_k) unfold_j(b)' for the part in box, where mode j is local */
-static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEigen> &eig, const double *a, const double *b, double weight, double *M)
+/* Whether dimension j has even and odd eigenvectors, and so do the derivatives of its factor: covariance functions depend on the distance alone, and the noise is even too */
+bool Regression::Symmetric(int j) const
 {
-  const int           d  = box.d;
-  const PetscInt64    nj = box.Length(j);
-  PetscInt64          L = 1, R = 1;
-  std::vector<double> wl, wr, tmp;
+  if (!eig[j].parts) return false;
+  for (size_t i = 0; i < sqrtD[j].size() / 2; ++i)
+    if (sqrtD[j][i] != sqrtD[j][sqrtD[j].size() - 1 - i]) return false;
+  return true;
+}
+
+/* M += weight * unfold_j(a) diag(prod_{k != j} lambda_k) unfold_j(b)' for the part in box, where mode j is local. split: the
+   blocks of two even and of two odd vectors only, half of the work; the others are orthogonal to all centrosymmetric matrices */
+static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEigen> &eig, const double *a, const double *b, double weight, bool split,
+                           double *M)
+{
+  const int             d  = box.d;
+  const PetscInt64      nj = box.Length(j);
+  PetscInt64            L = 1, R = 1;
+  std::vector<double>   wl, wr, tmp, blocks;
+  std::vector<PetscInt> list; /* even vectors, then odd ones */
 
   PetscFunctionBegin;
   if (box.Volume() <= 0) PetscFunctionReturn(PETSC_SUCCESS);
@@ -712,17 +734,40 @@ static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEi
   };
   PetscCallCXX(Weights(0, j, wl));
   PetscCallCXX(Weights(j + 1, d, wr));
-  const PetscBLASInt bn  = static_cast<PetscBLASInt>(nj);
-  const double       one = 1.0;
+  const PetscInt64 even = split ? nj - nj / 2 : nj;
+  double          *out  = M;
+  PetscCallCXX({
+    if (split) {
+      list = eig[j].parts->EvenColumns();
+      list.insert(list.end(), eig[j].parts->OddColumns().begin(), eig[j].parts->OddColumns().end());
+      blocks.assign(nj * nj, 0.0);
+      out = blocks.data();
+    } else
+      for (PetscInt64 i = 0; i < nj; ++i) list.push_back(static_cast<PetscInt>(i));
+  });
+  /* The diagonal blocks of A B', A and B nj x c: columns, or rows ld apart */
+  const auto Accumulate = [&](bool rows, PetscInt64 c, const double *A, const double *B) {
+    for (PetscInt64 lo = 0, hi = even; lo < nj; lo = hi, hi = nj) {
+      const PetscBLASInt bm = static_cast<PetscBLASInt>(hi - lo), bc = static_cast<PetscBLASInt>(c), ld = static_cast<PetscBLASInt>(rows ? c : nj),
+                         bn = static_cast<PetscBLASInt>(nj);
+      const double     one  = 1.0;
+      const PetscInt64 at   = rows ? lo * c : lo;
+      BLASgemm_(rows ? "T" : "N", rows ? "N" : "T", &bm, &bm, &bc, &one, A + at, &ld, B + at, &ld, &one, out + lo * (nj + 1), &bn);
+    }
+  };
   if (R == 1) {
     /* fibres are columns; a later dimension may have one entry here, whose weight is wr[0] */
     const PetscInt64 panel = std::max<PetscInt64>(64, (1 << 18) / nj);
-    PetscCallCXX(tmp.resize(nj * std::min(panel, L)));
+    PetscCallCXX(tmp.resize((split ? 2 : 1) * nj * std::min(panel, L)));
     for (PetscInt64 l = 0; l < L; l += panel) {
-      const PetscBLASInt c = static_cast<PetscBLASInt>(std::min(panel, L - l));
+      const PetscInt64 c  = std::min(panel, L - l);
+      double          *ta = tmp.data() + nj * c; /* a, where it is put in another order */
       for (PetscInt64 q = 0; q < c; ++q)
-        for (PetscInt64 i = 0; i < nj; ++i) tmp[q * nj + i] = weight * wl[l + q] * wr[0] * b[(l + q) * nj + i];
-      BLASgemm_("N", "T", &bn, &bn, &c, &one, a + l * nj, &bn, tmp.data(), &bn, &one, M, &bn);
+        for (PetscInt64 i = 0; i < nj; ++i) tmp[q * nj + i] = weight * wl[l + q] * wr[0] * b[(l + q) * nj + list[i]];
+      if (split)
+        for (PetscInt64 q = 0; q < c; ++q)
+          for (PetscInt64 i = 0; i < nj; ++i) ta[q * nj + i] = a[(l + q) * nj + list[i]];
+      Accumulate(false, c, split ? ta : a + l * nj, tmp.data());
     }
   } else {
     /* fibres are rows; several short ones are packed together */
@@ -732,11 +777,10 @@ static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEi
     for (PetscInt64 l = 0; l < L; l += lb) {
       const PetscInt64 lc = std::min(lb, L - l);
       for (PetscInt64 r = 0; r < R; r += panel) {
-        const PetscInt64   rc = std::min(panel, R - r);
-        const PetscBLASInt c  = static_cast<PetscBLASInt>(lc * rc);
+        const PetscInt64 rc = std::min(panel, R - r), c = lc * rc;
         for (PetscInt64 i = 0; i < nj; ++i)
           for (PetscInt64 q = 0; q < lc; ++q) {
-            const double *xa = a + ((l + q) * nj + i) * R + r, *xb = b + ((l + q) * nj + i) * R + r;
+            const double *xa = a + ((l + q) * nj + list[i]) * R + r, *xb = b + ((l + q) * nj + list[i]) * R + r;
             double       *ya = ta + i * c + q * rc, *yb = tb + i * c + q * rc;
             const double  w = weight * wl[l + q];
             for (PetscInt64 s = 0; s < rc; ++s) {
@@ -744,11 +788,15 @@ static PetscErrorCode Gram(int j, const TensorBox &box, const std::vector<KronEi
               yb[s] = w * wr[r + s] * xb[s];
             }
           }
-        BLASgemm_("T", "N", &bn, &bn, &c, &one, ta, &c, tb, &c, &one, M, &bn);
+        Accumulate(true, c, ta, tb);
       }
     }
   }
-  PetscCall(PetscLogFlops(2.0 * nj * static_cast<double>(box.Volume())));
+  if (split)
+    for (PetscInt64 lo = 0, hi = even; lo < nj; lo = hi, hi = nj)
+      for (PetscInt64 c = lo; c < hi; ++c)
+        for (PetscInt64 r = lo; r < hi; ++r) M[list[r] + list[c] * nj] += blocks[r + c * nj];
+  PetscCall(PetscLogFlops((split ? 1.0 : 2.0) * nj * static_cast<double>(box.Volume())));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -773,7 +821,7 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
       PetscCall(grid->Stream(n, last, at, whole, a, {}, nullptr, [&](const TensorBox &slice, double *x) -> PetscErrorCode {
         PetscFunctionBegin;
         for (int j = 0; j < d; ++j)
-          if ((whole >> j) & 1) PetscCall(Gram(j, slice, eig, x, x, weight, (*M)[j].data()));
+          if ((whole >> j) & 1) PetscCall(Gram(j, slice, eig, x, x, weight, Symmetric(j), (*M)[j].data()));
         PetscFunctionReturn(PETSC_SUCCESS);
       }));
       for (int j = 0; j < d; ++j) done[j] = done[j] || ((whole >> j) & 1);
@@ -790,7 +838,7 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
     }
     for (int j = 0; j < d; ++j) {
       if (done[j] || grid->Processes(at, j) != 1) continue;
-      PetscCall(Gram(j, grid->Box(at, n), eig, pa, pb, weight, (*M)[j].data()));
+      PetscCall(Gram(j, grid->Box(at, n), eig, pa, pb, weight, Symmetric(j), (*M)[j].data()));
       done[j] = true;
     }
   }
@@ -1350,8 +1398,9 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
   PetscCall(Open(vvar));
 
   /* squares of C_j Q_j on 1/(lam + ratio) */
-  std::vector<std::vector<double>>         S(d);
-  std::vector<std::vector<const double *>> lam(1, std::vector<const double *>(d));
+  std::vector<std::vector<double>>            S(d);
+  std::vector<std::shared_ptr<const EvenOdd>> pairs(d);
+  std::vector<std::vector<const double *>>    lam(1, std::vector<const double *>(d));
   for (int j = 0; j < d; ++j) {
     const PetscBLASInt bt = static_cast<PetscBLASInt>(t[j]), bn = static_cast<PetscBLASInt>(n[j]);
     const double       one = 1.0, zero = 0.0;
@@ -1360,6 +1409,20 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     for (double &v : S[j]) v *= v;
     lam[0][j] = eig[j].lambda.data();
     op[j]     = ModeOp::Dense(t[j], n[j], S[j].data(), t[j]);
+    if (!nt && Symmetric(j)) {
+      /* the squares of even and odd vectors are even: only half of the rows are different */
+      const PetscInt64      half = n[j] - n[j] / 2;
+      std::vector<double>   top;
+      std::vector<PetscInt> all;
+      PetscCallCXX({
+        for (PetscInt64 c = 0; c < n[j]; ++c) {
+          top.insert(top.end(), S[j].begin() + c * n[j], S[j].begin() + c * n[j] + half);
+          all.push_back(static_cast<PetscInt>(c));
+        }
+        pairs[j] = EvenOdd::Columns(n[j], std::move(top), {}, std::move(all), {});
+      });
+      op[j] = ModeOp::Parts(pairs[j].get());
+    }
   }
   const std::vector<double> unit(1, 1.0);
   if (!nt && grid->Stages() == 2) {
