@@ -166,6 +166,76 @@ TEST(Ranks, SameAnswerAsOneProcess)
   }
 }
 
+/*
+   A MATNEST, whose rows and unknowns PETSc numbers process by process, has the answers of the matrix of its blocks on one process: the solution, and the
+   error of sketch-and-solve, which tells S
+*/
+TEST(Ranks, NestIsTheMatrixOfItsBlocks)
+{
+  const PetscInt rows[2] = {150, 91}, cols[2] = {5, 3}, n = 241, d = 8;
+  Mat            block[2][2], M;
+  Vec            b, x;
+  for (PetscInt k = 0; k < 2; ++k)
+    for (PetscInt l = 0; l < 2; ++l)
+      ASSERT_PETSC(MakeMatrix(
+        PETSC_COMM_WORLD, rows[k], cols[l], k == l, /* dense and sparse */
+        [&](PetscInt i, double *row) {
+          for (PetscInt j = 0; j < cols[l]; ++j) row[j] = Gauss(150 * k + i, 5 * l + j);
+        },
+        &block[k][l], k == 1));
+  ASSERT_PETSC(MatCreateNest(PETSC_COMM_WORLD, 2, NULL, 2, NULL, &block[0][0], &M));
+  ASSERT_PETSC(MatCreateVecs(M, &x, &b));
+  IS is[2], columns[2];
+  ASSERT_PETSC(MatNestGetISs(M, is, columns));
+  for (PetscInt k = 0; k < 2; ++k) {
+    Vec          part;
+    PetscInt     r0, r1;
+    PetscScalar *a;
+    ASSERT_PETSC(VecGetSubVector(b, is[k], &part));
+    ASSERT_PETSC(MatGetOwnershipRange(block[k][0], &r0, &r1));
+    ASSERT_PETSC(VecGetArray(part, &a));
+    for (PetscInt i = r0; i < r1; ++i) a[i - r0] = Side(150 * k + i);
+    ASSERT_PETSC(VecRestoreArray(part, &a));
+    ASSERT_PETSC(VecRestoreSubVector(b, is[k], &part));
+  }
+  for (const char *type : {SKEANSKETCHSPARSESIGN, SKEANSKETCHSRHT, SKEANSKETCHLEVERAGE})
+    for (const KSPSketchMethod method : {KSP_SKETCH_ITERATIVE, KSP_SKETCH_SKETCHANDSOLVE}) {
+      SCOPED_TRACE(std::string(type) + " " + KSPSketchMethods[method]);
+      Problem             p{n, d, Gauss, Side};
+      KSP                 ksp;
+      SkeanSketch         sketch;
+      std::vector<double> ref, all, part;
+      ASSERT_PETSC(p.Create(PETSC_COMM_SELF));
+      ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+      ASSERT_PETSC(KSPSetType(ksp, KSPSKETCH));
+      ASSERT_PETSC(KSPSetOperators(ksp, M, M));
+      for (KSP solver : {p.ksp, ksp}) {
+        ASSERT_PETSC(KSPSketchSetMethod(solver, method));
+        ASSERT_PETSC(KSPSketchGetSketch(solver, &sketch));
+        ASSERT_PETSC(SkeanSketchSetType(sketch, type));
+      }
+      ASSERT_PETSC(KSPSolve(p.ksp, p.rhs, p.x));
+      ASSERT_PETSC(KSPSolve(ksp, b, x));
+      EXPECT_GT(Reason(ksp), 0);
+      ASSERT_PETSC(Everything(p.x, ref));
+      for (PetscInt l = 0; l < 2; ++l) {
+        Vec sub;
+        ASSERT_PETSC(VecGetSubVector(x, columns[l], &sub));
+        ASSERT_PETSC(Everything(sub, part));
+        ASSERT_PETSC(VecRestoreSubVector(x, columns[l], &sub));
+        all.insert(all.end(), part.begin(), part.end());
+      }
+      EXPECT_LE(Distance(all, ref), 1e-13 * Length(ref));
+      ASSERT_PETSC(KSPDestroy(&ksp));
+      ASSERT_PETSC(p.Destroy());
+    }
+  for (auto &row : block)
+    for (Mat &B : row) ASSERT_PETSC(MatDestroy(&B));
+  ASSERT_PETSC(MatDestroy(&M));
+  ASSERT_PETSC(VecDestroy(&b));
+  ASSERT_PETSC(VecDestroy(&x));
+}
+
 /* Ill-conditioned problems with and without a large residual: backward stable, and converged only if so */
 TEST(Stability, BackwardStable)
 {

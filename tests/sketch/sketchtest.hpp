@@ -67,17 +67,12 @@ inline PetscErrorCode MakeAij(MPI_Comm comm, const Dense &A, PetscInt nlocal, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Nest: two row blocks below one another, whose rows are distributed each on its own (so the order of global rows on a process is that of PETSc's conversion: the
-   rows of MATNEST are numbered process by process). The caller gets the permutation of rows in order: row i of the Mat is row order[i] of A. */
-inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, PetscInt nlocal, Mat *M, std::vector<size_t> *order = nullptr)
+/* Nest: two row blocks below one another, each with its rows in this layout */
+inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, PetscInt nlocal, Mat *M)
 {
   const PetscInt n = static_cast<PetscInt>(A.m), d = static_cast<PetscInt>(A.n);
 
   PetscFunctionBegin;
-  if (order) {
-    order->resize(A.m);
-    for (size_t i = 0; i < A.m; ++i) (*order)[i] = i;
-  }
   switch (storage) {
   case Storage::Aij:
     PetscCall(MakeAij(comm, A, nlocal, 0, n, M));
@@ -98,28 +93,14 @@ inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, Pe
     break;
   }
   case Storage::Nest: {
-    Mat         part[2];
-    PetscInt    half = n / 2, r0, r1, s0, s1;
-    PetscMPIInt size, rank;
-    MPI_Comm_size(comm, &size);
-    MPI_Comm_rank(comm, &rank);
-    PetscCall(MakeAij(comm, A, PETSC_DECIDE, 0, half, &part[0]));
-    PetscCall(MakeAij(comm, A, PETSC_DECIDE, half, n - half, &part[1]));
+    Mat            part[2];
+    const PetscInt mine = nlocal / 2;
+    PetscInt       sum;
+
+    PetscCallMPI(MPI_Allreduce(&mine, &sum, 1, MPIU_INT, MPI_SUM, comm));
+    PetscCall(MakeAij(comm, A, mine, 0, sum, &part[0]));
+    PetscCall(MakeAij(comm, A, nlocal - mine, sum, n - sum, &part[1]));
     PetscCall(MatCreateNest(comm, 2, NULL, 1, NULL, part, M));
-    PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
-    PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
-    PetscCall(MatGetOwnershipRange(part[0], &r0, &r1));
-    PetscCall(MatGetOwnershipRange(part[1], &s0, &s1));
-    if (order) {
-      std::vector<int> mine, len(size), off(size, 0), all(A.m);
-      for (PetscInt i = r0; i < r1; ++i) mine.push_back(static_cast<int>(i));
-      for (PetscInt i = s0; i < s1; ++i) mine.push_back(static_cast<int>(half + i));
-      int k = static_cast<int>(mine.size());
-      MPI_Allgather(&k, 1, MPI_INT, len.data(), 1, MPI_INT, comm);
-      for (int p = 1; p < size; ++p) off[p] = off[p - 1] + len[p - 1];
-      MPI_Allgatherv(mine.data(), k, MPI_INT, all.data(), len.data(), off.data(), MPI_INT, comm);
-      for (size_t i = 0; i < A.m; ++i) (*order)[i] = static_cast<size_t>(all[i]);
-    }
     PetscCall(MatDestroy(&part[0]));
     PetscCall(MatDestroy(&part[1]));
     break;

@@ -718,6 +718,8 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.rstart  = A.rstart;
   b.nrows   = A.nrows;
   b.nglobal = A.nglobal;
+  b.run     = A.run;
+  b.nruns   = A.nruns;
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
