@@ -43,9 +43,10 @@ public:
 
   void Apply(const double *y, double *x, PetscInt q, const PetscInt *columns = nullptr) const;  /* X (d x q) = N Y (k x q) */
   void ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns = nullptr) const; /* C (k x q) = N' G (d x q) */
-  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers.
+  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of (m + 1) q numbers.
+     finite (q): 0 for a column whose b or S b has a NaN or Inf on some process, the same everywhere; it is solved as if it were zero, with rho2 = NaN.
      On a path of ridge parameters Y is Q'c instead: minimise |B y - Q'c|^2 + lambda |y|^2 with Ridge().Solve(). */
-  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
+  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, char *finite) const;
   /*
      The coordinates in which solutions are judged: the columns of [A; sqrt(lambda) I] D_l have norm one, D_l = (D^{-2} + lambda)^{-1/2}.
      D alone would leave the columns that the ridge dominates long, and |[A; sqrt(lambda) I] D|_F would hide errors in all others.

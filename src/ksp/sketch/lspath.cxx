@@ -63,7 +63,9 @@ PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch s
     N.Ridge().Divide(sum.Data(), f);
   } else {
     double rho2;
-    PetscCall(N.SketchSolve(sketch, A, b, 0, 1, f, &rho2, &finite));
+    char   ok;
+    PetscCall(N.SketchSolve(sketch, A, b, 0, 1, f, &rho2, &ok));
+    finite = ok != 0;
   }
   for (PetscInt i = 0; i < d; ++i) finite = finite && std::isfinite(f[i]);
   if (!finite) std::fill(f, f + d, 0.0); /* LSSolve() finds the NaN in the residuals */

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 
 namespace skean {
 
@@ -707,7 +708,7 @@ void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *c
 }
 
 PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2,
-                                      bool *finite) const
+                                      char *finite) const
 {
   MPI_Comm            comm = PetscObjectComm((PetscObject)sketch);
   std::vector<double> Sb, c;
@@ -723,17 +724,26 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
-  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
+  PetscMPIInt rank, size;
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallCXX(Sb.resize((static_cast<size_t>(m) + 1) * q));
   PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &b, Sb.data()));
+  /* the last q numbers: how many processes have a column that is not finite (b too: S may skip the row) or so large that the sum might not be */
+  for (PetscInt j = 0; j < q; ++j) {
+    const double *bj = B + static_cast<size_t>(j) * ldb, *sj = Sb.data() + static_cast<size_t>(j) * m;
+    bool          ok = true;
+    for (PetscInt i = 0; i < A.nrows; ++i) ok = ok && std::isfinite(bj[i]);
+    for (PetscInt i = 0; i < m; ++i) ok = ok && std::fabs(sj[i]) <= DBL_MAX / size;
+    Sb[static_cast<size_t>(m) * q + j] = ok ? 0.0 : 1.0;
+  }
   PetscCall(AllreduceSum(comm, Sb.data(), Sb.size()));
-  *finite = true;
-  for (double e : Sb)
-    if (!std::isfinite(e)) *finite = false;
+  for (PetscInt j = 0; j < q; ++j) {
+    finite[j] = Sb[static_cast<size_t>(m) * q + j] == 0.0;
+    if (!finite[j]) std::fill(Sb.data() + static_cast<size_t>(j) * m, Sb.data() + static_cast<size_t>(j + 1) * m, 0.0);
+  }
   {
-    PetscMPIInt rank, size;
-    PetscCallMPI(MPI_Comm_rank(comm, &rank));
-    PetscCallMPI(MPI_Comm_size(comm, &size));
     const PetscMPIInt   active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
     const PetscInt      r0     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank, active) / active);
     const PetscInt      r1     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank + 1, active) / active);
@@ -743,6 +753,8 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
       std::copy(Sb.data() + static_cast<size_t>(j) * m + r0, Sb.data() + static_cast<size_t>(j) * m + r1, part.data() + static_cast<size_t>(j) * (r1 - r0));
     PetscCall(qr.ApplyQT(part.data(), q, c.data(), rho2));
   }
+  for (PetscInt j = 0; j < q; ++j)
+    if (!finite[j]) rho2[j] = std::numeric_limits<double>::quiet_NaN();
   if (onpath) {
     std::copy(c.begin(), c.end(), Y);
     basis.LeftToBasis(Y, q);

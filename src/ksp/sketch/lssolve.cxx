@@ -633,12 +633,13 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
   if (!N.Exact() && atzero) {
     /* the sketch-and-solve start: without it the method is not even forward stable (Meier et al. 2023) */
     std::vector<double> Y, rho2;
-    bool                finite;
+    std::vector<char>   finite;
     PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
     PetscCallCXX(rho2.resize(q));
-    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+    PetscCallCXX(finite.resize(q));
+    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), finite.data()));
     for (PetscInt j = 0; j < q; ++j) col[j].rho2 = rho2[j];
-    if (finite) PetscCallCXX(N.Apply(Y.data(), X, q));
+    PetscCallCXX(N.Apply(Y.data(), X, q));
     atzero = false;
   }
   if (o.inner == KSP_SKETCH_LSQR && !N.Exact()) PetscCallCXX(R.resize(static_cast<size_t>(A.nrows) * q));
@@ -685,31 +686,24 @@ PetscErrorCode LSJudge(MPI_Comm comm, const RowView &A, LSPrecond &N, const LSSo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
+PetscErrorCode LSSketchAndSolve(const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
                                 std::vector<LSColumn> &col)
 {
   std::vector<double> Y, rho2;
-  bool                finite;
+  std::vector<char>   finite;
 
   PetscFunctionBegin;
   PetscCallCXX(col.assign(q, LSColumn()));
   PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
   PetscCallCXX(rho2.resize(q));
-  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
-  /* a NaN in b need not show in S b if S skips its row, so b is looked at itself */
-  bool bad = !finite;
-  for (PetscInt j = 0; j < q; ++j)
-    for (PetscInt i = 0; i < A.nrows; ++i) bad = bad || !std::isfinite(B[i + static_cast<size_t>(j) * ldb]);
-  PetscCall(AgreeAny(comm, bad, &bad));
-  if (!bad) {
-    PetscCallCXX(N.Apply(Y.data(), X, q));
-    PetscCallCXX(N.RemoveNullSpace(X, q));
-  } else
-    std::fill(X, X + static_cast<size_t>(A.ncols) * q, 0.0);
+  PetscCallCXX(finite.resize(q));
+  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), finite.data()));
+  PetscCallCXX(N.Apply(Y.data(), X, q));
+  PetscCallCXX(N.RemoveNullSpace(X, q));
   for (PetscInt j = 0; j < q; ++j) {
     col[j].rho2   = rho2[j];
     col[j].rnorm  = std::sqrt(rho2[j]);
-    col[j].reason = bad ? KSP_DIVERGED_NANORINF : KSP_CONVERGED_ITS;
+    col[j].reason = finite[j] ? KSP_CONVERGED_ITS : KSP_DIVERGED_NANORINF;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -428,7 +428,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       }
       if (s->method == KSP_SKETCH_SKETCHANDSOLVE) {
         PetscCheck(s->particular.empty(), comm, PETSC_ERR_SUP, "KSP type sketch does not support equality constraints with -ksp_sketch_method sketchandsolve");
-        PetscCall(skean::LSSketchAndSolve(comm, A, s->sketch, s->N, B, ldb, q, x.data(), columns));
+        PetscCall(skean::LSSketchAndSolve(A, s->sketch, s->N, B, ldb, q, x.data(), columns));
       } else if (lambda) {
         PetscCheck(s->precise != KSP_SKETCH_EXTRA_PRECISE_YES, comm, PETSC_ERR_SUP,
                    "KSP type sketch does not support -ksp_sketch_extra_precise yes on ridge paths");
