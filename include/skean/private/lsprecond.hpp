@@ -33,7 +33,8 @@ struct LSPrecondOptions {
 
 class LSPrecond {
 public:
-  /* Collective. sketch: its sizes and draw are set here. Returns success with Failed() true for NaN/Inf in A. */
+  /* Collective. sketch: its sizes and draw are set here. Returns success with Failed() true for NaN/Inf in A,
+     and with Lost() true as well where every sketch drawn lost a direction of A. */
   PetscErrorCode SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &options, PetscInt nconstraints,
                        const double *C /* p x d, column major */);
   /* The preconditioner of the ridge problem with this lambda; 0: none. No communication, no pass over A. */
@@ -67,6 +68,7 @@ public:
   void RemoveNullSpace(double *x, PetscInt q) const;
 
   bool                       Failed() const noexcept { return failed; }
+  bool                       Lost() const noexcept { return lost; }
   PetscInt                   Columns() const noexcept { return d; }
   PetscInt                   FreeColumns() const noexcept { return dz; } /* d less the constraints */
   PetscInt                   Rank() const noexcept { return k; }
@@ -97,7 +99,7 @@ private:
   KSPSketchMethod Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const;
   PetscErrorCode  ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const;
 
-  bool                ready = false, failed = false, exact = false, triangular = true, onpath = false;
+  bool                ready = false, failed = false, lost = false, exact = false, triangular = true, onpath = false;
   KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;
   PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0, nfirst = 0;
   double              stretch = 0, normF = 0, smax = 0, cond = 1, lambda = 0;

@@ -574,8 +574,12 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
                             draws < o.poordraws ? "drawing another" : "keeping it, it costs passes but no accuracy"));
         if (draws >= o.poordraws) break;
       } else {
-        PetscCheck(draws < o.maxdraws, comm, PETSC_ERR_CONV_FAILED,
-                   "%" PetscInt_FMT " sketches in turn lost a direction of the matrix; use another -sketch_type or more -sketch_rows", draws);
+        if (draws >= o.maxdraws) {
+          PetscCall(
+            PetscInfo(sketch, "%" PetscInt_FMT " sketches in turn lost a direction of the matrix: use another -sketch_type or more -sketch_rows\n", draws));
+          failed = lost = true;
+          PetscFunctionReturn(PETSC_SUCCESS);
+        }
         PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " has rank %" PetscInt_FMT " but the matrix has not: drawing another\n", draws, k));
       }
       if (draws >= 2 && m < n) m = std::min<PetscInt>(2 * m, std::max(n, m)); /* not bad luck: a distribution that does not suit the matrix */

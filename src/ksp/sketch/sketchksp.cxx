@@ -372,7 +372,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
   PetscCall(PetscLogEventBegin(KSP_SketchSolve, ksp, used, 0, 0));
   PetscCallCXX(s->columns.assign(q, LSColumn()));
   if (s->N.Failed()) {
-    for (LSColumn &c : s->columns) c.reason = KSP_DIVERGED_NANORINF;
+    for (LSColumn &c : s->columns) c.reason = s->N.Lost() ? KSP_DIVERGED_PC_FAILED : KSP_DIVERGED_NANORINF;
     for (PetscInt j = 0; j < q; j++)
       for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = 0.0;
   } else {
@@ -925,7 +925,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
 
    The result is the same for every number of processes and distribution of the rows, to rounding.
 
-   NaN or Inf in A or b end in `KSP_DIVERGED_NANORINF`. Errors\: `PETSC_ERR_SUP` for a matrix whose rows cannot be read, for a preconditioner other than
+   NaN or Inf in A or b end in `KSP_DIVERGED_NANORINF`, a type or number of rows of the sketch with which ten sketches in turn lost a direction of A in
+   `KSP_DIVERGED_PC_FAILED`. Errors\: `PETSC_ERR_SUP` for a matrix whose rows cannot be read, for a preconditioner other than
    `PCNONE` and for `KSPSolveTranspose()`.
 
    Source\: Epperly, Meier & Nakatsukasa, arXiv 2406.03468 (SPIR, FOSSILS); Meng, Saunders & Mahoney, SIAM J. Sci. Comput. 36 (2014) (LSRN, rank

@@ -74,8 +74,11 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
     s->counts[p] = (int)(ranges[p + 1] - ranges[p]);
   }
   if (s->N.Failed()) {
+    const char *why =
+      s->N.Lost() ? "every sketch drawn lost a direction of the matrix, use another -sketch_type or more -sketch_rows" : "NaN or Inf in the matrix";
+    PetscCheck(!pc->erroriffailure, PetscObjectComm((PetscObject)pc), PETSC_ERR_NOT_CONVERGED, "PC type sketch: %s", why);
     PetscCall(PCSetFailedReason(pc, PC_FACTOR_OTHER));
-    PetscCall(PetscInfo(pc, "NaN or Inf in the matrix\n"));
+    PetscCall(PetscInfo(pc, "%s\n", why));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PCSetFailedReason(pc, PC_NOERROR));
@@ -343,7 +346,9 @@ static PetscErrorCode PCDestroy_Sketch(PC pc)
    Pmat may be A itself, the virtual product `MATNORMAL` of A, or anything of the size of A'A if Amat is A. Where Pmat is the rectangular A it is replaced
    during set-up by its `MATNORMAL`, because `PCApply()` compares sizes with Pmat.
 
-   The symmetric halves are N' and N. `PCMatApply()` is supported. NaN or Inf in A is reported through `PCGetFailedReason()`.
+   The symmetric halves are N' and N. `PCMatApply()` is supported. NaN or Inf in A, and a type or number of rows of the sketch with which ten sketches in turn lost a
+   direction of A, are reported through `PCGetFailedReason()` (`PC_FACTOR_OTHER`; the solver stops with `KSP_DIVERGED_PC_FAILED`), or as the error `PETSC_ERR_NOT_CONVERGED`
+   with `PCSetErrorIfFailure()`, as -ksp_error_if_not_converged sets it.
 
    `KSPLSQR` started from zero with this preconditioner is not backward stable for ill-conditioned A and may report convergence far from the solution
    (its residual is a recurrence); `KSPSKETCH` is.
