@@ -1,5 +1,6 @@
 #include <skean/private/reduce.hpp>
 #include <algorithm>
+#include <cmath>
 
 namespace skean {
 
@@ -29,6 +30,11 @@ PetscErrorCode FlaggedSum::Reduce(MPI_Comm comm, bool failed, bool *anyfailed, b
   if (anyfailed) *anyfailed = values[size] != 0.0;
   if (agreed) *agreed = values[size + 1] != 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+bool AllFinite(const double *x, size_t n) noexcept
+{
+  return std::all_of(x, x + n, [](double e) { return std::isfinite(e); });
 }
 
 PetscErrorCode AgreeAny(MPI_Comm comm, bool mine, bool *any)

@@ -56,7 +56,9 @@ PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch s
     FlaggedSum sum(d);
     double     rr = 0.0;
     ResidualPass(A, b, 0, nullptr, 1, nullptr, sum.Data(), &rr);
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    bool failed;
+    PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), d), &failed));
+    finite = !failed;
     ++*passes;
     PetscCall(PetscLogFlops(2.0 * A.Entries()));
     PetscCallCXX(N.Ridge().ToBasis(sum.Data(), 1));
@@ -127,9 +129,11 @@ PetscErrorCode StartsFromPilots(MPI_Comm comm, const RowView &A, const LSPrecond
   PetscCallCXX(G.resize(X.size()));
   PetscCallCXX(C.resize(X.size()));
   ResidualPass(A, b, 0, P.data(), static_cast<int>(p), nullptr, sum.Data(), rr.data());
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  bool failed;
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), sum.Size()), &failed));
   ++*passes;
   PetscCall(PetscLogFlops(4.0 * A.Entries() * p));
+  if (failed) PetscFunctionReturn(PETSC_SUCCESS); /* the members keep the starts they have */
   for (PetscInt m = 0; m < p; ++m)
     for (PetscInt i = 0; i < d; ++i) sum[i + static_cast<size_t>(m) * d] -= pilotlambda[m] * P[i + static_cast<size_t>(m) * d];
   for (PetscInt j = 0; j < k; ++j) {
@@ -333,7 +337,7 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
           sum[2 * dn + a] = 1.0;
         }
       }
-      PetscCall(sum.Reduce(comm, false, nullptr));
+      PetscCall(sum.Reduce(comm, false, nullptr)); /* finite: Combine() says */
       PetscCallCXX(start.assign(sum.Data(), sum.Data() + dn));
       PetscCallCXX(G.assign(sum.Data() + dn, sum.Data() + 2 * dn));
       PetscCallCXX(col.assign(n, LSColumn()));

@@ -87,11 +87,11 @@ PetscErrorCode TriangleSVD(PetscBLASInt d, const double *r, std::vector<double> 
 PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool doscale)
 {
   FlaggedSum sum(d);
-  bool       odd = false;
+  bool       odd;
 
   PetscFunctionBegin;
   ColumnSquares(A, sum.Data());
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), d), &odd));
   double factor = 1.0;
   for (PetscInt j = 0; j < d; ++j)
     if (!std::isfinite(sum[j]) || sum[j] < 1e-280) odd = true;
@@ -112,7 +112,7 @@ PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool do
     } else
       for (int p = 0; p < A.nparts; ++p)
         for (PetscInt e = 0; e < A.part[p].i[A.nrows]; ++e) add(A.part[p].Column(e), A.part[p].a[e]);
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    PetscCall(sum.Reduce(comm, false, nullptr)); /* nothing above one is squared */
   }
   double total = 0.0;
   PetscCallCXX(scale.assign(d, 1.0));
@@ -229,7 +229,12 @@ PetscErrorCode LSPrecond::DirectFactor(MPI_Comm comm, const RowView &A, KSPSketc
     size_t e = 0;
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i <= j; ++i) sum[e++] = W[i + static_cast<size_t>(j) * d];
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    bool overflow;
+    PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), sum.Size()), &overflow));
+    if (overflow) {
+      *ok = false;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
     e = 0;
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i <= j; ++i, ++e) {
@@ -367,8 +372,9 @@ PetscErrorCode LSPrecond::NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool 
     for (int j = 0; j < w; ++j)
       for (PetscInt i = 0; i < A.nrows; ++i) sum[j0 + j] += Y[i + static_cast<size_t>(j) * A.nrows] * Y[i + static_cast<size_t>(j) * A.nrows];
   }
-  PetscCall(sum.Reduce(comm, false, nullptr));
-  double worst = 0.0;
+  bool overflow;
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), q), &overflow));
+  double worst = overflow ? PETSC_MAX_REAL : 0.0;
   for (PetscInt j = 0; j < q; ++j) worst = std::max(worst, sum[j]);
   /* a dropped singular value of the sketch is at most 30 u |A D|; its distortion and the rounding of A D v take the rest */
   *isnull = std::sqrt(worst) <= 20 * RankTolerance * smax;
@@ -403,8 +409,13 @@ PetscErrorCode LSPrecond::Probe(MPI_Comm comm, const RowView &A, SkeanSketch ske
   for (PetscInt i = 0; i < k; ++i) y[i] = stream.Normal(i);
   PetscCallCXX(Apply(y.data(), x.data(), 1));
   GramApply(A, x.data(), 1, g.Data());
-  PetscCall(g.Reduce(comm, false, nullptr));
+  bool overflow;
+  PetscCall(g.Reduce(comm, !AllFinite(g.Data(), d), &overflow));
   PetscCall(PetscLogFlops(4.0 * A.Entries()));
+  if (overflow) { /* N is that long in some direction */
+    *ispoor = true;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCallCXX(ApplyT(g.Data(), c.data(), 1));
   for (PetscInt i = 0; i < k; ++i) {
     ymy += y[i] * c[i];

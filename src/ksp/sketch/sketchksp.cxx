@@ -139,7 +139,9 @@ static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
   }
   PetscCall(VecRestoreArrayRead(s->e, &e));
   PetscCall(block.Restore());
-  PetscCall(sum.Reduce(comm, false, NULL));
+  bool failed;
+  PetscCall(sum.Reduce(comm, !skean::AllFinite(sum.Data(), sum.Size()), &failed));
+  PetscCheck(!failed, comm, PETSC_ERR_ARG_OUTOFRANGE, "The equality constraints hold a NaN or an infinite number");
   s->p = p;
   PetscCallCXX(s->c.assign(sum.Data(), sum.Data() + static_cast<size_t>(p) * d));
   /* x = C'(C C')^{-1} e by QR of C' */
