@@ -12,7 +12,7 @@ namespace sketchtest {
 using skeanref::Dense;
 
 enum class Layout { Even, Uneven, AllOnLast, AllOnFirst };
-enum class Storage { Aij, Dense, Nest, Baij };
+enum class Storage { Aij, Dense, Nest, Baij, Baij3 /* blocks of 3 x 3 */ };
 
 inline PetscInt LocalRows(Layout layout, PetscInt n)
 {
@@ -105,10 +105,11 @@ inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, Pe
     PetscCall(MatDestroy(&part[1]));
     break;
   }
-  case Storage::Baij: {
+  case Storage::Baij:
+  case Storage::Baij3: {
     PetscInt rstart, rend;
 
-    PetscCall(MatCreateBAIJ(comm, 1, nlocal, PETSC_DECIDE, n, d, d, NULL, d, NULL, M));
+    PetscCall(MatCreateBAIJ(comm, storage == Storage::Baij3 ? 3 : 1, nlocal, PETSC_DECIDE, n, d, d, NULL, d, NULL, M));
     PetscCall(MatGetOwnershipRange(*M, &rstart, &rend));
     for (PetscInt i = rstart; i < rend; ++i)
       for (PetscInt j = 0; j < d; ++j)
@@ -117,6 +118,29 @@ inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, Pe
     PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
     break;
   }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A vector with entries b(i), distributed as the rows of M; for a nest one of its blocks */
+inline PetscErrorCode MakeVec(Mat M, Storage storage, const std::vector<double> &b, Vec *v)
+{
+  PetscInt nparts = 1, before = 0;
+  Vec     *part = v;
+
+  PetscFunctionBegin;
+  if (storage == Storage::Nest) PetscCall(MatNestSetVecType(M, VECNEST));
+  PetscCall(MatCreateVecs(M, NULL, v));
+  if (storage == Storage::Nest) PetscCall(VecNestGetSubVecs(*v, &nparts, &part));
+  for (PetscInt k = 0; k < nparts; ++k) {
+    PetscInt     n, r0, r1;
+    PetscScalar *a;
+    PetscCall(VecGetSize(part[k], &n));
+    PetscCall(VecGetOwnershipRange(part[k], &r0, &r1));
+    PetscCall(VecGetArray(part[k], &a));
+    std::copy(b.begin() + before + r0, b.begin() + before + r1, a);
+    PetscCall(VecRestoreArray(part[k], &a));
+    before += n;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -159,7 +183,8 @@ inline Dense Explicit(const Config &c, size_t n, PetscInt b, PetscInt zeta)
   return Dense();
 }
 
-inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector<double> *SA)
+/* S A, and S b where b is given */
+inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector<double> *SA, Vec b = nullptr, std::vector<double> *Sb = nullptr)
 {
   SkeanSketch s;
   PetscInt    n, d;
@@ -169,6 +194,10 @@ inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector
   PetscCall(MakeSketch(comm, c, n, &s));
   SA->assign(static_cast<size_t>(c.m) * d, -1e300);
   PetscCall(SkeanSketchApply(s, A, SA->data()));
+  if (b) {
+    Sb->assign(c.m, -1e300);
+    PetscCall(SkeanSketchApplyVec(s, b, Sb->data()));
+  }
   PetscCall(SkeanSketchDestroy(&s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

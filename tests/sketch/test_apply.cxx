@@ -39,29 +39,37 @@ TEST(SketchApply, EqualsExplicitReference)
   }
 }
 
-/* The same S A for any distribution of the rows, any storage, and as computed by each process alone on MPI_COMM_SELF (which is the one-process answer) */
+/* The same S A and S b for any distribution of the rows, any storage, and as computed by each process alone on MPI_COMM_SELF (which is the one-process answer) */
 TEST(SketchApply, IndependentOfDistributionAndStorage)
 {
-  const PetscInt n = 403, d = 9;
-  const Dense    A       = TestMatrix(n, d, 0.3);
-  auto           configs = ObliviousConfigs(45);
+  const PetscInt      n = 402, d = 9;
+  const Dense         A       = TestMatrix(n, d, 0.3);
+  auto                configs = ObliviousConfigs(45);
+  std::vector<double> b(n);
+  for (PetscInt i = 0; i < n; ++i) b[i] = std::cos(1.0 + i);
   configs.push_back({SKEANSKETCHLEVERAGE, 45});
   Mat self;
+  Vec v;
   ASSERT_PETSC(MakeMat(PETSC_COMM_SELF, A, Storage::Aij, n, &self));
-  std::vector<std::vector<double>> alone(configs.size());
-  for (size_t k = 0; k < configs.size(); ++k) ASSERT_PETSC(ApplyTo(PETSC_COMM_SELF, configs[k], self, &alone[k]));
+  ASSERT_PETSC(MakeVec(self, Storage::Aij, b, &v));
+  std::vector<std::vector<double>> alone(configs.size()), alonevec(configs.size());
+  for (size_t k = 0; k < configs.size(); ++k) ASSERT_PETSC(ApplyTo(PETSC_COMM_SELF, configs[k], self, &alone[k], v, &alonevec[k]));
   ASSERT_PETSC(MatDestroy(&self));
+  ASSERT_PETSC(VecDestroy(&v));
   for (Layout layout : {Layout::Even, Layout::Uneven, Layout::AllOnLast, Layout::AllOnFirst})
-    for (Storage storage : {Storage::Aij, Storage::Dense, Storage::Baij, Storage::Nest}) {
+    for (Storage storage : {Storage::Aij, Storage::Dense, Storage::Baij, Storage::Baij3, Storage::Nest}) {
       Mat M;
-      ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, A, storage, LocalRows(layout, n), &M));
+      ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, A, storage, storage == Storage::Baij3 ? 3 * LocalRows(layout, n / 3) : LocalRows(layout, n), &M));
+      ASSERT_PETSC(MakeVec(M, storage, b, &v));
       for (size_t k = 0; k < configs.size(); ++k) {
         SCOPED_TRACE(Name(configs[k]) + " layout " + std::to_string(static_cast<int>(layout)) + " storage " + std::to_string(static_cast<int>(storage)));
-        std::vector<double> SA;
-        ASSERT_PETSC(ApplyTo(PETSC_COMM_WORLD, configs[k], M, &SA));
+        std::vector<double> SA, Sb;
+        ASSERT_PETSC(ApplyTo(PETSC_COMM_WORLD, configs[k], M, &SA, v, &Sb));
         EXPECT_LE(skeanref::RelativeDifference(SA, alone[k]), 1e-14);
+        EXPECT_LE(skeanref::RelativeDifference(Sb, alonevec[k]), 1e-14);
       }
       ASSERT_PETSC(MatDestroy(&M));
+      ASSERT_PETSC(VecDestroy(&v));
     }
 }
 
@@ -268,7 +276,7 @@ TEST(SketchApply, ManyRowsAgreeBetweenStorages)
   ASSERT_PETSC(MatDestroy(&dense));
 }
 
-/* Tensor types against the explicit product of the factors */
+/* Tensor types against the explicit product of the factors; the same on every process, and as on one */
 TEST(SketchApply, TensorTypes)
 {
   for (bool kronecker : {false, true})
@@ -295,6 +303,14 @@ TEST(SketchApply, TensorTypes)
           ASSERT_PETSC(SkeanSketchApplyTensor(s, static_cast<PetscInt>(n.size()), M.data(), SA.data()));
           EXPECT_LE(skeanref::RelativeDifference(SA, skeanref::Multiply(S, A).a), 1e-13) << type << " " << n.size() << " factors " << kronecker;
           ASSERT_PETSC(SkeanSketchDestroy(&s));
+          std::vector<double> alone(SA.size(), -1e300), first(SA);
+          ASSERT_PETSC(MakeSketch(PETSC_COMM_SELF, {type, static_cast<PetscInt>(m), PETSC_DETERMINE, PETSC_DETERMINE, true, draw}, rows, &s));
+          ASSERT_PETSC(SkeanSketchSetKronecker(s, kronecker ? PETSC_TRUE : PETSC_FALSE));
+          ASSERT_PETSC(SkeanSketchApplyTensor(s, static_cast<PetscInt>(n.size()), M.data(), alone.data()));
+          ASSERT_PETSC(SkeanSketchDestroy(&s));
+          MPI_Bcast(first.data(), static_cast<int>(first.size()), MPI_DOUBLE, 0, PETSC_COMM_WORLD);
+          EXPECT_LE(skeanref::RelativeDifference(SA, alone), 1e-14) << type;
+          EXPECT_LE(skeanref::RelativeDifference(SA, first), 1e-14) << type;
         }
       for (Mat &X : M) ASSERT_PETSC(MatDestroy(&X));
     }
