@@ -236,7 +236,9 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCheck(!N.ConstraintBasis(), comm, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
+  PetscCheck(
+    !N.ConstraintBasis(), comm, PETSC_ERR_SUP,
+    "KSP type sketch does not support paths of ridge parameters with equality constraints; call KSPSketchSetRidge() and KSPSolve() for each parameter");
   *passes = 0;
   if (options.monitor) o.monitor = [&](PetscInt it, double rnorm, double backward) { return options.monitor(done + it, rnorm, backward); };
   const auto solve = [&](std::vector<double> ridge, PetscBool guess, PetscInt n, double *to, std::vector<LSColumn> &col) -> PetscErrorCode {

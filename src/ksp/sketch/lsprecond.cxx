@@ -642,7 +642,6 @@ PetscErrorCode LSPrecond::SetRidge(double l)
 PetscErrorCode LSPrecond::SetRidgePath(MPI_Comm comm, PetscInt q, const double *l)
 {
   PetscFunctionBegin;
-  PetscCheck(z.empty(), comm, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
   if (basis.Empty()) { /* R D^{-1} is the factor of A itself: lambda I is not scaled */
     std::vector<double> ra;
     PetscCallCXX(ra = r);

@@ -828,7 +828,8 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
 
   PetscFunctionBegin;
   PetscCheck(s->method != KSP_SKETCH_SKETCHANDSOLVE, PetscObjectComm((PetscObject)ksp), PETSC_ERR_SUP,
-             "A path of ridge parameters with -ksp_sketch_method sketchandsolve");
+             "KSP type sketch does not support paths of ridge parameters with -ksp_sketch_method sketchandsolve; use another method, or KSPSolve() for each "
+             "parameter");
   PetscCheck(n > 0 && lambda, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE, "No ridge parameter given");
   for (PetscInt i = 0; i < n; i++)
     PetscCheck(lambda[i] >= 0.0 && std::isfinite(lambda[i]), PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
@@ -912,7 +913,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    perturbation of A with its columns scaled to unit norm, relative to its Frobenius norm, for which x is exact is below rtol; the default is 10 u = 1.1e-15.
    With a ridge A is [A; sqrt(lambda) I] here. Unit columns are what tells errors of small columns; relative to the unscaled |A|_F the error is at most
    sqrt(d) times as large.
-   The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 2 numbers. `KSPGetResidualNorm()`
+   The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 3 numbers (A'A N p, one more, and two
+   flags). `KSPGetResidualNorm()`
    is |b - A x|.
 
    A may have fewer rows than columns (minimum-norm solution), dependent columns (minimum-norm solution, see `KSPSketchGetRank()`) or any

@@ -417,7 +417,8 @@ PetscErrorCode KSPSketchGetRidge(KSP ksp, PetscReal *lambda)
    many columns as parameters were picked. Memory per process\: 2 d^2 + 2 d n numbers.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a parameter that is negative or not finite, `PETSC_ERR_ARG_SIZ` for a wrong number of columns of X, `PETSC_ERR_ARG_INCOMP` for a right-hand side that is not distributed as the rows of A,
-   `PETSC_ERR_SUP` for a matrix with fewer rows than columns or if the `KSP` is not of type `KSPSKETCH`.
+   `PETSC_ERR_SUP` for a matrix with fewer rows than columns, with equality constraints, with `KSP_SKETCH_SKETCHANDSOLVE` and with `KSP_SKETCH_EXTRA_PRECISE_YES`, or if the `KSP` is
+   not of type `KSPSKETCH`.
 
 .seealso: `KSPSKETCH`, `KSPSketchSetRidge()`, `KSPSketchGetColumnReasons()`
 @*/

@@ -350,6 +350,9 @@ static PetscErrorCode PCDestroy_Sketch(PC pc)
    direction of A, are reported through `PCGetFailedReason()` (`PC_FACTOR_OTHER`; the solver stops with `KSP_DIVERGED_PC_FAILED`), or as the error `PETSC_ERR_NOT_CONVERGED`
    with `PCSetErrorIfFailure()`, as -ksp_error_if_not_converged sets it.
 
+   Errors\: `PETSC_ERR_ARG_SIZ` for a matrix with fewer rows than columns, `PETSC_ERR_ARG_OUTOFRANGE` for a sketch with fewer rows than the matrix has columns, `PETSC_ERR_SUP`
+   for a matrix whose rows cannot be read and, in `PCApplySymmetricLeft()` and `PCApplySymmetricRight()`, for a rank-deficient A, whose halves are not square.
+
    `KSPLSQR` started from zero with this preconditioner is not backward stable for ill-conditioned A and may report convergence far from the solution
    (its residual is a recurrence); `KSPSKETCH` is.
 
