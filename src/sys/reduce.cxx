@@ -32,6 +32,24 @@ PetscErrorCode FlaggedSum::Reduce(MPI_Comm comm, bool failed, bool *anyfailed, b
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscErrorCode AllgatherRanges(MPI_Comm comm, const PetscInt *ranges, const double *local, double *all)
+{
+  PetscMPIInt              size, rank;
+  std::vector<PetscMPIInt> counts, first;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallCXX(counts.resize(size));
+  PetscCallCXX(first.resize(size));
+  for (PetscMPIInt p = 0; p < size; ++p) {
+    PetscCall(PetscMPIIntCast(ranges[p], &first[p]));
+    PetscCall(PetscMPIIntCast(ranges[p + 1] - ranges[p], &counts[p]));
+  }
+  PetscCallMPI(MPI_Allgatherv(local, counts[rank], MPI_DOUBLE, all, counts.data(), first.data(), MPI_DOUBLE, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 bool AllFinite(const double *x, size_t n) noexcept
 {
   return std::all_of(x, x + n, [](double e) { return std::isfinite(e); });

@@ -37,6 +37,8 @@ public:
      and with Lost() true as well where every sketch drawn lost a direction of A. */
   PetscErrorCode SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &options, PetscInt nconstraints,
                        const double *C /* p x d, column major */);
+  /* A solution of C x = e, the one of smallest |D^{-1} x| */
+  PetscErrorCode SolveConstraints(const double *e, double *x) const;
   /* The preconditioner of the ridge problem with this lambda; 0: none. No communication, no pass over A. */
   PetscErrorCode SetRidge(double lambda);
   /* One N_j for each of q positive ridge parameters. Collective; the bidiagonalisation is made once and serves all later paths */
@@ -101,11 +103,13 @@ private:
 
   bool                ready = false, failed = false, lost = false, exact = false, triangular = true, onpath = false;
   KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;
-  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0, nfirst = 0;
+  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0;
+  PetscInt            mfirst = 0, mlocal = 0; /* rows of the sketch that this process factorises */
   double              stretch = 0, normF = 0, smax = 0, cond = 1, lambda = 0;
   TSQR                qr;      /* of the sketch, for Q'S b */
   std::vector<double> scale;   /* D */
   std::vector<double> z;       /* d x dz, empty: identity */
+  std::vector<double> yc, rc;  /* (C D)' = Y R: d x p orthonormal, and p x p */
   std::vector<double> r;       /* dz x dz, of the sketch or of A */
   std::vector<double> t;       /* dz x dz triangle in use (with ridge), if triangular */
   std::vector<double> u, s, v; /* SVD of r: v is dz x dz, column major */

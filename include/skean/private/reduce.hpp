@@ -56,6 +56,9 @@ private:
   size_t              size;
 };
 
+/* All of a vector on every process; that of process p has entries ranges[p], ..., ranges[p + 1] - 1. One MPI_Allgatherv. */
+PetscErrorCode AllgatherRanges(MPI_Comm comm, const PetscInt *ranges, const double *local, double *all);
+
 /* What a pass left in a buffer that is to be summed: no NaN, no Inf */
 bool AllFinite(const double *x, size_t n) noexcept;
 

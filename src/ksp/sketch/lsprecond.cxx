@@ -144,8 +144,8 @@ PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSke
   PetscCallCXX(SA.resize(static_cast<size_t>(m) * d));
   PetscCall(SkeanSketchPrepare_Private(sketch, &A)); /* leverage: the rows are drawn from A */
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &A, SA.data()));
-  nfirst                   = first(rank);
-  const PetscInt mine_rows = first(rank + 1) - nfirst;
+  mfirst = first(rank);
+  mlocal = first(rank + 1) - mfirst;
   if (size > 1) {
     /* pieces of rows contiguous, each piece column major */
     PetscCallCXX(rows.resize(SA.size()));
@@ -163,18 +163,18 @@ PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSke
     }
     SA.clear();
     SA.shrink_to_fit();
-    PetscCallCXX(mine.resize(static_cast<size_t>(mine_rows) * d));
+    PetscCallCXX(mine.resize(static_cast<size_t>(mlocal) * d));
     PetscCallMPI(MPI_Reduce_scatter(rows.data(), mine.data(), counts.data(), MPI_DOUBLE, MPI_SUM, comm));
   } else
     mine = std::move(SA);
-  ScaleColumns(mine.data(), mine_rows, d, mine_rows, scale.data());
+  ScaleColumns(mine.data(), mlocal, d, mlocal, scale.data());
   if (!z.empty()) {
     std::vector<double> az;
-    PetscCallCXX(az.resize(static_cast<size_t>(mine_rows) * dz));
-    MatMul('N', 'N', mine_rows, dz, d, mine.data(), std::max<PetscInt>(1, mine_rows), z.data(), d, az.data(), std::max<PetscInt>(1, mine_rows));
+    PetscCallCXX(az.resize(static_cast<size_t>(mlocal) * dz));
+    MatMul('N', 'N', mlocal, dz, d, mine.data(), std::max<PetscInt>(1, mlocal), z.data(), d, az.data(), std::max<PetscInt>(1, mlocal));
     mine = std::move(az);
   }
-  PetscCall(qr.Factor(comm, mine_rows, dz, std::move(mine), active));
+  PetscCall(qr.Factor(comm, mlocal, dz, std::move(mine), active));
   r     = qr.R();
   exact = false;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -517,17 +517,20 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
     LAPACKgeqrf_(&dd, &pp, ct.data(), &dd, tau.data(), work.data(), &lwork, &info);
     PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
     double big = 0.0, small = PETSC_MAX_REAL;
+    PetscCallCXX(rc.assign(static_cast<size_t>(nconstraints) * nconstraints, 0.0));
     for (PetscInt j = 0; j < nconstraints; ++j) {
       const double e = std::fabs(ct[j + static_cast<size_t>(j) * d]);
       big            = std::max(big, e);
       small          = std::min(small, e);
+      std::copy(ct.begin() + static_cast<size_t>(j) * d, ct.begin() + static_cast<size_t>(j) * d + j + 1, rc.begin() + static_cast<size_t>(j) * nconstraints);
     }
     PetscCheck(small > 100 * RankTolerance * big, comm, PETSC_ERR_ARG_WRONG, "The equality constraints are linearly dependent");
     std::copy(ct.begin(), ct.end(), q.begin());
     LAPACKorgqr_(&dd, &dd, &pp, q.data(), &dd, tau.data(), work.data(), &lwork, &info);
     PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dorgqr: info %d", (int)info);
     dz = d - nconstraints;
-    z.assign(q.begin() + static_cast<size_t>(nconstraints) * d, q.end());
+    PetscCallCXX(yc.assign(q.begin(), q.begin() + static_cast<size_t>(nconstraints) * d));
+    PetscCallCXX(z.assign(q.begin() + static_cast<size_t>(nconstraints) * d, q.end()));
   }
 
   PetscCall(SkeanSketchGetSizes(sketch, &msketch, NULL));
@@ -604,6 +607,19 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
     }
   }
   ready = true;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSPrecond::SolveConstraints(const double *e, double *x) const
+{
+  const PetscInt      p = d - dz;
+  std::vector<double> w;
+
+  PetscFunctionBegin;
+  PetscCallCXX(w.assign(e, e + p)); /* x = D Y R^{-T} e */
+  TriangleSolve('T', p, 1, rc.data(), w.data());
+  MatMul('N', 'N', d, 1, p, yc.data(), d, w.data(), p, x, d);
+  for (PetscInt i = 0; i < d; ++i) x[i] *= scale[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -738,8 +754,7 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
-  PetscMPIInt rank, size;
-  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscMPIInt size;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCallCXX(Sb.resize((static_cast<size_t>(m) + 1) * q));
   PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
@@ -758,13 +773,12 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
     if (!finite[j]) std::fill(Sb.data() + static_cast<size_t>(j) * m, Sb.data() + static_cast<size_t>(j + 1) * m, 0.0);
   }
   {
-    const PetscMPIInt   active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
-    const PetscInt      r0     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank, active) / active);
-    const PetscInt      r1     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank + 1, active) / active);
     std::vector<double> part;
-    PetscCallCXX(part.resize(static_cast<size_t>(r1 - r0) * q));
-    for (PetscInt j = 0; j < q; ++j)
-      std::copy(Sb.data() + static_cast<size_t>(j) * m + r0, Sb.data() + static_cast<size_t>(j) * m + r1, part.data() + static_cast<size_t>(j) * (r1 - r0));
+    PetscCallCXX(part.resize(static_cast<size_t>(mlocal) * q));
+    for (PetscInt j = 0; j < q; ++j) {
+      const double *mine = Sb.data() + static_cast<size_t>(j) * m + mfirst;
+      std::copy(mine, mine + mlocal, part.data() + static_cast<size_t>(j) * mlocal);
+    }
     PetscCall(qr.ApplyQT(part.data(), q, c.data(), rho2));
   }
   for (PetscInt j = 0; j < q; ++j)
@@ -779,11 +793,11 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
       MatMul('T', 'N', k, q, dz, u.data(), dz, c.data(), dz, Y, std::max<PetscInt>(1, k)); /* U_k'c */
   } else {
     /* ridge: the sketched normal equations with the ridge factor; refinement mends the rounding errors. Y = T^{-T} R'c */
-    std::vector<double> rc;
-    PetscCallCXX(rc.resize(c.size()));
-    MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rc.data(), dz);
-    TriangleSolve('T', dz, q, t.data(), rc.data());
-    std::copy(rc.begin(), rc.end(), Y);
+    std::vector<double> rtc;
+    PetscCallCXX(rtc.resize(c.size()));
+    MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rtc.data(), dz);
+    TriangleSolve('T', dz, q, t.data(), rtc.data());
+    std::copy(rtc.begin(), rtc.end(), Y);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -40,11 +40,11 @@ struct KSP_Sketch {
 
   /* what is derived from A, and the state of A (and of the weights and constraints) it was derived from */
   skean::LSPrecond    N;
-  Mat                 Aw = nullptr;  /* diag(sqrt(w)) A */
-  Mat                 At = nullptr;  /* A' where A has fewer rows than columns */
-  std::vector<double> rootw;         /* sqrt(w) of this process's rows */
-  std::vector<double> particular, c; /* a solution of C x = e; C, p x d */
-  PetscInt            p        = 0;  /* constraints */
+  Mat                 Aw = nullptr;           /* diag(sqrt(w)) A */
+  Mat                 At = nullptr;           /* A' where A has fewer rows than columns */
+  std::vector<double> rootw;                  /* sqrt(w) of this process's rows */
+  std::vector<double> particular, c, evalues; /* a solution of C x = e; C, p x d; e */
+  PetscInt            p        = 0;           /* constraints */
   PetscObjectId       id[4]    = {0, 0, 0, 0};
   PetscObjectState    state[5] = {-1, -1, -1, -1, -1};
   SkeanSeed           seed     = 0;
@@ -97,7 +97,7 @@ static PetscErrorCode KSPSketchChanged_Private(KSP ksp, Mat A, PetscBool *change
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C x = e in replicated form, and its solution of smallest norm */
+/* C x = e in replicated form */
 static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
 {
   KSP_Sketch *s = (KSP_Sketch *)ksp->data;
@@ -107,6 +107,7 @@ static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
   PetscFunctionBegin;
   s->p = 0;
   s->particular.clear();
+  s->c.clear();
   if (!s->C) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscObjectGetComm((PetscObject)ksp, &comm));
   PetscCall(MatGetSize(s->C, &p, &n));
@@ -144,24 +145,7 @@ static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
   PetscCheck(!failed, comm, PETSC_ERR_ARG_OUTOFRANGE, "The equality constraints hold a NaN or an infinite number");
   s->p = p;
   PetscCallCXX(s->c.assign(sum.Data(), sum.Data() + static_cast<size_t>(p) * d));
-  /* x = C'(C C')^{-1} e by QR of C' */
-  PetscBLASInt        dd = d, pp = p, lwork = 64 * PetscMax(p, 1), info, one = 1;
-  std::vector<double> ct, tau, work;
-  PetscCallCXX(ct.resize(static_cast<size_t>(d) * p));
-  PetscCallCXX(tau.resize(p));
-  PetscCallCXX(work.resize(lwork));
-  PetscCallCXX(s->particular.assign(d, 0.0));
-  PetscCheck(p < d, comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " equality constraints leave no freedom in %" PetscInt_FMT " unknowns", p, d);
-  for (PetscInt j = 0; j < p; ++j)
-    for (PetscInt i = 0; i < d; ++i) ct[i + static_cast<size_t>(j) * d] = s->c[j + static_cast<size_t>(i) * p];
-  LAPACKgeqrf_(&dd, &pp, ct.data(), &dd, tau.data(), work.data(), &lwork, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
-  std::copy(sum.Data() + static_cast<size_t>(p) * d, sum.Data() + static_cast<size_t>(p) * d + p, s->particular.begin());
-  for (PetscInt j = 0; j < p; ++j)
-    PetscCheck(ct[j + static_cast<size_t>(j) * d] != 0.0, comm, PETSC_ERR_ARG_WRONG, "The equality constraints are linearly dependent");
-  dtrsv_("U", "T", "N", &pp, ct.data(), &dd, s->particular.data(), &one);
-  LAPACKormqr_("L", "N", &dd, &one, &pp, ct.data(), &dd, tau.data(), s->particular.data(), &dd, work.data(), &lwork, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dormqr: info %d", (int)info);
+  PetscCallCXX(s->evalues.assign(sum.Data() + static_cast<size_t>(p) * d, sum.Data() + static_cast<size_t>(p) * d + p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -236,6 +220,10 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
     o.probe = s->method == KSP_SKETCH_SKETCHANDSOLVE ? PETSC_FALSE : PETSC_TRUE; /* that one reads A once, and only once */
     o.nrhs  = nrhs;
     PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)ksp), block.View(), s->sketch, o, s->p, s->c.data()));
+    if (s->p && !s->N.Failed()) {
+      PetscCallCXX(s->particular.resize(d));
+      PetscCall(s->N.SolveConstraints(s->evalues.data(), s->particular.data()));
+    }
     PetscCall(block.Restore());
     s->stale = PETSC_FALSE;
     PetscCall(PetscLogEventEnd(KSP_SketchSetUp, ksp, A, 0, 0));
@@ -267,26 +255,6 @@ static PetscErrorCode KSPSetUp_Sketch(KSP ksp)
   PetscCall(KSPGetOperators(ksp, &A, NULL));
   PetscCheck(A, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_WRONGSTATE, "No matrix: call KSPSetOperators() first");
   if (!s->sketch) PetscCall(KSPSketchGetSketch(ksp, &s->sketch));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The whole of a vector of length d that is distributed like A's columns, on every process */
-static PetscErrorCode KSPSketchGather_Private(MPI_Comm comm, PetscInt nl, const PetscScalar *local, double *all)
-{
-  PetscMPIInt      size;
-  int              n = (int)nl, total = 0;
-  std::vector<int> counts, first;
-
-  PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(counts.resize(size));
-  PetscCallCXX(first.resize(size));
-  PetscCallMPI(MPI_Allgather(&n, 1, MPI_INT, counts.data(), 1, MPI_INT, comm));
-  for (int p = 0; p < size; p++) {
-    first[p] = total;
-    total += counts[p];
-  }
-  PetscCallMPI(MPI_Allgatherv(local, n, MPI_DOUBLE, all, counts.data(), first.data(), MPI_DOUBLE, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -363,7 +331,9 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
   skean::RowBlock       block;
   skean::LSSolveOptions o;
   std::vector<double>   x, bw;
-  PetscInt              passes = 0, xstart, n, d;
+  PetscInt              passes = 0, n, d;
+  const PetscInt       *ranges; /* of the columns of A, or of At */
+  PetscMPIInt           rank;
   PetscLogDouble        t0, t1;
 
   PetscFunctionBegin;
@@ -378,6 +348,8 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
     for (PetscInt j = 0; j < q; j++)
       for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = 0.0;
   } else {
+    PetscCallMPI(MPI_Comm_rank(comm, &rank));
+    PetscCall(MatGetOwnershipRangesColumn(used, &ranges));
     PetscCall(block.Open(used));
     const skean::RowView &A = block.View();
     n                       = s->At ? A.ncols : A.nglobal;
@@ -411,19 +383,18 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       std::vector<double> ball, xl;
       PetscCallCXX(ball.resize((size_t)n * q));
       PetscCallCXX(xl.resize((size_t)PetscMax(dl, 1) * q));
-      for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, nl, B + j * (size_t)ldb, ball.data() + j * (size_t)n));
+      for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, B + j * (size_t)ldb, ball.data() + j * (size_t)n));
       PetscCall(s->N.SetRidge(0.0));
       PetscCall(skean::LSMinimumNorm(comm, A, s->N, o, ball.data(), q, xl.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
         for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = xl[i + j * (size_t)dl];
     } else {
       PetscCallCXX(x.assign((size_t)d * q, 0.0));
-      PetscCall(MatGetOwnershipRangeColumn(used, &xstart, NULL));
       o.haveguess = ksp->guess_zero && s->particular.empty() ? PETSC_FALSE : PETSC_TRUE;
       if (!s->particular.empty()) {
         for (PetscInt j = 0; j < q; j++) std::copy(s->particular.begin(), s->particular.end(), x.begin() + j * (size_t)d);
       } else if (!ksp->guess_zero)
-        for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, dl, X + j * (size_t)ldx, x.data() + j * (size_t)d));
+        for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, X + j * (size_t)ldx, x.data() + j * (size_t)d));
       if (!lambda) {
         if (s->ridge != 0.0) PetscCallCXX(o.ridge.assign(1, s->ridge));
         PetscCall(s->N.SetRidge(s->ridge));
@@ -439,7 +410,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       } else
         PetscCall(skean::LSSolve(comm, A, s->sketch, s->N, o, B, ldb, q, x.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
-        for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[xstart + i + j * (size_t)d];
+        for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[ranges[rank] + i + j * (size_t)d];
     }
     s->columns = columns;
     if (s->delta > 0.0 && q == 1 && !s->At && s->columns[0].reason > 0) PetscCall(KSPSketchBounds_Private(ksp, A, B, ldb, x.data()));

@@ -20,7 +20,6 @@ struct PC_Sketch {
   skean::LSPrecond N;
   Mat              A     = nullptr; /* the tall matrix, referenced */
   PetscObjectState state = -1;
-  std::vector<int> counts, first; /* distribution of vectors of length d */
 };
 } // namespace
 
@@ -54,8 +53,6 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   PC_Sketch              *s = (PC_Sketch *)pc->data;
   skean::RowBlock         block;
   skean::LSPrecondOptions o;
-  PetscMPIInt             size;
-  const PetscInt         *ranges;
 
   PetscFunctionBegin;
   if (!s->sketch) PetscCall(PCSketchGetSketch(pc, &s->sketch));
@@ -65,14 +62,6 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)pc), block.View(), s->sketch, o, 0, NULL));
   PetscCall(block.Restore());
   PetscCall(PetscObjectStateGet((PetscObject)s->A, &s->state));
-  PetscCallMPI(MPI_Comm_size(PetscObjectComm((PetscObject)pc), &size));
-  PetscCall(MatGetOwnershipRangesColumn(s->A, &ranges));
-  PetscCallCXX(s->counts.resize(size));
-  PetscCallCXX(s->first.resize(size));
-  for (PetscMPIInt p = 0; p < size; p++) {
-    s->first[p]  = (int)ranges[p];
-    s->counts[p] = (int)(ranges[p + 1] - ranges[p]);
-  }
   if (s->N.Failed()) {
     const char *why =
       s->N.Lost() ? "every sketch drawn lost a direction of the matrix, use another -sketch_type or more -sketch_rows" : "NaN or Inf in the matrix";
@@ -133,12 +122,14 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
   PC_Sketch          *s    = (PC_Sketch *)pc->data;
   MPI_Comm            comm = PetscObjectComm((PetscObject)pc);
   PetscMPIInt         rank;
+  const PetscInt     *ranges;
   const PetscInt      d = s->N.Columns(), k = s->N.Rank();
   std::vector<double> all, half, out;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  const PetscInt nl = s->counts[rank];
+  PetscCall(MatGetOwnershipRangesColumn(s->A, &ranges));
+  const PetscInt nl = ranges[rank + 1] - ranges[rank];
   if (s->N.Failed()) { /* the set-up's failure becomes the solver's reason through the next norm */
     for (PetscInt j = 0; j < q; j++) std::fill(y + j * (size_t)ldy, y + j * (size_t)ldy + nl, std::numeric_limits<double>::quiet_NaN());
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -148,9 +139,7 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
   PetscCallCXX(all.resize((size_t)d * q));
   PetscCallCXX(half.resize((size_t)PetscMax(d, k) * q));
   PetscCallCXX(out.resize((size_t)d * q));
-  for (PetscInt j = 0; j < q; j++)
-    PetscCallMPI(
-      MPI_Allgatherv(x + j * (size_t)ldx, s->counts[rank], MPI_DOUBLE, all.data() + j * (size_t)d, s->counts.data(), s->first.data(), MPI_DOUBLE, comm));
+  for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, x + j * (size_t)ldx, all.data() + j * (size_t)d));
   if (part == LEFT)
     s->N.ApplyT(all.data(), out.data(), q);
   else if (part == RIGHT)
@@ -159,8 +148,7 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
     s->N.ApplyT(all.data(), half.data(), q);
     s->N.Apply(half.data(), out.data(), q);
   }
-  for (PetscInt j = 0; j < q; j++)
-    std::copy(out.begin() + j * (size_t)d + s->first[rank], out.begin() + j * (size_t)d + s->first[rank] + s->counts[rank], y + j * (size_t)ldy);
+  for (PetscInt j = 0; j < q; j++) std::copy(out.begin() + j * (size_t)d + ranges[rank], out.begin() + j * (size_t)d + ranges[rank + 1], y + j * (size_t)ldy);
   PetscCall(PetscLogFlops((part == BOTH ? 2.0 : 1.0) * d * d * q));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
