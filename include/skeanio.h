@@ -7,16 +7,20 @@
    SkeanFileFormat - Format of a file
 
    Values:
-+  `SKEAN_FILE_MATRIXMARKET` - Matrix Market, coordinate or array, also compressed with gzip
++  `SKEAN_FILE_MATRIXMARKET` - Matrix Market, coordinate or array
 .  `SKEAN_FILE_PETSC`        - PETSc binary
 .  `SKEAN_FILE_HDF5`         - HDF5
 .  `SKEAN_FILE_NPY`          - NumPy array
 .  `SKEAN_FILE_CSV`          - text table of numbers, or triplets row, column, value
 .  `SKEAN_FILE_IDX`          - IDX, as of Fashion-MNIST
 .  `SKEAN_FILE_PNM`          - PGM or PPM image
--  `SKEAN_FILE_NETCDF`       - NetCDF classic
+-  `SKEAN_FILE_NETCDF`       - NetCDF classic: written by PnetCDF, read by a parser of the library's own
 
    Level: beginner
+
+   Notes:
+   All but HDF5 are also read compressed with gzip: process 0 inflates the file and deals the bytes out to all, each of which parses its share. An HDF5 file
+   compressed as a whole (.h5.gz) is refused. Nothing is written compressed.
 
 .seealso: `SkeanFileGetInfo()`, `SkeanFileInfo`
 E*/

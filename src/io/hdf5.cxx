@@ -295,13 +295,11 @@ PetscErrorCode Hdf5Inspect(Opened &o, Hdf5Info &info)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &info, const std::string &path, const std::vector<std::int64_t> &dims, const Target &t)
+PetscErrorCode Hdf5Read(Opened &o, const std::string &path, const Target &t)
 {
   Quiet        quiet;
   Error        err;
   std::int64_t rest = 1;
-  (void)info;
-  (void)dims;
 
   PetscFunctionBegin;
   ParallelFile pf(o);
@@ -400,7 +398,7 @@ PetscErrorCode Hdf5ReadSparse(Opened &o, const Hdf5Info &info, Coo &coo)
   t.nrows              = nr + 1; /* one more: the end of the last row */
   ptr.resize(static_cast<std::size_t>(nr) + 1);
   t.a = ptr.data();
-  PetscCall(Hdf5Read(o, info, info.path + "/indptr", {major + 1}, t));
+  PetscCall(Hdf5Read(o, info.path + "/indptr", t));
   if (r0 == 0 && ptr[0] != 0) err.Set(Why::Malformed, "'" + info.path + "/indptr' does not begin with 0");
   if (r0 + nr == major && ptr.back() != static_cast<double>(info.nnz))
     err.Set(Why::Malformed, "'" + info.path + "/indptr' does not end with the number of values");
@@ -413,9 +411,9 @@ PetscErrorCode Hdf5ReadSparse(Opened &o, const Hdf5Info &info, Coo &coo)
   idx.resize(static_cast<std::size_t>(t.nrows));
   coo.v.resize(static_cast<std::size_t>(t.nrows));
   t.a = idx.data();
-  PetscCall(Hdf5Read(o, info, info.path + "/indices", {info.nnz}, t));
+  PetscCall(Hdf5Read(o, info.path + "/indices", t));
   t.a = coo.v.data();
-  PetscCall(Hdf5Read(o, info, info.path + "/data", {info.nnz}, t));
+  PetscCall(Hdf5Read(o, info.path + "/data", t));
   for (std::size_t k = 0; k < idx.size(); ++k) {
     if (!(idx[k] >= 0 && idx[k] < static_cast<double>(minor)))
       err.Set(Why::Malformed,
@@ -475,7 +473,7 @@ PetscErrorCode Hdf5Inspect(Opened &o, Hdf5Info &)
 {
   return Missing(o);
 }
-PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &, const std::string &, const std::vector<std::int64_t> &, const Target &)
+PetscErrorCode Hdf5Read(Opened &o, const std::string &, const Target &)
 {
   return Missing(o);
 }

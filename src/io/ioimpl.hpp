@@ -74,7 +74,7 @@ struct Hdf5Info {
   bool                      hasfill = false;
 };
 PetscErrorCode Hdf5Inspect(Opened &o, Hdf5Info &info);
-PetscErrorCode Hdf5Read(Opened &o, const Hdf5Info &info, const std::string &path, const std::vector<std::int64_t> &dims, const Target &t);
+PetscErrorCode Hdf5Read(Opened &o, const std::string &path, const Target &t);
 /* A small 1-D dataset on all processes; found = false if there is none of that name and length */
 PetscErrorCode Hdf5ReadSmall(Opened &o, const std::string &path, std::int64_t n, std::vector<double> &v, bool *found, std::string *units);
 PetscErrorCode Hdf5ReadSparse(Opened &o, const Hdf5Info &info, Coo &coo);

@@ -61,7 +61,7 @@ static PetscErrorCode NumberPieces(MPI_Comm comm, const TextValues &tv, std::int
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode ContentsMM(Opened &o, int want, bool headeronly, Dense &dense, Sparse &sparse, bool *issparse)
+static PetscErrorCode ContentsMM(Opened &o, bool headeronly, Dense &dense, Sparse &sparse, bool *issparse)
 {
   MMHeader h;
   Error    err;
@@ -127,7 +127,6 @@ static PetscErrorCode ContentsMM(Opened &o, int want, bool headeronly, Dense &de
     err.Set(Why::Malformed, std::to_string(h.nnz) + " values are declared, but the file is too short for them", h.lines);
   }
   PetscCall(Raise(o, err));
-  (void)want;
   dense.dims        = {h.M, h.N};
   dense.kind        = Dense::Text;
   dense.columnmajor = true;
@@ -409,7 +408,7 @@ PetscErrorCode Contents(Opened &o, int want, bool allownan, bool headeronly, Den
     Error err;
     if (!o.variable.empty()) err.Set(Why::Malformed, "a Matrix Market file has no variables, but '" + o.variable + "' was asked for");
     PetscCall(Raise(o, err));
-    PetscCall(ContentsMM(o, want, headeronly, dense, sparse, issparse));
+    PetscCall(ContentsMM(o, headeronly, dense, sparse, issparse));
   } break;
   case Format::Csv:
     PetscCall(ContentsCsv(o, want, allownan, dense, sparse, issparse));
@@ -445,7 +444,7 @@ PetscErrorCode ReadDense(Opened &o, Dense &dense, const Target &t)
   if (dense.kind == Dense::Binary)
     PetscCall(ReadBinary(o, dense.layout, t));
   else if (dense.kind == Dense::Hdf5)
-    PetscCall(Hdf5Read(o, dense.h5, dense.h5.path, dense.dims, t));
+    PetscCall(Hdf5Read(o, dense.h5.path, t));
   else {
     std::vector<std::int64_t> ranges;
     PetscCall(RowRanges(o.comm, t.rstart, t.nrows, ranges));

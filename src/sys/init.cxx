@@ -43,12 +43,6 @@ static PetscErrorCode SkeanCheckPetsc_Private(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode SkeanSysInitializePackage_Private(void)
-{
-  PetscFunctionBegin;
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
 /*@C
    SkeanInitializePackage - Registers everything Skean provides: its classes, its `KSP`, `PC` and `Mat` types and its log events
 

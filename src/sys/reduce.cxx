@@ -1,5 +1,6 @@
 #include <skean/private/reduce.hpp>
 #include <algorithm>
+#include <cmath>
 
 namespace skean {
 
@@ -29,6 +30,29 @@ PetscErrorCode FlaggedSum::Reduce(MPI_Comm comm, bool failed, bool *anyfailed, b
   if (anyfailed) *anyfailed = values[size] != 0.0;
   if (agreed) *agreed = values[size + 1] != 0.0;
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode AllgatherRanges(MPI_Comm comm, const PetscInt *ranges, const double *local, double *all)
+{
+  PetscMPIInt              size, rank;
+  std::vector<PetscMPIInt> counts, first;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallMPI(MPI_Comm_rank(comm, &rank));
+  PetscCallCXX(counts.resize(size));
+  PetscCallCXX(first.resize(size));
+  for (PetscMPIInt p = 0; p < size; ++p) {
+    PetscCall(PetscMPIIntCast(ranges[p], &first[p]));
+    PetscCall(PetscMPIIntCast(ranges[p + 1] - ranges[p], &counts[p]));
+  }
+  PetscCallMPI(MPI_Allgatherv(local, counts[rank], MPI_DOUBLE, all, counts.data(), first.data(), MPI_DOUBLE, comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+bool AllFinite(const double *x, size_t n) noexcept
+{
+  return std::all_of(x, x + n, [](double e) { return std::isfinite(e); });
 }
 
 PetscErrorCode AgreeAny(MPI_Comm comm, bool mine, bool *any)

@@ -1,6 +1,62 @@
 #include <skean/private/rowblock.hpp>
+#include <skean/private/reduce.hpp>
 
 namespace skean {
+
+/* The runs of the rows of a MATNEST, block by block. foreign: an index set lists rows of another process. */
+static PetscErrorCode NestRuns(Mat A, PetscInt *nblocks, std::vector<RowView::Run> &runs, bool *foreign)
+{
+  PetscInt        nr, rstart, rend, first = 0;
+  std::vector<IS> rows;
+
+  PetscFunctionBegin;
+  PetscCall(MatNestGetSize(A, &nr, NULL));
+  PetscCall(MatGetOwnershipRange(A, &rstart, &rend));
+  PetscCallCXX(rows.resize(nr));
+  PetscCall(MatNestGetISs(A, rows.data(), NULL));
+  for (PetscInt b = 0; b < nr; ++b) {
+    const PetscInt *index;
+    PetscInt        n, N;
+    PetscLayout     layout;
+
+    PetscCall(ISGetLocalSize(rows[b], &n));
+    PetscCall(ISGetSize(rows[b], &N));
+    PetscCall(ISGetLayout(rows[b], &layout));
+    PetscCall(ISGetIndices(rows[b], &index));
+    for (PetscInt i = 0; i < n; ++i) {
+      *foreign = *foreign || index[i] < rstart || index[i] >= rend;
+      if (i && index[i] == index[i - 1] + 1)
+        ++runs.back().count;
+      else
+        PetscCallCXX(runs.push_back({index[i] - rstart, first + layout->rstart + i, 1, b}));
+    }
+    PetscCall(ISRestoreIndices(rows[b], &index));
+    first += N;
+  }
+  *nblocks = nr;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* MatConvert() calls MatGetRow() for the blocks, and does not ask whether they have it */
+static PetscErrorCode CheckNestBlocks(Mat A)
+{
+  PetscInt nr, nc;
+  Mat    **sub;
+
+  PetscFunctionBegin;
+  PetscCall(MatNestGetSubMats(A, &nr, &nc, &sub));
+  for (PetscInt i = 0; i < nr; ++i)
+    for (PetscInt j = 0; j < nc; ++j) {
+      PetscBool has = PETSC_TRUE;
+      MatType   type;
+      if (!sub[i][j]) continue;
+      PetscCall(MatGetType(sub[i][j], &type));
+      PetscCall(MatHasOperation(sub[i][j], MATOP_GET_ROW, &has));
+      PetscCheck(has, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP,
+                 "The rows of a MATNEST with a block of type %s cannot be read; make the nest of blocks of types MATAIJ and MATDENSE", type);
+    }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /* Type names, not MatShellGetContext() and the like: several types derive from MATSHELL from PETSc 3.21 on */
 static PetscErrorCode OpenSeqAIJ(Mat A, PetscInt nrows, RowView::Csr *part, const PetscScalar **array)
@@ -33,7 +89,7 @@ static PetscErrorCode CloseSeqAIJ(Mat A, RowView::Csr *part, const PetscScalar *
 
 PetscErrorCode RowBlock::Open(Mat A)
 {
-  PetscBool seqaij, mpiaij, seqdense, mpidense;
+  PetscBool seqaij, mpiaij, seqdense, mpidense, nest;
 
   PetscFunctionBegin;
   PetscCheck(!mat && !vec, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONGSTATE, "This block of rows is open already");
@@ -41,6 +97,7 @@ PetscErrorCode RowBlock::Open(Mat A)
   PetscCall(PetscObjectBaseTypeCompare((PetscObject)A, MATMPIAIJ, &mpiaij));
   PetscCall(PetscObjectBaseTypeCompare((PetscObject)A, MATSEQDENSE, &seqdense));
   PetscCall(PetscObjectBaseTypeCompare((PetscObject)A, MATMPIDENSE, &mpidense));
+  PetscCall(PetscObjectTypeCompare((PetscObject)A, MATNEST, &nest));
   if (seqaij || mpiaij || seqdense || mpidense) {
     PetscCall(PetscObjectReference((PetscObject)A));
     mat = A;
@@ -53,6 +110,7 @@ PetscErrorCode RowBlock::Open(Mat A)
     PetscCall(PetscObjectTypeCompareAny((PetscObject)A, &opaque, MATSHELL, MATNORMAL, MATNORMALHERMITIAN, MATSCHURCOMPLEMENT, MATMFFD, ""));
     PetscCheck(!opaque, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP,
                "The rows of a matrix of type %s cannot be read; use MATAIJ, MATDENSE or a type that MatConvert() turns into MATAIJ", type);
+    if (nest) PetscCall(CheckNestBlocks(A));
     PetscCall(PetscPushErrorHandler(PetscReturnErrorHandler, NULL));
     ierr = MatConvert(A, MATAIJ, MAT_INITIAL_MATRIX, &mat);
     PetscCall(PetscPopErrorHandler());
@@ -65,6 +123,16 @@ PetscErrorCode RowBlock::Open(Mat A)
   PetscCall(MatGetOwnershipRange(mat, &view.rstart, NULL));
   PetscCall(MatGetLocalSize(mat, &view.nrows, NULL));
   PetscCall(MatGetSize(mat, &view.nglobal, &view.ncols));
+  if (nest) {
+    bool foreign = false;
+
+    PetscCall(NestRuns(A, &view.nblocks, runs, &foreign));
+    PetscCall(AgreeAny(PetscObjectComm((PetscObject)A), foreign, &foreign));
+    PetscCheck(!foreign, PetscObjectComm((PetscObject)A), PETSC_ERR_SUP,
+               "The rows of a MATNEST cannot be read where an index set of a block lists rows of another process");
+    view.run   = runs.data();
+    view.nruns = static_cast<PetscInt>(runs.size());
+  }
   if (seqaij) {
     view.nparts = 1;
     diag        = mat;
@@ -119,6 +187,7 @@ PetscErrorCode RowBlock::Restore()
   PetscCall(MatDestroy(&mat));
   PetscCall(VecDestroy(&vec));
   view = RowView();
+  runs.clear();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

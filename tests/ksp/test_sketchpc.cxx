@@ -248,3 +248,60 @@ TEST(PCSketch, FailureIsAReason)
   ASSERT_PETSC(VecDestroy(&b));
   ASSERT_PETSC(VecDestroy(&x));
 }
+
+/* CountSketch with about as many rows as columns loses a unit row in every draw: a reason of the solver, KSPLSQR as well as KSPSKETCH, or an error where the user wants one */
+TEST(PCSketch, LostDirectionIsAReason)
+{
+  const PetscInt n = 24, d = 20;
+  Mat            A;
+  Vec            b, x;
+  ASSERT_PETSC(MakeMatrix(
+    PETSC_COMM_WORLD, n, d, false,
+    [&](PetscInt i, double *a) {
+      for (PetscInt j = 0; j < d; ++j) a[j] = i == j ? 1.0 : 0.0;
+    },
+    &A));
+  ASSERT_PETSC(MakeVector(A, Side, &b));
+  ASSERT_PETSC(MatCreateVecs(A, &x, NULL));
+  for (const char *type : {KSPLSQR, KSPSKETCH})
+    for (const bool error : {false, true}) {
+      KSP                ksp;
+      PC                 pc;
+      SkeanSketch        sketch;
+      KSPConvergedReason reason;
+      ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+      ASSERT_PETSC(KSPSetType(ksp, type));
+      ASSERT_PETSC(KSPGetPC(ksp, &pc));
+      if (std::string(type) == KSPLSQR) {
+        ASSERT_PETSC(PCSetType(pc, PCSKETCH));
+        ASSERT_PETSC(PCSketchGetSketch(pc, &sketch));
+      } else {
+        ASSERT_PETSC(KSPSketchSetMethod(ksp, KSP_SKETCH_ITERATIVE));
+        ASSERT_PETSC(KSPSketchGetSketch(ksp, &sketch));
+      }
+      ASSERT_PETSC(SkeanSketchSetType(sketch, SKEANSKETCHCOUNTSKETCH));
+      ASSERT_PETSC(SkeanSketchSetSizes(sketch, d, PETSC_DETERMINE));
+      ASSERT_PETSC(KSPSetOperators(ksp, A, A));
+      ASSERT_PETSC(KSPSetErrorIfNotConverged(ksp, error ? PETSC_TRUE : PETSC_FALSE));
+      if (error) {
+        EXPECT_EQ(ErrorOf([&] { return KSPSolve(ksp, b, x); }), PETSC_ERR_NOT_CONVERGED) << type;
+      } else {
+        ASSERT_PETSC(KSPSolve(ksp, b, x));
+        ASSERT_PETSC(KSPGetConvergedReason(ksp, &reason));
+        EXPECT_EQ(reason, KSP_DIVERGED_PC_FAILED) << type;
+        /* with a sketch that keeps the directions the same solver converges */
+        ASSERT_PETSC(SkeanSketchSetType(sketch, SKEANSKETCHGAUSSIAN));
+        if (std::string(type) == KSPLSQR)
+          ASSERT_PETSC(PCSketchSetSketch(pc, sketch));
+        else
+          ASSERT_PETSC(KSPSketchSetSketch(ksp, sketch));
+        ASSERT_PETSC(KSPSolve(ksp, b, x));
+        ASSERT_PETSC(KSPGetConvergedReason(ksp, &reason));
+        EXPECT_GT(reason, 0) << type;
+      }
+      ASSERT_PETSC(KSPDestroy(&ksp));
+    }
+  ASSERT_PETSC(MatDestroy(&A));
+  ASSERT_PETSC(VecDestroy(&b));
+  ASSERT_PETSC(VecDestroy(&x));
+}

@@ -12,7 +12,7 @@ namespace sketchtest {
 using skeanref::Dense;
 
 enum class Layout { Even, Uneven, AllOnLast, AllOnFirst };
-enum class Storage { Aij, Dense, Nest, Baij };
+enum class Storage { Aij, Dense, Nest, Baij, Baij3 /* blocks of 3 x 3 */ };
 
 inline PetscInt LocalRows(Layout layout, PetscInt n)
 {
@@ -67,17 +67,12 @@ inline PetscErrorCode MakeAij(MPI_Comm comm, const Dense &A, PetscInt nlocal, Pe
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Nest: two row blocks below one another, whose rows are distributed each on its own (so the order of global rows on a process is that of PETSc's conversion: the
-   rows of MATNEST are numbered process by process). The caller gets the permutation of rows in order: row i of the Mat is row order[i] of A. */
-inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, PetscInt nlocal, Mat *M, std::vector<size_t> *order = nullptr)
+/* Nest: two row blocks below one another, each with its rows in this layout */
+inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, PetscInt nlocal, Mat *M)
 {
   const PetscInt n = static_cast<PetscInt>(A.m), d = static_cast<PetscInt>(A.n);
 
   PetscFunctionBegin;
-  if (order) {
-    order->resize(A.m);
-    for (size_t i = 0; i < A.m; ++i) (*order)[i] = i;
-  }
   switch (storage) {
   case Storage::Aij:
     PetscCall(MakeAij(comm, A, nlocal, 0, n, M));
@@ -98,36 +93,23 @@ inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, Pe
     break;
   }
   case Storage::Nest: {
-    Mat         part[2];
-    PetscInt    half = n / 2, r0, r1, s0, s1;
-    PetscMPIInt size, rank;
-    MPI_Comm_size(comm, &size);
-    MPI_Comm_rank(comm, &rank);
-    PetscCall(MakeAij(comm, A, PETSC_DECIDE, 0, half, &part[0]));
-    PetscCall(MakeAij(comm, A, PETSC_DECIDE, half, n - half, &part[1]));
+    Mat            part[2];
+    const PetscInt mine = nlocal / 2;
+    PetscInt       sum;
+
+    PetscCallMPI(MPI_Allreduce(&mine, &sum, 1, MPIU_INT, MPI_SUM, comm));
+    PetscCall(MakeAij(comm, A, mine, 0, sum, &part[0]));
+    PetscCall(MakeAij(comm, A, nlocal - mine, sum, n - sum, &part[1]));
     PetscCall(MatCreateNest(comm, 2, NULL, 1, NULL, part, M));
-    PetscCall(MatAssemblyBegin(*M, MAT_FINAL_ASSEMBLY));
-    PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
-    PetscCall(MatGetOwnershipRange(part[0], &r0, &r1));
-    PetscCall(MatGetOwnershipRange(part[1], &s0, &s1));
-    if (order) {
-      std::vector<int> mine, len(size), off(size, 0), all(A.m);
-      for (PetscInt i = r0; i < r1; ++i) mine.push_back(static_cast<int>(i));
-      for (PetscInt i = s0; i < s1; ++i) mine.push_back(static_cast<int>(half + i));
-      int k = static_cast<int>(mine.size());
-      MPI_Allgather(&k, 1, MPI_INT, len.data(), 1, MPI_INT, comm);
-      for (int p = 1; p < size; ++p) off[p] = off[p - 1] + len[p - 1];
-      MPI_Allgatherv(mine.data(), k, MPI_INT, all.data(), len.data(), off.data(), MPI_INT, comm);
-      for (size_t i = 0; i < A.m; ++i) (*order)[i] = static_cast<size_t>(all[i]);
-    }
     PetscCall(MatDestroy(&part[0]));
     PetscCall(MatDestroy(&part[1]));
     break;
   }
-  case Storage::Baij: {
+  case Storage::Baij:
+  case Storage::Baij3: {
     PetscInt rstart, rend;
 
-    PetscCall(MatCreateBAIJ(comm, 1, nlocal, PETSC_DECIDE, n, d, d, NULL, d, NULL, M));
+    PetscCall(MatCreateBAIJ(comm, storage == Storage::Baij3 ? 3 : 1, nlocal, PETSC_DECIDE, n, d, d, NULL, d, NULL, M));
     PetscCall(MatGetOwnershipRange(*M, &rstart, &rend));
     for (PetscInt i = rstart; i < rend; ++i)
       for (PetscInt j = 0; j < d; ++j)
@@ -136,6 +118,29 @@ inline PetscErrorCode MakeMat(MPI_Comm comm, const Dense &A, Storage storage, Pe
     PetscCall(MatAssemblyEnd(*M, MAT_FINAL_ASSEMBLY));
     break;
   }
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A vector with entries b(i), distributed as the rows of M; for a nest one of its blocks */
+inline PetscErrorCode MakeVec(Mat M, Storage storage, const std::vector<double> &b, Vec *v)
+{
+  PetscInt nparts = 1, before = 0;
+  Vec     *part = v;
+
+  PetscFunctionBegin;
+  if (storage == Storage::Nest) PetscCall(MatNestSetVecType(M, VECNEST));
+  PetscCall(MatCreateVecs(M, NULL, v));
+  if (storage == Storage::Nest) PetscCall(VecNestGetSubVecs(*v, &nparts, &part));
+  for (PetscInt k = 0; k < nparts; ++k) {
+    PetscInt     n, r0, r1;
+    PetscScalar *a;
+    PetscCall(VecGetSize(part[k], &n));
+    PetscCall(VecGetOwnershipRange(part[k], &r0, &r1));
+    PetscCall(VecGetArray(part[k], &a));
+    std::copy(b.begin() + before + r0, b.begin() + before + r1, a);
+    PetscCall(VecRestoreArray(part[k], &a));
+    before += n;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -178,7 +183,8 @@ inline Dense Explicit(const Config &c, size_t n, PetscInt b, PetscInt zeta)
   return Dense();
 }
 
-inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector<double> *SA)
+/* S A, and S b where b is given */
+inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector<double> *SA, Vec b = nullptr, std::vector<double> *Sb = nullptr)
 {
   SkeanSketch s;
   PetscInt    n, d;
@@ -188,6 +194,10 @@ inline PetscErrorCode ApplyTo(MPI_Comm comm, const Config &c, Mat A, std::vector
   PetscCall(MakeSketch(comm, c, n, &s));
   SA->assign(static_cast<size_t>(c.m) * d, -1e300);
   PetscCall(SkeanSketchApply(s, A, SA->data()));
+  if (b) {
+    Sb->assign(c.m, -1e300);
+    PetscCall(SkeanSketchApplyVec(s, b, Sb->data()));
+  }
   PetscCall(SkeanSketchDestroy(&s));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

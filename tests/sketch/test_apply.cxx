@@ -39,49 +39,116 @@ TEST(SketchApply, EqualsExplicitReference)
   }
 }
 
-/* The same S A for any distribution of the rows, any storage, and as computed by each process alone on MPI_COMM_SELF (which is the one-process answer) */
+/* The same S A and S b for any distribution of the rows, any storage, and as computed by each process alone on MPI_COMM_SELF (which is the one-process answer) */
 TEST(SketchApply, IndependentOfDistributionAndStorage)
 {
-  const PetscInt n = 403, d = 9;
-  const Dense    A       = TestMatrix(n, d, 0.3);
-  auto           configs = ObliviousConfigs(45);
+  const PetscInt      n = 402, d = 9;
+  const Dense         A       = TestMatrix(n, d, 0.3);
+  auto                configs = ObliviousConfigs(45);
+  std::vector<double> b(n);
+  for (PetscInt i = 0; i < n; ++i) b[i] = std::cos(1.0 + i);
   configs.push_back({SKEANSKETCHLEVERAGE, 45});
   Mat self;
+  Vec v;
   ASSERT_PETSC(MakeMat(PETSC_COMM_SELF, A, Storage::Aij, n, &self));
-  std::vector<std::vector<double>> alone(configs.size());
-  for (size_t k = 0; k < configs.size(); ++k) ASSERT_PETSC(ApplyTo(PETSC_COMM_SELF, configs[k], self, &alone[k]));
+  ASSERT_PETSC(MakeVec(self, Storage::Aij, b, &v));
+  std::vector<std::vector<double>> alone(configs.size()), alonevec(configs.size());
+  for (size_t k = 0; k < configs.size(); ++k) ASSERT_PETSC(ApplyTo(PETSC_COMM_SELF, configs[k], self, &alone[k], v, &alonevec[k]));
   ASSERT_PETSC(MatDestroy(&self));
+  ASSERT_PETSC(VecDestroy(&v));
   for (Layout layout : {Layout::Even, Layout::Uneven, Layout::AllOnLast, Layout::AllOnFirst})
-    for (Storage storage : {Storage::Aij, Storage::Dense, Storage::Baij}) {
+    for (Storage storage : {Storage::Aij, Storage::Dense, Storage::Baij, Storage::Baij3, Storage::Nest}) {
       Mat M;
-      ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, A, storage, LocalRows(layout, n), &M));
+      ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, A, storage, storage == Storage::Baij3 ? 3 * LocalRows(layout, n / 3) : LocalRows(layout, n), &M));
+      ASSERT_PETSC(MakeVec(M, storage, b, &v));
       for (size_t k = 0; k < configs.size(); ++k) {
         SCOPED_TRACE(Name(configs[k]) + " layout " + std::to_string(static_cast<int>(layout)) + " storage " + std::to_string(static_cast<int>(storage)));
-        std::vector<double> SA;
-        ASSERT_PETSC(ApplyTo(PETSC_COMM_WORLD, configs[k], M, &SA));
+        std::vector<double> SA, Sb;
+        ASSERT_PETSC(ApplyTo(PETSC_COMM_WORLD, configs[k], M, &SA, v, &Sb));
         EXPECT_LE(skeanref::RelativeDifference(SA, alone[k]), 1e-14);
+        EXPECT_LE(skeanref::RelativeDifference(Sb, alonevec[k]), 1e-14);
       }
       ASSERT_PETSC(MatDestroy(&M));
+      ASSERT_PETSC(VecDestroy(&v));
     }
 }
 
-/* MATNEST numbers its rows process by process; with that numbering S A is the reference's */
-TEST(SketchApply, Nest)
+/* A MATNEST is the matrix of its blocks, on any number of processes: blocks of all kinds, one of them a nest, one missing; and a VECNEST of the same blocks */
+TEST(SketchApply, NestIsTheMatrixOfItsBlocks)
 {
-  const PetscInt      n = 150;
-  const Dense         A = TestMatrix(n, 6, 0.3);
-  std::vector<size_t> order;
-  Mat                 M;
-  ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, A, Storage::Nest, PETSC_DECIDE, &M, &order));
-  Dense B(A.m, A.n);
-  for (size_t i = 0; i < A.m; ++i)
-    for (size_t j = 0; j < A.n; ++j) B(i, j) = A(order[i], j);
-  for (const Config &c : {Config{SKEANSKETCHSPARSESIGN, 30}, Config{SKEANSKETCHSRHT, 30}}) {
-    std::vector<double> SA;
-    ASSERT_PETSC(ApplyTo(PETSC_COMM_WORLD, c, M, &SA));
-    EXPECT_LE(skeanref::RelativeDifference(SA, skeanref::Multiply(Explicit(c, n, 256, 8), B).a), 1e-13) << c.type;
+  const PetscInt rows[3] = {61, 40, 55}, cols[2] = {4, 3}, n = 156, d = 7;
+  Dense          A = TestMatrix(n, d, 0.4), b(n, 1);
+  for (PetscInt i = 0; i < n; ++i) {
+    b(i, 0) = std::cos(1.0 + i);
+    for (PetscInt j = 4; i >= 101 && j < d; ++j) A(i, j) = 0.0; /* the missing block */
+  }
+  auto configs = ObliviousConfigs(45);
+  configs.push_back({SKEANSKETCHLEVERAGE, 45});
+  Mat block[3][2] = {{nullptr, nullptr}, {nullptr, nullptr}, {nullptr, nullptr}}, inner, flat, M, self;
+  Vec part[3], innervec, v;
+  for (PetscInt k = 0, r0 = 0; k < 3; r0 += rows[k++]) {
+    const PetscInt mine = LocalRows(k == 0 ? Layout::Even : k == 1 ? Layout::Uneven : Layout::AllOnLast, rows[k]);
+    for (PetscInt l = 0; l < (k == 2 ? 1 : 2); ++l) {
+      Dense B(rows[k], cols[l]);
+      for (PetscInt i = 0; i < rows[k]; ++i)
+        for (PetscInt j = 0; j < cols[l]; ++j) B(i, j) = A(r0 + i, 4 * l + j);
+      ASSERT_PETSC(MakeMat(PETSC_COMM_WORLD, B, k == 0 ? Storage::Dense : k == 1 ? Storage::Baij : Storage::Aij, mine, &block[k][l]));
+    }
+    PetscInt first, end;
+    ASSERT_PETSC(VecCreateMPI(PETSC_COMM_WORLD, mine, rows[k], &part[k]));
+    ASSERT_PETSC(VecGetOwnershipRange(part[k], &first, &end));
+    for (PetscInt i = first; i < end; ++i) EXPECT_EQ(VecSetValue(part[k], i, b(r0 + i, 0), INSERT_VALUES), PETSC_SUCCESS);
+    ASSERT_PETSC(VecAssemblyBegin(part[k]));
+    ASSERT_PETSC(VecAssemblyEnd(part[k]));
+  }
+  /* [[A00 A01; A10 A11]; [A20 0]], the upper four as one block; for leverage all six as blocks */
+  ASSERT_PETSC(MatCreateNest(PETSC_COMM_WORLD, 2, NULL, 2, NULL, &block[0][0], &inner));
+  IS columns[2];
+  ASSERT_PETSC(MatNestGetISs(inner, NULL, columns));
+  Mat lower, upper[2] = {inner, nullptr};
+  ASSERT_PETSC(MatCreateNest(PETSC_COMM_WORLD, 1, NULL, 2, columns, &block[2][0], &lower));
+  upper[1] = lower;
+  ASSERT_PETSC(MatCreateNest(PETSC_COMM_WORLD, 2, NULL, 1, NULL, upper, &M));
+  ASSERT_PETSC(MatCreateNest(PETSC_COMM_WORLD, 3, NULL, 2, NULL, &block[0][0], &flat));
+  ASSERT_PETSC(VecCreateNest(PETSC_COMM_WORLD, 2, NULL, &part[0], &innervec));
+  Vec halves[2] = {innervec, part[2]};
+  ASSERT_PETSC(VecCreateNest(PETSC_COMM_WORLD, 2, NULL, halves, &v));
+  ASSERT_PETSC(MakeMat(PETSC_COMM_SELF, A, Storage::Aij, n, &self));
+  for (const Config &c : configs) {
+    SCOPED_TRACE(Name(c));
+    SkeanSketch         s, alone;
+    std::vector<double> SA(c.m * d), Sb(c.m), ref(c.m * d), refb(c.m);
+    Vec                 selfb;
+    ASSERT_PETSC(VecCreateSeqWithArray(PETSC_COMM_SELF, 1, n, b.a.data(), &selfb));
+    ASSERT_PETSC(MakeSketch(PETSC_COMM_SELF, c, n, &alone));
+    ASSERT_PETSC(SkeanSketchApply(alone, self, ref.data()));
+    ASSERT_PETSC(SkeanSketchApplyVec(alone, selfb, refb.data()));
+    ASSERT_PETSC(MakeSketch(PETSC_COMM_WORLD, c, n, &s));
+    const bool leverage = c.type == SKEANSKETCHLEVERAGE;
+    if (leverage) {
+      std::string message;
+      EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanSketchApply(s, M, SA.data()); }, &message), PETSC_ERR_SUP);
+      EXPECT_NE(message.find("nest"), std::string::npos) << message;
+    }
+    ASSERT_PETSC(SkeanSketchApply(s, leverage ? flat : M, SA.data()));
+    ASSERT_PETSC(SkeanSketchApplyVec(s, v, Sb.data()));
+    EXPECT_LE(skeanref::RelativeDifference(SA, ref), 1e-14);
+    EXPECT_LE(skeanref::RelativeDifference(Sb, refb), 1e-14);
+    ASSERT_PETSC(SkeanSketchDestroy(&s));
+    ASSERT_PETSC(SkeanSketchDestroy(&alone));
+    ASSERT_PETSC(VecDestroy(&selfb));
   }
   ASSERT_PETSC(MatDestroy(&M));
+  ASSERT_PETSC(MatDestroy(&flat));
+  ASSERT_PETSC(MatDestroy(&lower));
+  ASSERT_PETSC(MatDestroy(&inner));
+  ASSERT_PETSC(MatDestroy(&self));
+  ASSERT_PETSC(VecDestroy(&v));
+  ASSERT_PETSC(VecDestroy(&innervec));
+  for (PetscInt k = 0; k < 3; ++k) {
+    ASSERT_PETSC(VecDestroy(&part[k]));
+    for (Mat &B : block[k]) ASSERT_PETSC(MatDestroy(&B));
+  }
 }
 
 /* Rows of S A of type leverage are weighted rows of A, b is sampled alike, heavy rows are always there */
@@ -209,7 +276,7 @@ TEST(SketchApply, ManyRowsAgreeBetweenStorages)
   ASSERT_PETSC(MatDestroy(&dense));
 }
 
-/* Tensor types against the explicit product of the factors */
+/* Tensor types against the explicit product of the factors; the same on every process, and as on one */
 TEST(SketchApply, TensorTypes)
 {
   for (bool kronecker : {false, true})
@@ -236,6 +303,14 @@ TEST(SketchApply, TensorTypes)
           ASSERT_PETSC(SkeanSketchApplyTensor(s, static_cast<PetscInt>(n.size()), M.data(), SA.data()));
           EXPECT_LE(skeanref::RelativeDifference(SA, skeanref::Multiply(S, A).a), 1e-13) << type << " " << n.size() << " factors " << kronecker;
           ASSERT_PETSC(SkeanSketchDestroy(&s));
+          std::vector<double> alone(SA.size(), -1e300), first(SA);
+          ASSERT_PETSC(MakeSketch(PETSC_COMM_SELF, {type, static_cast<PetscInt>(m), PETSC_DETERMINE, PETSC_DETERMINE, true, draw}, rows, &s));
+          ASSERT_PETSC(SkeanSketchSetKronecker(s, kronecker ? PETSC_TRUE : PETSC_FALSE));
+          ASSERT_PETSC(SkeanSketchApplyTensor(s, static_cast<PetscInt>(n.size()), M.data(), alone.data()));
+          ASSERT_PETSC(SkeanSketchDestroy(&s));
+          MPI_Bcast(first.data(), static_cast<int>(first.size()), MPI_DOUBLE, 0, PETSC_COMM_WORLD);
+          EXPECT_LE(skeanref::RelativeDifference(SA, alone), 1e-14) << type;
+          EXPECT_LE(skeanref::RelativeDifference(SA, first), 1e-14) << type;
         }
       for (Mat &X : M) ASSERT_PETSC(MatDestroy(&X));
     }

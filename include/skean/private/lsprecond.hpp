@@ -33,9 +33,12 @@ struct LSPrecondOptions {
 
 class LSPrecond {
 public:
-  /* Collective. sketch: its sizes and draw are set here. Returns success with Failed() true for NaN/Inf in A. */
+  /* Collective. sketch: its sizes and draw are set here. Returns success with Failed() true for NaN/Inf in A,
+     and with Lost() true as well where every sketch drawn lost a direction of A. */
   PetscErrorCode SetUp(MPI_Comm comm, const RowView &A, SkeanSketch sketch, const LSPrecondOptions &options, PetscInt nconstraints,
                        const double *C /* p x d, column major */);
+  /* A solution of C x = e, the one of smallest |D^{-1} x| */
+  PetscErrorCode SolveConstraints(const double *e, double *x) const;
   /* The preconditioner of the ridge problem with this lambda; 0: none. No communication, no pass over A. */
   PetscErrorCode SetRidge(double lambda);
   /* One N_j for each of q positive ridge parameters. Collective; the bidiagonalisation is made once and serves all later paths */
@@ -43,9 +46,10 @@ public:
 
   void Apply(const double *y, double *x, PetscInt q, const PetscInt *columns = nullptr) const;  /* X (d x q) = N Y (k x q) */
   void ApplyT(const double *g, double *c, PetscInt q, const PetscInt *columns = nullptr) const; /* C (k x q) = N' G (d x q) */
-  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of m q numbers.
+  /* Y (k x q): the sketch-and-solve solution is N Y; b: this process's rows. rho2 (q): |S(b - A x)|^2. Collective: one sum of (m + 1) q numbers.
+     finite (q): 0 for a column whose b or S b has a NaN or Inf on some process, the same everywhere; it is solved as if it were zero, with rho2 = NaN.
      On a path of ridge parameters Y is Q'c instead: minimise |B y - Q'c|^2 + lambda |y|^2 with Ridge().Solve(). */
-  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, bool *finite) const;
+  PetscErrorCode SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2, char *finite) const;
   /*
      The coordinates in which solutions are judged: the columns of [A; sqrt(lambda) I] D_l have norm one, D_l = (D^{-2} + lambda)^{-1/2}.
      D alone would leave the columns that the ridge dominates long, and |[A; sqrt(lambda) I] D|_F would hide errors in all others.
@@ -66,6 +70,7 @@ public:
   void RemoveNullSpace(double *x, PetscInt q) const;
 
   bool                       Failed() const noexcept { return failed; }
+  bool                       Lost() const noexcept { return lost; }
   PetscInt                   Columns() const noexcept { return d; }
   PetscInt                   FreeColumns() const noexcept { return dz; } /* d less the constraints */
   PetscInt                   Rank() const noexcept { return k; }
@@ -96,13 +101,15 @@ private:
   KSPSketchMethod Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const;
   PetscErrorCode  ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const;
 
-  bool                ready = false, failed = false, exact = false, triangular = true, onpath = false;
+  bool                ready = false, failed = false, lost = false, exact = false, triangular = true, onpath = false;
   KSPSketchMethod     method = KSP_SKETCH_ITERATIVE;
-  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0, nfirst = 0;
+  PetscInt            d = 0, dz = 0, k = 0, m = 0, n = 0, draws = 0, poor = 0;
+  PetscInt            mfirst = 0, mlocal = 0; /* rows of the sketch that this process factorises */
   double              stretch = 0, normF = 0, smax = 0, cond = 1, lambda = 0;
   TSQR                qr;      /* of the sketch, for Q'S b */
   std::vector<double> scale;   /* D */
   std::vector<double> z;       /* d x dz, empty: identity */
+  std::vector<double> yc, rc;  /* (C D)' = Y R: d x p orthonormal, and p x p */
   std::vector<double> r;       /* dz x dz, of the sketch or of A */
   std::vector<double> t;       /* dz x dz triangle in use (with ridge), if triangular */
   std::vector<double> u, s, v; /* SVD of r: v is dz x dz, column major */

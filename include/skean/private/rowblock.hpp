@@ -6,10 +6,16 @@
 
 #include <skean/private/skeanimpl.h>
 #include <petscmat.h>
+#include <vector>
 
 namespace skean {
 
-/* Rows [rstart, rstart + nrows) of an nglobal x ncols matrix, as raw arrays */
+/*
+   Rows [rstart, rstart + nrows) of an nglobal x ncols matrix, as raw arrays.
+
+   The rows of a MATNEST are stored in PETSc's order, process by process, in which the vectors are, but which depends on the number of processes.
+   What is keyed by rows goes through Runs(): the rows by their numbers in the matrix of the blocks below one another.
+*/
 struct RowView {
   PetscInt rstart  = 0; /* global index of the first row */
   PetscInt nrows   = 0; /* rows on this process */
@@ -28,14 +34,34 @@ struct RowView {
     PetscInt           Column(PetscInt k) const noexcept { return map ? map[j[k]] : offset + j[k]; }
   } part[2];
   int nparts = 0;
+  /* stored rows local, ..., local + count - 1 are rows global, ..., of the matrix, all in the same block of rows */
+  struct Run {
+    PetscInt local, global, count, block;
+  };
+  const Run *run     = nullptr; /* ascending in global; NULL: one run */
+  PetscInt   nruns   = 0;
+  PetscInt   nblocks = 1; /* the same on every process */
 
+  PetscInt Runs() const noexcept { return run ? nruns : 1; }
+  Run      GetRun(PetscInt r) const noexcept { return run ? run[r] : Run{0, rstart, nrows, 0}; }
+  RowView  RowsOf(const Run &rows) const noexcept
+  {
+    RowView v = *this;
+    v.rstart  = rows.global;
+    v.nrows   = rows.count;
+    v.run     = nullptr;
+    v.nblocks = 1;
+    if (dense) v.dense += rows.local;
+    for (int p = 0; p < nparts; ++p) v.part[p].i += rows.local;
+    return v;
+  }
   bool IsDense() const noexcept { return nparts == 0; }
   /* stored entries on this process */
   PetscCount Entries() const noexcept
   {
     PetscCount n = 0;
     if (IsDense()) return static_cast<PetscCount>(nrows) * ncols;
-    for (int p = 0; p < nparts; ++p) n += part[p].i[nrows];
+    for (int p = 0; p < nparts; ++p) n += part[p].i[nrows] - part[p].i[0];
     return n;
   }
 };
@@ -54,11 +80,12 @@ public:
   const RowView &View() const noexcept { return view; }
 
 private:
-  RowView            view;
-  Mat                mat  = nullptr; /* the matrix, or its converted copy; referenced */
-  Mat                diag = nullptr, off = nullptr;
-  Vec                vec   = nullptr;
-  const PetscScalar *array = nullptr, *adiag = nullptr, *aoff = nullptr;
+  RowView                   view;
+  std::vector<RowView::Run> runs;
+  Mat                       mat  = nullptr; /* the matrix, or its converted copy; referenced */
+  Mat                       diag = nullptr, off = nullptr;
+  Vec                       vec   = nullptr;
+  const PetscScalar        *array = nullptr, *adiag = nullptr, *aoff = nullptr;
 };
 
 } // namespace skean

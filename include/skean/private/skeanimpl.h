@@ -24,7 +24,6 @@ SKEAN_INTERN PetscErrorCode SkeanSlepcBegin_Private(void);
 */
 // clang-format off
 #define SKEAN_PACKAGES(X) \
-  X(Sys) \
   X(IO) \
   X(Sketch) \
   X(KSP) \

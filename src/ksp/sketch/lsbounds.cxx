@@ -47,8 +47,10 @@ PetscErrorCode LSErrorBounds(MPI_Comm comm, const RowView &A, const LSPrecond &N
   /* g and N'g */
   TwofoldResidualPass(A, B, ldb, X, xlo.empty() ? nullptr : xlo.data(), 1, sum.Data(), &rr);
   sum.Hi(d) = rr;
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  bool failed;
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), 2 * (static_cast<size_t>(d) + 1)), &failed));
   PetscCall(PetscLogFlops(22.0 * A.Entries()));
+  if (failed) PetscFunctionReturn(PETSC_SUCCESS);
   const std::vector<double> zero(xlo.empty() ? d : 0, 0.0);
   if (o.ridge != 0.0) TwofoldSubtractScaled(d, o.ridge, X, xlo.empty() ? zero.data() : xlo.data(), sum.Data());
   double dg = 0.0, xs = 0.0, dx = 0.0, ds = 0.0;

@@ -56,14 +56,18 @@ PetscErrorCode SmallRightHandSide(MPI_Comm comm, const RowView &A, SkeanSketch s
     FlaggedSum sum(d);
     double     rr = 0.0;
     ResidualPass(A, b, 0, nullptr, 1, nullptr, sum.Data(), &rr);
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    bool failed;
+    PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), d), &failed));
+    finite = !failed;
     ++*passes;
     PetscCall(PetscLogFlops(2.0 * A.Entries()));
     PetscCallCXX(N.Ridge().ToBasis(sum.Data(), 1));
     N.Ridge().Divide(sum.Data(), f);
   } else {
     double rho2;
-    PetscCall(N.SketchSolve(sketch, A, b, 0, 1, f, &rho2, &finite));
+    char   ok;
+    PetscCall(N.SketchSolve(sketch, A, b, 0, 1, f, &rho2, &ok));
+    finite = ok != 0;
   }
   for (PetscInt i = 0; i < d; ++i) finite = finite && std::isfinite(f[i]);
   if (!finite) std::fill(f, f + d, 0.0); /* LSSolve() finds the NaN in the residuals */
@@ -125,9 +129,11 @@ PetscErrorCode StartsFromPilots(MPI_Comm comm, const RowView &A, const LSPrecond
   PetscCallCXX(G.resize(X.size()));
   PetscCallCXX(C.resize(X.size()));
   ResidualPass(A, b, 0, P.data(), static_cast<int>(p), nullptr, sum.Data(), rr.data());
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  bool failed;
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), sum.Size()), &failed));
   ++*passes;
   PetscCall(PetscLogFlops(4.0 * A.Entries() * p));
+  if (failed) PetscFunctionReturn(PETSC_SUCCESS); /* the members keep the starts they have */
   for (PetscInt m = 0; m < p; ++m)
     for (PetscInt i = 0; i < d; ++i) sum[i + static_cast<size_t>(m) * d] -= pilotlambda[m] * P[i + static_cast<size_t>(m) * d];
   for (PetscInt j = 0; j < k; ++j) {
@@ -230,7 +236,9 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCheck(!N.ConstraintBasis(), comm, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
+  PetscCheck(
+    !N.ConstraintBasis(), comm, PETSC_ERR_SUP,
+    "KSP type sketch does not support paths of ridge parameters with equality constraints; call KSPSketchSetRidge() and KSPSolve() for each parameter");
   *passes = 0;
   if (options.monitor) o.monitor = [&](PetscInt it, double rnorm, double backward) { return options.monitor(done + it, rnorm, backward); };
   const auto solve = [&](std::vector<double> ridge, PetscBool guess, PetscInt n, double *to, std::vector<LSColumn> &col) -> PetscErrorCode {
@@ -331,7 +339,7 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
           sum[2 * dn + a] = 1.0;
         }
       }
-      PetscCall(sum.Reduce(comm, false, nullptr));
+      PetscCall(sum.Reduce(comm, false, nullptr)); /* finite: Combine() says */
       PetscCallCXX(start.assign(sum.Data(), sum.Data() + dn));
       PetscCallCXX(G.assign(sum.Data() + dn, sum.Data() + 2 * dn));
       PetscCallCXX(col.assign(n, LSColumn()));

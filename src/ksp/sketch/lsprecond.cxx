@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <limits>
 
 namespace skean {
 
@@ -86,11 +87,11 @@ PetscErrorCode TriangleSVD(PetscBLASInt d, const double *r, std::vector<double> 
 PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool doscale)
 {
   FlaggedSum sum(d);
-  bool       odd = false;
+  bool       odd;
 
   PetscFunctionBegin;
   ColumnSquares(A, sum.Data());
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), d), &odd));
   double factor = 1.0;
   for (PetscInt j = 0; j < d; ++j)
     if (!std::isfinite(sum[j]) || sum[j] < 1e-280) odd = true;
@@ -111,7 +112,7 @@ PetscErrorCode LSPrecond::ColumnScaling(MPI_Comm comm, const RowView &A, bool do
     } else
       for (int p = 0; p < A.nparts; ++p)
         for (PetscInt e = 0; e < A.part[p].i[A.nrows]; ++e) add(A.part[p].Column(e), A.part[p].a[e]);
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    PetscCall(sum.Reduce(comm, false, nullptr)); /* nothing above one is squared */
   }
   double total = 0.0;
   PetscCallCXX(scale.assign(d, 1.0));
@@ -143,8 +144,8 @@ PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSke
   PetscCallCXX(SA.resize(static_cast<size_t>(m) * d));
   PetscCall(SkeanSketchPrepare_Private(sketch, &A)); /* leverage: the rows are drawn from A */
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &A, SA.data()));
-  nfirst                   = first(rank);
-  const PetscInt mine_rows = first(rank + 1) - nfirst;
+  mfirst = first(rank);
+  mlocal = first(rank + 1) - mfirst;
   if (size > 1) {
     /* pieces of rows contiguous, each piece column major */
     PetscCallCXX(rows.resize(SA.size()));
@@ -162,18 +163,18 @@ PetscErrorCode LSPrecond::SketchFactor(MPI_Comm comm, const RowView &A, SkeanSke
     }
     SA.clear();
     SA.shrink_to_fit();
-    PetscCallCXX(mine.resize(static_cast<size_t>(mine_rows) * d));
+    PetscCallCXX(mine.resize(static_cast<size_t>(mlocal) * d));
     PetscCallMPI(MPI_Reduce_scatter(rows.data(), mine.data(), counts.data(), MPI_DOUBLE, MPI_SUM, comm));
   } else
     mine = std::move(SA);
-  ScaleColumns(mine.data(), mine_rows, d, mine_rows, scale.data());
+  ScaleColumns(mine.data(), mlocal, d, mlocal, scale.data());
   if (!z.empty()) {
     std::vector<double> az;
-    PetscCallCXX(az.resize(static_cast<size_t>(mine_rows) * dz));
-    MatMul('N', 'N', mine_rows, dz, d, mine.data(), std::max<PetscInt>(1, mine_rows), z.data(), d, az.data(), std::max<PetscInt>(1, mine_rows));
+    PetscCallCXX(az.resize(static_cast<size_t>(mlocal) * dz));
+    MatMul('N', 'N', mlocal, dz, d, mine.data(), std::max<PetscInt>(1, mlocal), z.data(), d, az.data(), std::max<PetscInt>(1, mlocal));
     mine = std::move(az);
   }
-  PetscCall(qr.Factor(comm, mine_rows, dz, std::move(mine), active));
+  PetscCall(qr.Factor(comm, mlocal, dz, std::move(mine), active));
   r     = qr.R();
   exact = false;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -228,7 +229,12 @@ PetscErrorCode LSPrecond::DirectFactor(MPI_Comm comm, const RowView &A, KSPSketc
     size_t e = 0;
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i <= j; ++i) sum[e++] = W[i + static_cast<size_t>(j) * d];
-    PetscCall(sum.Reduce(comm, false, nullptr));
+    bool overflow;
+    PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), sum.Size()), &overflow));
+    if (overflow) {
+      *ok = false;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
     e = 0;
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i <= j; ++i, ++e) {
@@ -366,8 +372,9 @@ PetscErrorCode LSPrecond::NullSpaceIsTrue(MPI_Comm comm, const RowView &A, bool 
     for (int j = 0; j < w; ++j)
       for (PetscInt i = 0; i < A.nrows; ++i) sum[j0 + j] += Y[i + static_cast<size_t>(j) * A.nrows] * Y[i + static_cast<size_t>(j) * A.nrows];
   }
-  PetscCall(sum.Reduce(comm, false, nullptr));
-  double worst = 0.0;
+  bool overflow;
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), q), &overflow));
+  double worst = overflow ? PETSC_MAX_REAL : 0.0;
   for (PetscInt j = 0; j < q; ++j) worst = std::max(worst, sum[j]);
   /* a dropped singular value of the sketch is at most 30 u |A D|; its distortion and the rounding of A D v take the rest */
   *isnull = std::sqrt(worst) <= 20 * RankTolerance * smax;
@@ -402,8 +409,13 @@ PetscErrorCode LSPrecond::Probe(MPI_Comm comm, const RowView &A, SkeanSketch ske
   for (PetscInt i = 0; i < k; ++i) y[i] = stream.Normal(i);
   PetscCallCXX(Apply(y.data(), x.data(), 1));
   GramApply(A, x.data(), 1, g.Data());
-  PetscCall(g.Reduce(comm, false, nullptr));
+  bool overflow;
+  PetscCall(g.Reduce(comm, !AllFinite(g.Data(), d), &overflow));
   PetscCall(PetscLogFlops(4.0 * A.Entries()));
+  if (overflow) { /* N is that long in some direction */
+    *ispoor = true;
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCallCXX(ApplyT(g.Data(), c.data(), 1));
   for (PetscInt i = 0; i < k; ++i) {
     ymy += y[i] * c[i];
@@ -505,17 +517,20 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
     LAPACKgeqrf_(&dd, &pp, ct.data(), &dd, tau.data(), work.data(), &lwork, &info);
     PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
     double big = 0.0, small = PETSC_MAX_REAL;
+    PetscCallCXX(rc.assign(static_cast<size_t>(nconstraints) * nconstraints, 0.0));
     for (PetscInt j = 0; j < nconstraints; ++j) {
       const double e = std::fabs(ct[j + static_cast<size_t>(j) * d]);
       big            = std::max(big, e);
       small          = std::min(small, e);
+      std::copy(ct.begin() + static_cast<size_t>(j) * d, ct.begin() + static_cast<size_t>(j) * d + j + 1, rc.begin() + static_cast<size_t>(j) * nconstraints);
     }
     PetscCheck(small > 100 * RankTolerance * big, comm, PETSC_ERR_ARG_WRONG, "The equality constraints are linearly dependent");
     std::copy(ct.begin(), ct.end(), q.begin());
     LAPACKorgqr_(&dd, &dd, &pp, q.data(), &dd, tau.data(), work.data(), &lwork, &info);
     PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dorgqr: info %d", (int)info);
     dz = d - nconstraints;
-    z.assign(q.begin() + static_cast<size_t>(nconstraints) * d, q.end());
+    PetscCallCXX(yc.assign(q.begin(), q.begin() + static_cast<size_t>(nconstraints) * d));
+    PetscCallCXX(z.assign(q.begin() + static_cast<size_t>(nconstraints) * d, q.end()));
   }
 
   PetscCall(SkeanSketchGetSizes(sketch, &msketch, NULL));
@@ -573,8 +588,12 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
                             draws < o.poordraws ? "drawing another" : "keeping it, it costs passes but no accuracy"));
         if (draws >= o.poordraws) break;
       } else {
-        PetscCheck(draws < o.maxdraws, comm, PETSC_ERR_CONV_FAILED,
-                   "%" PetscInt_FMT " sketches in turn lost a direction of the matrix; use another -sketch_type or more -sketch_rows", draws);
+        if (draws >= o.maxdraws) {
+          PetscCall(
+            PetscInfo(sketch, "%" PetscInt_FMT " sketches in turn lost a direction of the matrix: use another -sketch_type or more -sketch_rows\n", draws));
+          failed = lost = true;
+          PetscFunctionReturn(PETSC_SUCCESS);
+        }
         PetscCall(PetscInfo(sketch, "Sketch %" PetscInt_FMT " has rank %" PetscInt_FMT " but the matrix has not: drawing another\n", draws, k));
       }
       if (draws >= 2 && m < n) m = std::min<PetscInt>(2 * m, std::max(n, m)); /* not bad luck: a distribution that does not suit the matrix */
@@ -588,6 +607,19 @@ PetscErrorCode LSPrecond::SetUp(MPI_Comm comm, const RowView &A, SkeanSketch ske
     }
   }
   ready = true;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode LSPrecond::SolveConstraints(const double *e, double *x) const
+{
+  const PetscInt      p = d - dz;
+  std::vector<double> w;
+
+  PetscFunctionBegin;
+  PetscCallCXX(w.assign(e, e + p)); /* x = D Y R^{-T} e */
+  TriangleSolve('T', p, 1, rc.data(), w.data());
+  MatMul('N', 'N', d, 1, p, yc.data(), d, w.data(), p, x, d);
+  for (PetscInt i = 0; i < d; ++i) x[i] *= scale[i];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -626,7 +658,6 @@ PetscErrorCode LSPrecond::SetRidge(double l)
 PetscErrorCode LSPrecond::SetRidgePath(MPI_Comm comm, PetscInt q, const double *l)
 {
   PetscFunctionBegin;
-  PetscCheck(z.empty(), comm, PETSC_ERR_SUP, "A path of ridge parameters with equality constraints");
   if (basis.Empty()) { /* R D^{-1} is the factor of A itself: lambda I is not scaled */
     std::vector<double> ra;
     PetscCallCXX(ra = r);
@@ -707,7 +738,7 @@ void LSPrecond::ApplyT(const double *g, double *c, PetscInt q, const PetscInt *c
 }
 
 PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, const double *B, PetscInt ldb, PetscInt q, double *Y, double *rho2,
-                                      bool *finite) const
+                                      char *finite) const
 {
   MPI_Comm            comm = PetscObjectComm((PetscObject)sketch);
   std::vector<double> Sb, c;
@@ -718,29 +749,40 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
   b.rstart  = A.rstart;
   b.nrows   = A.nrows;
   b.nglobal = A.nglobal;
+  b.run     = A.run;
+  b.nruns   = A.nruns;
   b.ncols   = q;
   b.dense   = B;
   b.lda     = ldb;
-  PetscCallCXX(Sb.resize(static_cast<size_t>(m) * q));
+  PetscMPIInt size;
+  PetscCallMPI(MPI_Comm_size(comm, &size));
+  PetscCallCXX(Sb.resize((static_cast<size_t>(m) + 1) * q));
   PetscCallCXX(c.resize(static_cast<size_t>(dz) * q));
   PetscCall(SkeanSketchApplyLocal_Private(sketch, &b, Sb.data()));
+  /* the last q numbers: how many processes have a column that is not finite (b too: S may skip the row) or so large that the sum might not be */
+  for (PetscInt j = 0; j < q; ++j) {
+    const double *bj = B + static_cast<size_t>(j) * ldb, *sj = Sb.data() + static_cast<size_t>(j) * m;
+    bool          ok = true;
+    for (PetscInt i = 0; i < A.nrows; ++i) ok = ok && std::isfinite(bj[i]);
+    for (PetscInt i = 0; i < m; ++i) ok = ok && std::fabs(sj[i]) <= DBL_MAX / size;
+    Sb[static_cast<size_t>(m) * q + j] = ok ? 0.0 : 1.0;
+  }
   PetscCall(AllreduceSum(comm, Sb.data(), Sb.size()));
-  *finite = true;
-  for (double e : Sb)
-    if (!std::isfinite(e)) *finite = false;
+  for (PetscInt j = 0; j < q; ++j) {
+    finite[j] = Sb[static_cast<size_t>(m) * q + j] == 0.0;
+    if (!finite[j]) std::fill(Sb.data() + static_cast<size_t>(j) * m, Sb.data() + static_cast<size_t>(j + 1) * m, 0.0);
+  }
   {
-    PetscMPIInt rank, size;
-    PetscCallMPI(MPI_Comm_rank(comm, &rank));
-    PetscCallMPI(MPI_Comm_size(comm, &size));
-    const PetscMPIInt   active = static_cast<PetscMPIInt>(std::max<PetscInt>(1, std::min<PetscInt>(size, m / std::max<PetscInt>(1, 2 * d))));
-    const PetscInt      r0     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank, active) / active);
-    const PetscInt      r1     = static_cast<PetscInt>(static_cast<long long>(m) * std::min(rank + 1, active) / active);
     std::vector<double> part;
-    PetscCallCXX(part.resize(static_cast<size_t>(r1 - r0) * q));
-    for (PetscInt j = 0; j < q; ++j)
-      std::copy(Sb.data() + static_cast<size_t>(j) * m + r0, Sb.data() + static_cast<size_t>(j) * m + r1, part.data() + static_cast<size_t>(j) * (r1 - r0));
+    PetscCallCXX(part.resize(static_cast<size_t>(mlocal) * q));
+    for (PetscInt j = 0; j < q; ++j) {
+      const double *mine = Sb.data() + static_cast<size_t>(j) * m + mfirst;
+      std::copy(mine, mine + mlocal, part.data() + static_cast<size_t>(j) * mlocal);
+    }
     PetscCall(qr.ApplyQT(part.data(), q, c.data(), rho2));
   }
+  for (PetscInt j = 0; j < q; ++j)
+    if (!finite[j]) rho2[j] = std::numeric_limits<double>::quiet_NaN();
   if (onpath) {
     std::copy(c.begin(), c.end(), Y);
     basis.LeftToBasis(Y, q);
@@ -751,11 +793,11 @@ PetscErrorCode LSPrecond::SketchSolve(SkeanSketch sketch, const RowView &A, cons
       MatMul('T', 'N', k, q, dz, u.data(), dz, c.data(), dz, Y, std::max<PetscInt>(1, k)); /* U_k'c */
   } else {
     /* ridge: the sketched normal equations with the ridge factor; refinement mends the rounding errors. Y = T^{-T} R'c */
-    std::vector<double> rc;
-    PetscCallCXX(rc.resize(c.size()));
-    MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rc.data(), dz);
-    TriangleSolve('T', dz, q, t.data(), rc.data());
-    std::copy(rc.begin(), rc.end(), Y);
+    std::vector<double> rtc;
+    PetscCallCXX(rtc.resize(c.size()));
+    MatMul('T', 'N', dz, q, dz, r.data(), dz, c.data(), dz, rtc.data(), dz);
+    TriangleSolve('T', dz, q, t.data(), rtc.data());
+    std::copy(rtc.begin(), rtc.end(), Y);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

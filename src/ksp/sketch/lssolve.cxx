@@ -68,7 +68,8 @@ public:
   PetscInt            Outer = 0;
 
 private:
-  PetscErrorCode Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen, std::vector<char> &agreed);
+  PetscErrorCode Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen, std::vector<char> &agreed,
+                         bool *failed);
   void           Collect(const std::vector<PetscInt> &act, std::vector<double> &C) const;
   void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
   PetscErrorCode TwofoldResiduals(const double *B, PetscInt ldb);
@@ -95,14 +96,13 @@ private:
 PetscErrorCode Solver::Residuals(const double *B, PetscInt ldb, double *R, bool atzero)
 {
   FlaggedSum sum(static_cast<size_t>(d) * q + q);
-  bool       failed;
 
   PetscFunctionBegin;
   std::vector<double> rr;
   PetscCallCXX(rr.assign(q, 0.0));
   ResidualPass(A, B, ldb, atzero ? nullptr : X, static_cast<int>(q), R, sum.Data(), rr.data());
   for (PetscInt j = 0; j < q; ++j) sum[static_cast<size_t>(d) * q + j] = rr[j];
-  PetscCall(sum.Reduce(comm, false, &failed));
+  PetscCall(sum.Reduce(comm, false, nullptr)); /* a column's failure is in its numbers: Judge() */
   passes++;
   PetscCall(PetscLogFlops((atzero ? 2.0 : 4.0) * A.Entries() * q));
   PetscCallCXX(G.assign(sum.Data(), sum.Data() + static_cast<size_t>(d) * q));
@@ -234,9 +234,12 @@ void Solver::Accept(const std::vector<PetscInt> &act, const std::vector<double> 
   }
 }
 
-/* MP = N'(A'A + lambda) N P for the listed columns: one pass, one reduction, which also carries process 0's list of columns to stop */
+/*
+   MP = N'(A'A + lambda) N P for the listed columns: one pass, one reduction, which also carries process 0's list of columns to stop, and whether
+   some column failed (which one: by its numbers)
+*/
 PetscErrorCode Solver::Product(const std::vector<PetscInt> &act, const double *P, double *MP, FlaggedSum &sum, std::vector<char> &frozen,
-                               std::vector<char> &agreed)
+                               std::vector<char> &agreed, bool *failed)
 {
   const PetscInt      w  = static_cast<PetscInt>(act.size());
   const size_t        dw = static_cast<size_t>(d) * w;
@@ -251,7 +254,7 @@ PetscErrorCode Solver::Product(const std::vector<PetscInt> &act, const double *P
   GramApply(A, V.data(), static_cast<int>(w), sum.Data());
   if (!rank)
     for (PetscInt a = 0; a < w; ++a) sum[dw + a] = frozen[a];
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), dw), failed));
   passes++;
   PetscCall(PetscLogFlops(4.0 * A.Entries() * w));
   PetscCallCXX(agreed.resize(w));
@@ -297,9 +300,11 @@ PetscErrorCode Solver::InnerCG(int loop)
   }
   for (int it = 0; it < InnerLimit && w > 0 && passes < o.max_it; ++it) {
     FlaggedSum sum(static_cast<size_t>(d) * w + w);
+    bool       failed;
     PetscCallCXX(MP.resize(static_cast<size_t>(k) * w));
-    PetscCall(Product(act, P.data(), MP.data(), sum, frozen, agreed));
+    PetscCall(Product(act, P.data(), MP.data(), sum, frozen, agreed, &failed));
     for (PetscInt a = 0; a < w; ++a) {
+      if (failed && !AllFinite(sum.Data() + static_cast<size_t>(a) * d, d)) agreed[a] = frozen[a] = 1; /* without this step */
       double *p = &P[static_cast<size_t>(a) * k], *mp = &MP[static_cast<size_t>(a) * k], *y = &Y[static_cast<size_t>(a) * k],
              *c        = &C[static_cast<size_t>(a) * k];
       const double pmp = Dot(k, p, mp);
@@ -377,7 +382,12 @@ PetscErrorCode Solver::InnerHeavyBall(bool *diverged)
     bool done = it > 0;
     for (PetscInt a = 0; a < w; ++a) done = done && frozen[a];
     std::vector<char> vote(w, done || bad ? 1 : 0);
-    PetscCall(Product(act, Y.data(), M.data(), sum, vote, agreed));
+    bool              failed;
+    PetscCall(Product(act, Y.data(), M.data(), sum, vote, agreed, &failed));
+    if (failed) { /* conjugate gradients drop the column alone */
+      *diverged = true;
+      PetscFunctionReturn(PETSC_SUCCESS);
+    }
     for (PetscInt a = 0; a < w; ++a) {
       double step = 0.0;
       for (PetscInt i = 0; i < k; ++i) {
@@ -429,27 +439,28 @@ PetscErrorCode Solver::InnerLSQR(const double *R)
     PetscCallCXX(y.assign(k, 0.0));
     PetscCallCXX(x.resize(d));
     double beta = col[j].rnorm, alpha, rhobar, phibar;
-    if (beta == 0.0) continue;
     N.ApplyT(G.data() + static_cast<size_t>(j) * d, c.data(), 1, &j); /* N'A'u beta */
     for (double &e : c) e /= beta;
     alpha = Norm(k, c.data());
-    if (alpha == 0.0) continue;
-    v = c;
+    v     = c;
     for (double &e : v) e /= alpha;
+    /* nothing to gain, or nothing that can be: found in replicated numbers, so all processes leave the loop together, at the flag of the next pass */
+    bool broken            = !(beta > 0.0) || !(alpha > 0.0) || !AllFinite(v.data(), v.size());
     wv                     = v;
     rhobar                 = alpha;
     phibar                 = beta;
     const double floorstep = Unit * (N.ScaledNorm() * ScaledXNorm(j) * (Outer ? 0.1 : 10) + (Outer ? 0 : 0.4 * N.Condition() * col[j].rnorm)),
                  start     = alpha * beta;
-    bool stop = false, agreed = false;
+    bool stop = false, agreed = false, failed = false;
     for (int it = 0; it < InnerLimit && passes < o.max_it && !agreed; ++it) {
       FlaggedSum sum(d + 1);
       N.Apply(v.data(), x.data(), 1, &j);
       const double f = alpha / beta; /* U holds beta u */
       BidiagonalPass(A, x.data(), &f, 1, U.data(), sum.Data(), &sum[d]);
-      PetscCall(sum.Reduce(comm, false, nullptr, stop, &agreed));
+      PetscCall(sum.Reduce(comm, broken || !AllFinite(sum.Data(), sum.Size()), &failed, stop, &agreed));
       passes++;
       PetscCall(PetscLogFlops(4.0 * A.Entries()));
+      if (failed) break;
       if (root != 0.0)
         for (PetscInt i = 0; i < d; ++i) {
           ub[i] = root * x[i] - f * ub[i];
@@ -457,7 +468,10 @@ PetscErrorCode Solver::InnerLSQR(const double *R)
           sum[i] += root * ub[i];
         }
       beta = std::sqrt(sum[d]);
-      if (beta == 0.0 || !std::isfinite(beta)) break;
+      if (!(beta > 0.0) || !std::isfinite(beta)) {
+        broken = true;
+        continue;
+      }
       N.ApplyT(sum.Data(), c.data(), 1, &j);
       for (PetscInt i = 0; i < k; ++i) c[i] = c[i] / beta - beta * v[i];
       alpha            = Norm(k, c.data());
@@ -466,7 +480,10 @@ PetscErrorCode Solver::InnerLSQR(const double *R)
       phibar *= sn;
       for (PetscInt i = 0; i < k; ++i) y[i] += phi / rho * wv[i];
       const double step = std::fabs(phi / rho) * Norm(k, wv.data());
-      if (alpha == 0.0) break;
+      if (!(alpha > 0.0) || !std::isfinite(alpha)) {
+        broken = true;
+        continue;
+      }
       for (PetscInt i = 0; i < k; ++i) {
         v[i]  = c[i] / alpha;
         wv[i] = v[i] - theta / rho * wv[i];
@@ -504,7 +521,7 @@ PetscErrorCode Solver::TwofoldResiduals(const double *B, PetscInt ldb)
   PetscCallCXX(rr.assign(q, 0.0));
   TwofoldResidualPass(A, B, ldb, X, Xlo.data(), static_cast<int>(q), sum.Data(), rr.data());
   for (PetscInt j = 0; j < q; ++j) sum.Hi(dq + j) = rr[j];
-  PetscCall(sum.Reduce(comm, false, nullptr));
+  PetscCall(sum.Reduce(comm, false, nullptr)); /* a column's failure is in its numbers: the verdict on the rounded solution */
   passes++;
   PetscCall(PetscLogFlops(22.0 * A.Entries() * q));
   for (PetscInt j = 0; j < q; ++j) {
@@ -633,12 +650,13 @@ PetscErrorCode LSSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPr
   if (!N.Exact() && atzero) {
     /* the sketch-and-solve start: without it the method is not even forward stable (Meier et al. 2023) */
     std::vector<double> Y, rho2;
-    bool                finite;
+    std::vector<char>   finite;
     PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
     PetscCallCXX(rho2.resize(q));
-    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
+    PetscCallCXX(finite.resize(q));
+    PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), finite.data()));
     for (PetscInt j = 0; j < q; ++j) col[j].rho2 = rho2[j];
-    if (finite) PetscCallCXX(N.Apply(Y.data(), X, q));
+    PetscCallCXX(N.Apply(Y.data(), X, q));
     atzero = false;
   }
   if (o.inner == KSP_SKETCH_LSQR && !N.Exact()) PetscCallCXX(R.resize(static_cast<size_t>(A.nrows) * q));
@@ -685,31 +703,24 @@ PetscErrorCode LSJudge(MPI_Comm comm, const RowView &A, LSPrecond &N, const LSSo
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
+PetscErrorCode LSSketchAndSolve(const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
                                 std::vector<LSColumn> &col)
 {
   std::vector<double> Y, rho2;
-  bool                finite;
+  std::vector<char>   finite;
 
   PetscFunctionBegin;
   PetscCallCXX(col.assign(q, LSColumn()));
   PetscCallCXX(Y.resize(static_cast<size_t>(N.Rank()) * q));
   PetscCallCXX(rho2.resize(q));
-  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), &finite));
-  /* a NaN in b need not show in S b if S skips its row, so b is looked at itself */
-  bool bad = !finite;
-  for (PetscInt j = 0; j < q; ++j)
-    for (PetscInt i = 0; i < A.nrows; ++i) bad = bad || !std::isfinite(B[i + static_cast<size_t>(j) * ldb]);
-  PetscCall(AgreeAny(comm, bad, &bad));
-  if (!bad) {
-    PetscCallCXX(N.Apply(Y.data(), X, q));
-    PetscCallCXX(N.RemoveNullSpace(X, q));
-  } else
-    std::fill(X, X + static_cast<size_t>(A.ncols) * q, 0.0);
+  PetscCallCXX(finite.resize(q));
+  PetscCall(N.SketchSolve(sketch, A, B, ldb, q, Y.data(), rho2.data(), finite.data()));
+  PetscCallCXX(N.Apply(Y.data(), X, q));
+  PetscCallCXX(N.RemoveNullSpace(X, q));
   for (PetscInt j = 0; j < q; ++j) {
     col[j].rho2   = rho2[j];
     col[j].rnorm  = std::sqrt(rho2[j]);
-    col[j].reason = bad ? KSP_DIVERGED_NANORINF : KSP_CONVERGED_ITS;
+    col[j].reason = finite[j] ? KSP_CONVERGED_ITS : KSP_DIVERGED_NANORINF;
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -746,7 +757,8 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
       double     xx = 0.0;
       ResidualPass(At, xj, std::max<PetscInt>(nl, 1), nullptr, 1, nullptr, sum.Data(), &xx);
       sum[d] = xx;
-      PetscCall(sum.Reduce(comm, false, nullptr));
+      bool failed;
+      PetscCall(sum.Reduce(comm, !AllFinite(sum.Data(), sum.Size()), &failed));
       ++*passes;
       r.assign(bj, bj + d);
       for (PetscInt i = 0; i < d; ++i) r[i] -= sum[i];
@@ -759,7 +771,7 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
       /* full rank: residual small. Deficient: its part in the range of A, measured as |N'r| against |x| */
       double be = bn == 0.0 && xn == 0.0 ? 0.0 : rn / (N.NormF() * xn + bn);
       if (k < d && xn > 0) be = std::min(be, cn / xn / std::max(1.0, N.Condition()));
-      if (!std::isfinite(rn) || !std::isfinite(xn))
+      if (failed || !std::isfinite(rn) || !std::isfinite(xn))
         s.reason = KSP_DIVERGED_NANORINF;
       else if (bn == 0.0)
         s.reason = KSP_CONVERGED_ATOL;
@@ -781,17 +793,18 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
         p                  = c;
         double       rho   = Dot(k, c.data(), c.data());
         const double start = std::sqrt(rho);
-        bool         stop = false, agreed = false;
+        bool         stop = false, agreed = false, broken = false;
         for (int it = 0; it < InnerLimit && *passes < o.max_it && !agreed; ++it) {
           FlaggedSum g(d);
           N.Apply(p.data(), v.data(), 1);
           GramApply(At, v.data(), 1, g.Data());
-          PetscCall(g.Reduce(comm, false, nullptr, stop, &agreed));
+          PetscCall(g.Reduce(comm, broken || !AllFinite(g.Data(), d), &failed, stop, &agreed));
           ++*passes;
+          if (failed) break;
           N.ApplyT(g.Data(), mp.data(), 1);
           const double pmp = Dot(k, p.data(), mp.data());
           if (!(pmp > 0.0)) {
-            stop = true;
+            broken = true;
             continue;
           }
           const double alpha = rho / pmp;
@@ -845,20 +858,24 @@ PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPre
   for (PetscInt i = 0; i < k; ++i) v[i] = stream.Normal(i);
   double nv = Norm(k, v.data());
   for (double &e : v) e /= nv;
+  bool invariant = false; /* process 0's is everyone's, at the next pass */
   for (int j = 0; j < std::min<PetscInt>(steps, k); ++j) {
     FlaggedSum g(d);
+    bool       failed, agreed;
     PetscCallCXX(Q.insert(Q.end(), v.begin(), v.end()));
     N.Apply(v.data(), x.data(), 1);
     if (twofold) { /* A'(0 - A x) */
       TwofoldSum pairs(d);
       double     rr = 0.0;
       TwofoldResidualPass(A, zero.data(), A.nrows, x.data(), nullptr, 1, pairs.Data(), &rr);
-      PetscCall(pairs.Reduce(comm, false, nullptr));
+      PetscCall(pairs.Reduce(comm, !AllFinite(pairs.Data(), 2 * static_cast<size_t>(d)), &failed, invariant, &agreed));
       for (PetscInt i = 0; i < d; ++i) g[i] = -pairs.Hi(i);
     } else {
       GramApply(A, x.data(), 1, g.Data());
-      PetscCall(g.Reduce(comm, false, nullptr));
+      PetscCall(g.Reduce(comm, !AllFinite(g.Data(), d), &failed, invariant, &agreed));
     }
+    if (failed) PetscFunctionReturn(PETSC_SUCCESS); /* nothing can be certified */
+    if (agreed) break;
     if (ridge != 0.0)
       for (PetscInt i = 0; i < d; ++i) g[i] += ridge * x[i];
     N.ApplyT(g.Data(), w.data(), 1);
@@ -869,9 +886,9 @@ PetscErrorCode LSSmallestEigenvalue(MPI_Comm comm, const RowView &A, const LSPre
         for (PetscInt i = 0; i < k; ++i) w[i] -= f * Q[static_cast<size_t>(l) * k + i];
       }
     const double beta = Norm(k, w.data());
-    if (j + 1 == std::min<PetscInt>(steps, k) || beta <= 1e-12 * std::fabs(diag[0])) break;
+    invariant         = !(beta > 1e-12 * std::fabs(diag[0]));
     off.push_back(beta);
-    for (PetscInt i = 0; i < k; ++i) v[i] = w[i] / beta;
+    for (PetscInt i = 0; i < k; ++i) v[i] = beta > 0.0 ? w[i] / beta : 0.0;
   }
   PetscBLASInt n = static_cast<PetscBLASInt>(diag.size()), info = 0, ld = 1;
   off.resize(diag.size());

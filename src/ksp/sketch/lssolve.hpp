@@ -53,7 +53,7 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
 PetscErrorCode LSJudge(MPI_Comm comm, const RowView &A, LSPrecond &N, const LSSolveOptions &options, PetscInt q, double *X, const std::vector<double> &G,
                        std::vector<LSColumn> &columns);
 /* The solution of the sketched problem: one pass over A (already made by LSPrecond) and one over b */
-PetscErrorCode LSSketchAndSolve(MPI_Comm comm, const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
+PetscErrorCode LSSketchAndSolve(const RowView &A, SkeanSketch sketch, LSPrecond &N, const double *B, PetscInt ldb, PetscInt q, double *X,
                                 std::vector<LSColumn> &columns);
 /*
    Minimum-norm solution of an underdetermined system: At = A' is tall (rows distributed), N its preconditioner, b (columns of At

@@ -40,11 +40,11 @@ struct KSP_Sketch {
 
   /* what is derived from A, and the state of A (and of the weights and constraints) it was derived from */
   skean::LSPrecond    N;
-  Mat                 Aw = nullptr;  /* diag(sqrt(w)) A */
-  Mat                 At = nullptr;  /* A' where A has fewer rows than columns */
-  std::vector<double> rootw;         /* sqrt(w) of this process's rows */
-  std::vector<double> particular, c; /* a solution of C x = e; C, p x d */
-  PetscInt            p        = 0;  /* constraints */
+  Mat                 Aw = nullptr;           /* diag(sqrt(w)) A */
+  Mat                 At = nullptr;           /* A' where A has fewer rows than columns */
+  std::vector<double> rootw;                  /* sqrt(w) of this process's rows */
+  std::vector<double> particular, c, evalues; /* a solution of C x = e; C, p x d; e */
+  PetscInt            p        = 0;           /* constraints */
   PetscObjectId       id[4]    = {0, 0, 0, 0};
   PetscObjectState    state[5] = {-1, -1, -1, -1, -1};
   SkeanSeed           seed     = 0;
@@ -97,7 +97,7 @@ static PetscErrorCode KSPSketchChanged_Private(KSP ksp, Mat A, PetscBool *change
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* C x = e in replicated form, and its solution of smallest norm */
+/* C x = e in replicated form */
 static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
 {
   KSP_Sketch *s = (KSP_Sketch *)ksp->data;
@@ -107,6 +107,7 @@ static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
   PetscFunctionBegin;
   s->p = 0;
   s->particular.clear();
+  s->c.clear();
   if (!s->C) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscObjectGetComm((PetscObject)ksp, &comm));
   PetscCall(MatGetSize(s->C, &p, &n));
@@ -139,27 +140,12 @@ static PetscErrorCode KSPSketchConstraints_Private(KSP ksp, PetscInt d)
   }
   PetscCall(VecRestoreArrayRead(s->e, &e));
   PetscCall(block.Restore());
-  PetscCall(sum.Reduce(comm, false, NULL));
+  bool failed;
+  PetscCall(sum.Reduce(comm, !skean::AllFinite(sum.Data(), sum.Size()), &failed));
+  PetscCheck(!failed, comm, PETSC_ERR_ARG_OUTOFRANGE, "The equality constraints hold a NaN or an infinite number");
   s->p = p;
   PetscCallCXX(s->c.assign(sum.Data(), sum.Data() + static_cast<size_t>(p) * d));
-  /* x = C'(C C')^{-1} e by QR of C' */
-  PetscBLASInt        dd = d, pp = p, lwork = 64 * PetscMax(p, 1), info, one = 1;
-  std::vector<double> ct, tau, work;
-  PetscCallCXX(ct.resize(static_cast<size_t>(d) * p));
-  PetscCallCXX(tau.resize(p));
-  PetscCallCXX(work.resize(lwork));
-  PetscCallCXX(s->particular.assign(d, 0.0));
-  PetscCheck(p < d, comm, PETSC_ERR_ARG_OUTOFRANGE, "%" PetscInt_FMT " equality constraints leave no freedom in %" PetscInt_FMT " unknowns", p, d);
-  for (PetscInt j = 0; j < p; ++j)
-    for (PetscInt i = 0; i < d; ++i) ct[i + static_cast<size_t>(j) * d] = s->c[j + static_cast<size_t>(i) * p];
-  LAPACKgeqrf_(&dd, &pp, ct.data(), &dd, tau.data(), work.data(), &lwork, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
-  std::copy(sum.Data() + static_cast<size_t>(p) * d, sum.Data() + static_cast<size_t>(p) * d + p, s->particular.begin());
-  for (PetscInt j = 0; j < p; ++j)
-    PetscCheck(ct[j + static_cast<size_t>(j) * d] != 0.0, comm, PETSC_ERR_ARG_WRONG, "The equality constraints are linearly dependent");
-  dtrsv_("U", "T", "N", &pp, ct.data(), &dd, s->particular.data(), &one);
-  LAPACKormqr_("L", "N", &dd, &one, &pp, ct.data(), &dd, tau.data(), s->particular.data(), &dd, work.data(), &lwork, &info);
-  PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dormqr: info %d", (int)info);
+  PetscCallCXX(s->evalues.assign(sum.Data() + static_cast<size_t>(p) * d, sum.Data() + static_cast<size_t>(p) * d + p));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -234,6 +220,10 @@ static PetscErrorCode KSPSketchFactor_Private(KSP ksp, PetscInt nrhs, Mat *used)
     o.probe = s->method == KSP_SKETCH_SKETCHANDSOLVE ? PETSC_FALSE : PETSC_TRUE; /* that one reads A once, and only once */
     o.nrhs  = nrhs;
     PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)ksp), block.View(), s->sketch, o, s->p, s->c.data()));
+    if (s->p && !s->N.Failed()) {
+      PetscCallCXX(s->particular.resize(d));
+      PetscCall(s->N.SolveConstraints(s->evalues.data(), s->particular.data()));
+    }
     PetscCall(block.Restore());
     s->stale = PETSC_FALSE;
     PetscCall(PetscLogEventEnd(KSP_SketchSetUp, ksp, A, 0, 0));
@@ -265,26 +255,6 @@ static PetscErrorCode KSPSetUp_Sketch(KSP ksp)
   PetscCall(KSPGetOperators(ksp, &A, NULL));
   PetscCheck(A, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_WRONGSTATE, "No matrix: call KSPSetOperators() first");
   if (!s->sketch) PetscCall(KSPSketchGetSketch(ksp, &s->sketch));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The whole of a vector of length d that is distributed like A's columns, on every process */
-static PetscErrorCode KSPSketchGather_Private(MPI_Comm comm, PetscInt nl, const PetscScalar *local, double *all)
-{
-  PetscMPIInt      size;
-  int              n = (int)nl, total = 0;
-  std::vector<int> counts, first;
-
-  PetscFunctionBegin;
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallCXX(counts.resize(size));
-  PetscCallCXX(first.resize(size));
-  PetscCallMPI(MPI_Allgather(&n, 1, MPI_INT, counts.data(), 1, MPI_INT, comm));
-  for (int p = 0; p < size; p++) {
-    first[p] = total;
-    total += counts[p];
-  }
-  PetscCallMPI(MPI_Allgatherv(local, n, MPI_DOUBLE, all, counts.data(), first.data(), MPI_DOUBLE, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -361,7 +331,9 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
   skean::RowBlock       block;
   skean::LSSolveOptions o;
   std::vector<double>   x, bw;
-  PetscInt              passes = 0, xstart, n, d;
+  PetscInt              passes = 0, n, d;
+  const PetscInt       *ranges; /* of the columns of A, or of At */
+  PetscMPIInt           rank;
   PetscLogDouble        t0, t1;
 
   PetscFunctionBegin;
@@ -372,10 +344,12 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
   PetscCall(PetscLogEventBegin(KSP_SketchSolve, ksp, used, 0, 0));
   PetscCallCXX(s->columns.assign(q, LSColumn()));
   if (s->N.Failed()) {
-    for (LSColumn &c : s->columns) c.reason = KSP_DIVERGED_NANORINF;
+    for (LSColumn &c : s->columns) c.reason = s->N.Lost() ? KSP_DIVERGED_PC_FAILED : KSP_DIVERGED_NANORINF;
     for (PetscInt j = 0; j < q; j++)
       for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = 0.0;
   } else {
+    PetscCallMPI(MPI_Comm_rank(comm, &rank));
+    PetscCall(MatGetOwnershipRangesColumn(used, &ranges));
     PetscCall(block.Open(used));
     const skean::RowView &A = block.View();
     n                       = s->At ? A.ncols : A.nglobal;
@@ -409,26 +383,25 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       std::vector<double> ball, xl;
       PetscCallCXX(ball.resize((size_t)n * q));
       PetscCallCXX(xl.resize((size_t)PetscMax(dl, 1) * q));
-      for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, nl, B + j * (size_t)ldb, ball.data() + j * (size_t)n));
+      for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, B + j * (size_t)ldb, ball.data() + j * (size_t)n));
       PetscCall(s->N.SetRidge(0.0));
       PetscCall(skean::LSMinimumNorm(comm, A, s->N, o, ball.data(), q, xl.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
         for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = xl[i + j * (size_t)dl];
     } else {
       PetscCallCXX(x.assign((size_t)d * q, 0.0));
-      PetscCall(MatGetOwnershipRangeColumn(used, &xstart, NULL));
       o.haveguess = ksp->guess_zero && s->particular.empty() ? PETSC_FALSE : PETSC_TRUE;
       if (!s->particular.empty()) {
         for (PetscInt j = 0; j < q; j++) std::copy(s->particular.begin(), s->particular.end(), x.begin() + j * (size_t)d);
       } else if (!ksp->guess_zero)
-        for (PetscInt j = 0; j < q; j++) PetscCall(KSPSketchGather_Private(comm, dl, X + j * (size_t)ldx, x.data() + j * (size_t)d));
+        for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, X + j * (size_t)ldx, x.data() + j * (size_t)d));
       if (!lambda) {
         if (s->ridge != 0.0) PetscCallCXX(o.ridge.assign(1, s->ridge));
         PetscCall(s->N.SetRidge(s->ridge));
       }
       if (s->method == KSP_SKETCH_SKETCHANDSOLVE) {
         PetscCheck(s->particular.empty(), comm, PETSC_ERR_SUP, "KSP type sketch does not support equality constraints with -ksp_sketch_method sketchandsolve");
-        PetscCall(skean::LSSketchAndSolve(comm, A, s->sketch, s->N, B, ldb, q, x.data(), columns));
+        PetscCall(skean::LSSketchAndSolve(A, s->sketch, s->N, B, ldb, q, x.data(), columns));
       } else if (lambda) {
         PetscCheck(s->precise != KSP_SKETCH_EXTRA_PRECISE_YES, comm, PETSC_ERR_SUP,
                    "KSP type sketch does not support -ksp_sketch_extra_precise yes on ridge paths");
@@ -437,7 +410,7 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
       } else
         PetscCall(skean::LSSolve(comm, A, s->sketch, s->N, o, B, ldb, q, x.data(), columns, &passes));
       for (PetscInt j = 0; j < q; j++)
-        for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[xstart + i + j * (size_t)d];
+        for (PetscInt i = 0; i < dl; i++) X[i + j * (size_t)ldx] = x[ranges[rank] + i + j * (size_t)d];
     }
     s->columns = columns;
     if (s->delta > 0.0 && q == 1 && !s->At && s->columns[0].reason > 0) PetscCall(KSPSketchBounds_Private(ksp, A, B, ldb, x.data()));
@@ -826,7 +799,8 @@ static PetscErrorCode KSPSketchSolveRidgePath_Sketch(KSP ksp, Vec b, PetscInt n,
 
   PetscFunctionBegin;
   PetscCheck(s->method != KSP_SKETCH_SKETCHANDSOLVE, PetscObjectComm((PetscObject)ksp), PETSC_ERR_SUP,
-             "A path of ridge parameters with -ksp_sketch_method sketchandsolve");
+             "KSP type sketch does not support paths of ridge parameters with -ksp_sketch_method sketchandsolve; use another method, or KSPSolve() for each "
+             "parameter");
   PetscCheck(n > 0 && lambda, PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE, "No ridge parameter given");
   for (PetscInt i = 0; i < n; i++)
     PetscCheck(lambda[i] >= 0.0 && std::isfinite(lambda[i]), PetscObjectComm((PetscObject)ksp), PETSC_ERR_ARG_OUTOFRANGE,
@@ -910,7 +884,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
    perturbation of A with its columns scaled to unit norm, relative to its Frobenius norm, for which x is exact is below rtol; the default is 10 u = 1.1e-15.
    With a ridge A is [A; sqrt(lambda) I] here. Unit columns are what tells errors of small columns; relative to the unscaled |A|_F the error is at most
    sqrt(d) times as large.
-   The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 2 numbers. `KSPGetResidualNorm()`
+   The iteration number is the number of passes over A after the sketch; a pass has one reduction of d + 3 numbers (A'A N p, one more, and two
+   flags). `KSPGetResidualNorm()`
    is |b - A x|.
 
    A may have fewer rows than columns (minimum-norm solution), dependent columns (minimum-norm solution, see `KSPSketchGetRank()`) or any
@@ -925,7 +900,8 @@ static PetscErrorCode KSPDestroy_Sketch(KSP ksp)
 
    The result is the same for every number of processes and distribution of the rows, to rounding.
 
-   NaN or Inf in A or b end in `KSP_DIVERGED_NANORINF`. Errors\: `PETSC_ERR_SUP` for a matrix whose rows cannot be read, for a preconditioner other than
+   NaN or Inf in A or b end in `KSP_DIVERGED_NANORINF`, a type or number of rows of the sketch with which ten sketches in turn lost a direction of A in
+   `KSP_DIVERGED_PC_FAILED`. Errors\: `PETSC_ERR_SUP` for a matrix whose rows cannot be read, for a preconditioner other than
    `PCNONE` and for `KSPSolveTranspose()`.
 
    Source\: Epperly, Meier & Nakatsukasa, arXiv 2406.03468 (SPIR, FOSSILS); Meng, Saunders & Mahoney, SIAM J. Sci. Comput. 36 (2014) (LSRN, rank

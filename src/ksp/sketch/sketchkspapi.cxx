@@ -417,7 +417,8 @@ PetscErrorCode KSPSketchGetRidge(KSP ksp, PetscReal *lambda)
    many columns as parameters were picked. Memory per process\: 2 d^2 + 2 d n numbers.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a parameter that is negative or not finite, `PETSC_ERR_ARG_SIZ` for a wrong number of columns of X, `PETSC_ERR_ARG_INCOMP` for a right-hand side that is not distributed as the rows of A,
-   `PETSC_ERR_SUP` for a matrix with fewer rows than columns or if the `KSP` is not of type `KSPSKETCH`.
+   `PETSC_ERR_SUP` for a matrix with fewer rows than columns, with equality constraints, with `KSP_SKETCH_SKETCHANDSOLVE` and with `KSP_SKETCH_EXTRA_PRECISE_YES`, or if the `KSP` is
+   not of type `KSPSKETCH`.
 
 .seealso: `KSPSKETCH`, `KSPSketchSetRidge()`, `KSPSketchGetColumnReasons()`
 @*/
@@ -471,7 +472,7 @@ PetscErrorCode KSPSketchSetWeights(KSP ksp, Vec weights)
    Null-space method: x = x_p + Z w with C Z = 0; the preconditioner is R^{-1} of S A Z, and A Z is never formed. Every process holds C and the basis Z,
    p d + d (d - p) numbers. The reported backward error is that of the problem in w, columns scaled.
 
-   Errors: `PETSC_ERR_ARG_NULL` if only one of C and e is given; at the solve, `PETSC_ERR_ARG_SIZ` for wrong sizes and `PETSC_ERR_ARG_WRONG` for dependent constraints. Ignored by other types.
+   Errors: `PETSC_ERR_ARG_NULL` if only one of C and e is given; at the solve, `PETSC_ERR_ARG_SIZ` for wrong sizes, `PETSC_ERR_ARG_WRONG` for dependent constraints and `PETSC_ERR_ARG_OUTOFRANGE` for NaN or Inf in C or e. Ignored by other types.
 
    Source: Golub & Van Loan, Matrix Computations, section 6.2
 

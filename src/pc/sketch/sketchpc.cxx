@@ -20,7 +20,6 @@ struct PC_Sketch {
   skean::LSPrecond N;
   Mat              A     = nullptr; /* the tall matrix, referenced */
   PetscObjectState state = -1;
-  std::vector<int> counts, first; /* distribution of vectors of length d */
 };
 } // namespace
 
@@ -54,8 +53,6 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   PC_Sketch              *s = (PC_Sketch *)pc->data;
   skean::RowBlock         block;
   skean::LSPrecondOptions o;
-  PetscMPIInt             size;
-  const PetscInt         *ranges;
 
   PetscFunctionBegin;
   if (!s->sketch) PetscCall(PCSketchGetSketch(pc, &s->sketch));
@@ -65,17 +62,12 @@ static PetscErrorCode PCSketchBuild_Private(PC pc)
   PetscCall(s->N.SetUp(PetscObjectComm((PetscObject)pc), block.View(), s->sketch, o, 0, NULL));
   PetscCall(block.Restore());
   PetscCall(PetscObjectStateGet((PetscObject)s->A, &s->state));
-  PetscCallMPI(MPI_Comm_size(PetscObjectComm((PetscObject)pc), &size));
-  PetscCall(MatGetOwnershipRangesColumn(s->A, &ranges));
-  PetscCallCXX(s->counts.resize(size));
-  PetscCallCXX(s->first.resize(size));
-  for (PetscMPIInt p = 0; p < size; p++) {
-    s->first[p]  = (int)ranges[p];
-    s->counts[p] = (int)(ranges[p + 1] - ranges[p]);
-  }
   if (s->N.Failed()) {
+    const char *why =
+      s->N.Lost() ? "every sketch drawn lost a direction of the matrix, use another -sketch_type or more -sketch_rows" : "NaN or Inf in the matrix";
+    PetscCheck(!pc->erroriffailure, PetscObjectComm((PetscObject)pc), PETSC_ERR_NOT_CONVERGED, "PC type sketch: %s", why);
     PetscCall(PCSetFailedReason(pc, PC_FACTOR_OTHER));
-    PetscCall(PetscInfo(pc, "NaN or Inf in the matrix\n"));
+    PetscCall(PetscInfo(pc, "%s\n", why));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCall(PCSetFailedReason(pc, PC_NOERROR));
@@ -130,12 +122,14 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
   PC_Sketch          *s    = (PC_Sketch *)pc->data;
   MPI_Comm            comm = PetscObjectComm((PetscObject)pc);
   PetscMPIInt         rank;
+  const PetscInt     *ranges;
   const PetscInt      d = s->N.Columns(), k = s->N.Rank();
   std::vector<double> all, half, out;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  const PetscInt nl = s->counts[rank];
+  PetscCall(MatGetOwnershipRangesColumn(s->A, &ranges));
+  const PetscInt nl = ranges[rank + 1] - ranges[rank];
   if (s->N.Failed()) { /* the set-up's failure becomes the solver's reason through the next norm */
     for (PetscInt j = 0; j < q; j++) std::fill(y + j * (size_t)ldy, y + j * (size_t)ldy + nl, std::numeric_limits<double>::quiet_NaN());
     PetscFunctionReturn(PETSC_SUCCESS);
@@ -145,9 +139,7 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
   PetscCallCXX(all.resize((size_t)d * q));
   PetscCallCXX(half.resize((size_t)PetscMax(d, k) * q));
   PetscCallCXX(out.resize((size_t)d * q));
-  for (PetscInt j = 0; j < q; j++)
-    PetscCallMPI(
-      MPI_Allgatherv(x + j * (size_t)ldx, s->counts[rank], MPI_DOUBLE, all.data() + j * (size_t)d, s->counts.data(), s->first.data(), MPI_DOUBLE, comm));
+  for (PetscInt j = 0; j < q; j++) PetscCall(skean::AllgatherRanges(comm, ranges, x + j * (size_t)ldx, all.data() + j * (size_t)d));
   if (part == LEFT)
     s->N.ApplyT(all.data(), out.data(), q);
   else if (part == RIGHT)
@@ -156,8 +148,7 @@ static PetscErrorCode PCSketchApply_Private(PC pc, SketchPart part, PetscInt q, 
     s->N.ApplyT(all.data(), half.data(), q);
     s->N.Apply(half.data(), out.data(), q);
   }
-  for (PetscInt j = 0; j < q; j++)
-    std::copy(out.begin() + j * (size_t)d + s->first[rank], out.begin() + j * (size_t)d + s->first[rank] + s->counts[rank], y + j * (size_t)ldy);
+  for (PetscInt j = 0; j < q; j++) std::copy(out.begin() + j * (size_t)d + ranges[rank], out.begin() + j * (size_t)d + ranges[rank + 1], y + j * (size_t)ldy);
   PetscCall(PetscLogFlops((part == BOTH ? 2.0 : 1.0) * d * d * q));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -343,7 +334,12 @@ static PetscErrorCode PCDestroy_Sketch(PC pc)
    Pmat may be A itself, the virtual product `MATNORMAL` of A, or anything of the size of A'A if Amat is A. Where Pmat is the rectangular A it is replaced
    during set-up by its `MATNORMAL`, because `PCApply()` compares sizes with Pmat.
 
-   The symmetric halves are N' and N. `PCMatApply()` is supported. NaN or Inf in A is reported through `PCGetFailedReason()`.
+   The symmetric halves are N' and N. `PCMatApply()` is supported. NaN or Inf in A, and a type or number of rows of the sketch with which ten sketches in turn lost a
+   direction of A, are reported through `PCGetFailedReason()` (`PC_FACTOR_OTHER`; the solver stops with `KSP_DIVERGED_PC_FAILED`), or as the error `PETSC_ERR_NOT_CONVERGED`
+   with `PCSetErrorIfFailure()`, as -ksp_error_if_not_converged sets it.
+
+   Errors\: `PETSC_ERR_ARG_SIZ` for a matrix with fewer rows than columns, `PETSC_ERR_ARG_OUTOFRANGE` for a sketch with fewer rows than the matrix has columns, `PETSC_ERR_SUP`
+   for a matrix whose rows cannot be read and, in `PCApplySymmetricLeft()` and `PCApplySymmetricRight()`, for a rank-deficient A, whose halves are not square.
 
    `KSPLSQR` started from zero with this preconditioner is not backward stable for ill-conditioned A and may report convergence far from the solution
    (its residual is a recurrence); `KSPSKETCH` is.

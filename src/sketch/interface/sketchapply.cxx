@@ -32,7 +32,90 @@ PetscErrorCode SkeanSketchPrepare_Private(SkeanSketch sketch, const skean::RowVi
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode SkeanSketchApplyLocal_Private(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
+static PetscErrorCode AddRows(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
+{
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < A->Runs(); r++) {
+    const skean::RowView rows = A->RowsOf(A->GetRun(r));
+    if (rows.nrows && rows.ncols) PetscUseTypeMethod(sketch, applylocal, &rows, SA);
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Adds this process's part of S(:, first...) A: the blocks of a MATNEST one by one, each by the columns of S that are the rows it has in the matrix of the blocks */
+static PetscErrorCode AddMat(SkeanSketch sketch, Mat A, PetscInt first, PetscScalar *SA)
+{
+  PetscBool nest;
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectTypeCompare((PetscObject)A, MATNEST, &nest));
+  if (nest) {
+    PetscInt        nr, nc;
+    Mat           **sub;
+    std::vector<IS> rows, cols;
+
+    PetscCall(MatNestGetSubMats(A, &nr, &nc, &sub));
+    PetscCallCXX(rows.resize(nr));
+    PetscCallCXX(cols.resize(nc));
+    PetscCall(MatNestGetISs(A, rows.data(), cols.data()));
+    for (PetscInt i = 0; i < nr; i++) {
+      PetscScalar *to = SA;
+      PetscInt     size;
+      for (PetscInt j = 0; j < nc; j++) {
+        if (sub[i][j]) PetscCall(AddMat(sketch, sub[i][j], first, to));
+        PetscCall(ISGetSize(cols[j], &size));
+        to += static_cast<size_t>(sketch->m) * static_cast<size_t>(size);
+      }
+      PetscCall(ISGetSize(rows[i], &size));
+      first += size;
+    }
+  } else {
+    skean::RowBlock rows;
+    skean::RowView  view;
+
+    PetscCall(rows.Open(A));
+    view = rows.View();
+    view.rstart += first;
+    view.nglobal = sketch->n;
+    PetscCall(AddRows(sketch, &view, SA));
+    PetscCall(rows.Restore());
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The same for a vector: the blocks of a VECNEST one by one */
+static PetscErrorCode AddVec(SkeanSketch sketch, Vec b, PetscInt first, PetscScalar *Sb)
+{
+  PetscBool nest;
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectTypeCompare((PetscObject)b, VECNEST, &nest));
+  if (nest) {
+    PetscInt n, size;
+    Vec     *sub;
+
+    PetscCall(VecNestGetSubVecs(b, &n, &sub));
+    for (PetscInt i = 0; i < n; i++) {
+      PetscCall(AddVec(sketch, sub[i], first, Sb));
+      PetscCall(VecGetSize(sub[i], &size));
+      first += size;
+    }
+  } else {
+    skean::RowBlock rows;
+    skean::RowView  view;
+
+    PetscCall(rows.OpenVec(b));
+    view = rows.View();
+    view.rstart += first;
+    view.nglobal = sketch->n;
+    PetscCall(AddRows(sketch, &view, Sb));
+    PetscCall(rows.Restore());
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Before a sketch adds to SA, m x d: is it ready, and zero SA */
+static PetscErrorCode BeginLocal(SkeanSketch sketch, PetscInt n, PetscInt d, PetscScalar *SA)
 {
   PetscFunctionBegin;
   PetscCall(SkeanSketchSetUp(sketch));
@@ -40,10 +123,17 @@ PetscErrorCode SkeanSketchApplyLocal_Private(SkeanSketch sketch, const skean::Ro
              "Sketch type %s works on products of factors only: use SkeanSketchApplyTensor()", ((PetscObject)sketch)->type_name);
   PetscCheck(sketch->prepared || !sketch->ops->prepare, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ORDER,
              "A sketch of type %s is drawn from a matrix: call SkeanSketchApply() for the matrix first", ((PetscObject)sketch)->type_name);
-  PetscCheck(A->nglobal == sketch->n, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_SIZ,
-             "Sketch has %" PetscInt_FMT " columns, what it is applied to has %" PetscInt_FMT " rows", sketch->n, A->nglobal);
-  std::fill(SA, SA + static_cast<size_t>(sketch->m) * static_cast<size_t>(A->ncols), 0.0);
-  if (A->nrows && A->ncols) PetscUseTypeMethod(sketch, applylocal, A, SA);
+  PetscCheck(n == sketch->n, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_SIZ,
+             "Sketch has %" PetscInt_FMT " columns, what it is applied to has %" PetscInt_FMT " rows", sketch->n, n);
+  std::fill(SA, SA + static_cast<size_t>(sketch->m) * static_cast<size_t>(d), 0.0);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode SkeanSketchApplyLocal_Private(SkeanSketch sketch, const skean::RowView *A, PetscScalar *SA)
+{
+  PetscFunctionBegin;
+  PetscCall(BeginLocal(sketch, A->nglobal, A->ncols, SA));
+  PetscCall(AddRows(sketch, A, SA));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -54,7 +144,7 @@ PetscErrorCode SkeanSketchApplyLocal_Private(SkeanSketch sketch, const skean::Ro
 
    Input Parameters:
 +  sketch - the sketch S, m x n
--  A      - the matrix, n x d: `MATAIJ`, `MATDENSE`, or any type that `MatConvert()` turns into `MATAIJ` (`MATNEST`, `MATBAIJ`, ...)
+-  A      - the matrix, n x d: `MATAIJ`, `MATDENSE`, or `MATNEST` of such blocks, or any type that `MatConvert()` turns into `MATAIJ` (`MATBAIJ`, ...)
 
    Output Parameter:
 .  SA - m x d scalars, column major with leading dimension m, equal on every process; allocated by the caller
@@ -66,8 +156,12 @@ PetscErrorCode SkeanSketchApplyLocal_Private(SkeanSketch sketch, const skean::Ro
 
    Notes:
    Communication: one sum of m d scalars, whatever n is (type leverage: see its page). The result does not depend on the number of processes or on who owns which
-   rows, to rounding. Memory: at most one more m x d array, and a few panels. A is read in place and not changed; a matrix of
-   another type than `MATAIJ` and `MATDENSE` is converted, which copies it.
+   rows, to rounding. Memory: at most one more m x d array, and a few panels. A is read in place and not changed; a matrix (or block of
+   a `MATNEST`) of another type than `MATAIJ` and `MATDENSE` is converted, which copies it.
+
+   A `MATNEST` is the matrix of its blocks beside and below one another: row i of block k is the row i plus the rows of the blocks above it, column j likewise. That is not
+   the order in which PETSc numbers the rows and columns of a `MATNEST`, process by process, which depends on the number of processes. Its blocks, which may be of type `MATNEST` themselves, are sketched one by one; type
+   leverage puts them together first, in a copy, and does not support blocks of type `MATNEST`.
 
    NaN and Inf in A reach S A; the caller looks there. They are not an error here.
 
@@ -82,7 +176,7 @@ PetscErrorCode SkeanSketchApply(SkeanSketch sketch, Mat A, PetscScalar SA[])
 {
   skean::RowBlock rows;
   PetscInt        n, d;
-  PetscBool       first;
+  PetscBool       first, nest;
 
   PetscFunctionBegin;
   PetscValidHeaderSpecific(sketch, SKEAN_SKETCH_CLASSID, 1);
@@ -96,10 +190,17 @@ PetscErrorCode SkeanSketchApply(SkeanSketch sketch, Mat A, PetscScalar SA[])
   PetscCheck(sketch->ops->applylocal, PetscObjectComm((PetscObject)sketch), PETSC_ERR_SUP,
              "Sketch type %s works on products of factors only: use SkeanSketchApplyTensor()", ((PetscObject)sketch)->type_name);
   PetscCall(PetscLogEventBegin(SKEAN_SketchApply, sketch, A, 0, 0));
-  PetscCall(rows.Open(A));
-  PetscCall(SkeanSketchPrepare_Private(sketch, &rows.View()));
-  PetscCall(SkeanSketchApplyLocal_Private(sketch, &rows.View(), SA));
-  PetscCall(rows.Restore());
+  PetscCall(PetscObjectTypeCompare((PetscObject)A, MATNEST, &nest));
+  if (!nest || sketch->ops->prepare) { /* only a sketch that depends on the matrix needs the blocks put together */
+    PetscCall(rows.Open(A));
+    PetscCall(SkeanSketchPrepare_Private(sketch, &rows.View()));
+    if (!nest) PetscCall(SkeanSketchApplyLocal_Private(sketch, &rows.View(), SA));
+    PetscCall(rows.Restore());
+  }
+  if (nest) {
+    PetscCall(BeginLocal(sketch, n, d, SA));
+    PetscCall(AddMat(sketch, A, 0, SA));
+  }
   PetscCall(skean::AllreduceSum(PetscObjectComm((PetscObject)sketch), SA, static_cast<size_t>(sketch->m) * static_cast<size_t>(d)));
   PetscCall(PetscLogEventEnd(SKEAN_SketchApply, sketch, A, 0, 0));
   if (first) PetscCall(SkeanSketchViewFromOptions(sketch, NULL, "-sketch_view"));
@@ -121,7 +222,8 @@ PetscErrorCode SkeanSketchApply(SkeanSketch sketch, Mat A, PetscScalar SA[])
    Level: beginner
 
    Notes:
-   The same S as in `SkeanSketchApply()`. Communication: one sum of m scalars.
+   The same S as in `SkeanSketchApply()`. Communication: one sum of m scalars. The entries of a `VECNEST` are counted block by block, as the rows of a `MATNEST` are there: with a
+   `MATNEST` goes a `VECNEST` of the same blocks, not a vector in PETSc's numbering.
 
    Errors: `PETSC_ERR_ARG_SIZ` if b has not length n, `PETSC_ERR_ORDER` if m is not known or if the type is leverage and no matrix was sketched before.
 
@@ -129,8 +231,7 @@ PetscErrorCode SkeanSketchApply(SkeanSketch sketch, Mat A, PetscScalar SA[])
 @*/
 PetscErrorCode SkeanSketchApplyVec(SkeanSketch sketch, Vec b, PetscScalar Sb[])
 {
-  skean::RowBlock rows;
-  PetscInt        n;
+  PetscInt n;
 
   PetscFunctionBegin;
   PetscValidHeaderSpecific(sketch, SKEAN_SKETCH_CLASSID, 1);
@@ -139,9 +240,8 @@ PetscErrorCode SkeanSketchApplyVec(SkeanSketch sketch, Vec b, PetscScalar Sb[])
   PetscCall(CheckArgument(sketch, (PetscObject)b, n, Sb));
   PetscCall(SkeanSketchSetUp(sketch));
   PetscCall(PetscLogEventBegin(SKEAN_SketchApply, sketch, b, 0, 0));
-  PetscCall(rows.OpenVec(b));
-  PetscCall(SkeanSketchApplyLocal_Private(sketch, &rows.View(), Sb));
-  PetscCall(rows.Restore());
+  PetscCall(BeginLocal(sketch, n, 1, Sb));
+  PetscCall(AddVec(sketch, b, 0, Sb));
   PetscCall(skean::AllreduceSum(PetscObjectComm((PetscObject)sketch), Sb, static_cast<size_t>(sketch->m)));
   PetscCall(PetscLogEventEnd(SKEAN_SketchApply, sketch, b, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -86,7 +86,10 @@ static PetscErrorCode LeverageDirections(SkeanSketch sketch, const skean::RowVie
   PetscFunctionBegin;
   PetscCallCXX(P.assign(static_cast<size_t>(m1) * d, 0.0));
   PetscCallCXX(W.assign(static_cast<size_t>(d) * Directions, 0.0));
-  if (A->nrows) PetscCallCXX(skean::SparseSketchApply(skean::SparseHash(sketch->seed, draw, static_cast<std::uint32_t>(m1), 8, false), *A, P.data()));
+  for (PetscInt r = 0; r < A->Runs(); r++) {
+    const skean::RowView rows = A->RowsOf(A->GetRun(r));
+    if (rows.nrows) PetscCallCXX(skean::SparseSketchApply(skean::SparseHash(sketch->seed, draw, static_cast<std::uint32_t>(m1), 8, false), rows, P.data()));
+  }
   PetscCall(skean::AllreduceSum(comm, P.data(), P.size()));
   PetscCallMPI(MPI_Comm_rank(comm, &me));
   if (!me) {
@@ -131,15 +134,19 @@ static PetscErrorCode SkeanSketchPrepare_Leverage(SkeanSketch sketch, const skea
   const auto                 N    = static_cast<std::uint64_t>(A->nglobal);
   MPI_Comm                   comm = PetscObjectComm((PetscObject)sketch);
   std::vector<double>        W, score, found;
-  std::vector<std::uint64_t> prefix;
-  std::uint64_t              local = 0, before = 0, total = 0;
+  std::vector<std::uint64_t> units, start, local, before, totals; /* of each row; of each block of rows */
+  std::uint64_t              total = 0;
   const skean::RandomStream  stream(sketch->seed, skean::Purpose::Samples, static_cast<std::uint32_t>(sketch->draw));
   bool                       finite = true;
 
   PetscFunctionBegin;
   PetscCheck(sketch->n > 0, comm, PETSC_ERR_ARG_OUTOFRANGE, "Sketch type leverage cannot sample rows of a matrix without rows");
   PetscCallCXX(score.assign(n, 0.0));
-  PetscCallCXX(prefix.resize(n + 1));
+  PetscCallCXX(units.resize(n));
+  PetscCallCXX(start.resize(n));
+  PetscCallCXX(local.assign(A->nblocks, 0));
+  PetscCallCXX(before.assign(A->nblocks, 0));
+  PetscCallCXX(totals.assign(A->nblocks, 0));
   PetscCallCXX(found.assign(2 * m, 0.0));
   PetscCallCXX(lev->row.resize(m));
   PetscCallCXX(lev->weight.resize(m));
@@ -149,32 +156,52 @@ static PetscErrorCode SkeanSketchPrepare_Leverage(SkeanSketch sketch, const skea
   if (lev->poisoned) PetscFunctionReturn(PETSC_SUCCESS);
   if (A->ncols && n) PetscCallCXX(Scores(*A, W.data(), score.data()));
   /* a leverage score is at most 1, its estimate from 16 directions hardly above 4; the cap keeps the sum of integers below 2^64 for any n */
-  prefix[0] = 0;
   for (size_t i = 0; i < n; i++) {
-    score[i]      = std::min(score[i], 8.0);
-    prefix[i + 1] = prefix[i] + static_cast<std::uint64_t>(score[i] / Unit);
+    score[i] = std::min(score[i], 8.0);
+    units[i] = static_cast<std::uint64_t>(score[i] / Unit);
   }
-  local = prefix[n];
-  PetscCallMPI(MPI_Exscan(&local, &before, 1, MPI_UINT64_T, MPI_SUM, comm));
+  /* row i has the numbers start[i], ..., start[i] + units[i] - 1 of 0, ..., total - 1: in the order of the rows, whoever owns them */
+  for (PetscInt r = 0; r < A->Runs(); r++) {
+    const skean::RowView::Run run = A->GetRun(r);
+    for (PetscInt i = run.local; i < run.local + run.count; i++) {
+      start[i] = local[run.block];
+      local[run.block] += units[i];
+    }
+  }
+  PetscCallMPI(MPI_Exscan(local.data(), before.data(), static_cast<int>(A->nblocks), MPI_UINT64_T, MPI_SUM, comm));
   PetscMPIInt me;
   PetscCallMPI(MPI_Comm_rank(comm, &me));
-  if (!me) before = 0;
-  PetscCallMPI(MPI_Allreduce(&local, &total, 1, MPI_UINT64_T, MPI_SUM, comm));
+  if (!me) std::fill(before.begin(), before.end(), std::uint64_t(0));
+  PetscCallMPI(MPI_Allreduce(local.data(), totals.data(), static_cast<int>(A->nblocks), MPI_UINT64_T, MPI_SUM, comm));
+  for (PetscInt k = 0; k < A->nblocks; k++) {
+    before[k] += total;
+    total += totals[k];
+  }
+  for (PetscInt r = 0; r < A->Runs(); r++) {
+    const skean::RowView::Run run = A->GetRun(r);
+    for (PetscInt i = run.local; i < run.local + run.count; i++) start[i] += before[run.block];
+  }
   for (size_t t = 0; t < m; t++) {
     /* words 0, 1: uniform or by score; words 2, 3: which */
-    const auto          w = stream.Bits(t);
-    const std::uint64_t v = (static_cast<std::uint64_t>(w[3]) << 32) | w[2];
-    size_t              i = n;
-    if (!total || skean::RandomStream::ToUniform(w[0], w[1]) < 0.1) {
-      const std::uint64_t g = skean::Below64(v, N), r0 = static_cast<std::uint64_t>(A->rstart);
-      if (g >= r0 && g < r0 + n) i = static_cast<size_t>(g - r0);
-    } else {
-      const std::uint64_t g = skean::Below64(v, total);
-      if (g >= before && g < before + local) i = static_cast<size_t>(std::upper_bound(prefix.begin(), prefix.end(), g - before) - prefix.begin()) - 1;
-    }
-    if (i < n) {
-      const double uniform = 1.0 / static_cast<double>(N), p = total ? 0.9 * (score[i] / Unit / static_cast<double>(total)) + 0.1 * uniform : uniform;
-      found[2 * t]     = static_cast<double>(static_cast<std::uint64_t>(A->rstart) + i);
+    const auto          w       = stream.Bits(t);
+    const std::uint64_t v       = (static_cast<std::uint64_t>(w[3]) << 32) | w[2];
+    const bool          any     = !total || skean::RandomStream::ToUniform(w[0], w[1]) < 0.1;
+    const std::uint64_t g       = skean::Below64(v, any ? N : total);
+    const double        uniform = 1.0 / static_cast<double>(N);
+    for (PetscInt r = 0; r < A->Runs(); r++) {
+      const skean::RowView::Run run = A->GetRun(r);
+      const auto                r0  = static_cast<std::uint64_t>(run.global);
+      PetscInt                  i   = run.local;
+      if (any) {
+        if (g < r0 || g >= r0 + static_cast<std::uint64_t>(run.count)) continue;
+        i += static_cast<PetscInt>(g - r0);
+      } else {
+        const auto first = start.begin() + run.local;
+        i += static_cast<PetscInt>(std::upper_bound(first, first + run.count, g) - first) - 1;
+        if (i < run.local || g - start[i] >= units[i]) continue;
+      }
+      const double p   = total ? 0.9 * (score[i] / Unit / static_cast<double>(total)) + 0.1 * uniform : uniform;
+      found[2 * t]     = static_cast<double>(run.global + (i - run.local));
       found[2 * t + 1] = 1.0 / std::sqrt(static_cast<double>(m) * p);
     }
   }
