@@ -39,12 +39,16 @@ struct Settings {
   char      A[PETSC_MAX_PATH_LEN] = "", b[PETSC_MAX_PATH_LEN] = "", o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
   char      weights[PETSC_MAX_PATH_LEN] = "", C[PETSC_MAX_PATH_LEN] = "", e[PETSC_MAX_PATH_LEN] = "", compare[PETSC_MAX_PATH_LEN] = "";
   PetscBool monitor = PETSC_FALSE, bounds = PETSC_FALSE, ridge = PETSC_FALSE;
-  PetscReal delta   = 1e-3, lambda[256];
+  PetscReal delta   = 1e-3;
   PetscInt  nlambda = 0;
+
+  std::vector<PetscReal> lambda;
 };
 
 PetscErrorCode ReadSettings(Settings &s)
 {
+  const char *list = NULL;
+
   PetscFunctionBegin;
   PetscOptionsBegin(PETSC_COMM_WORLD, NULL, "skean-regress options", NULL);
   PetscCall(PetscOptionsString("-A", "file of the matrix", NULL, s.A, s.A, sizeof(s.A), NULL));
@@ -52,8 +56,12 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscCall(PetscOptionsString("-weights", "file of the rows' weights", NULL, s.weights, s.weights, sizeof(s.weights), NULL));
   PetscCall(PetscOptionsString("-constraints", "file of the matrix of C x = e", NULL, s.C, s.C, sizeof(s.C), NULL));
   PetscCall(PetscOptionsString("-constraints_rhs", "file of the right-hand side of C x = e", NULL, s.e, s.e, sizeof(s.e), NULL));
-  s.nlambda = 256;
-  PetscCall(PetscOptionsRealArray("-ridge", "ridge parameters", NULL, s.lambda, &s.nlambda, &s.ridge));
+  /* PETSc drops without a word what does not fit in the array */
+  PetscCall(PetscOptionsFindPair(NULL, NULL, "-ridge", &list, NULL));
+  s.nlambda = 1 + (list ? (PetscInt)std::count(list, list + std::strlen(list), ',') : 0);
+  PetscCallCXX(s.lambda.assign(static_cast<std::size_t>(s.nlambda), 0.0));
+  PetscCall(PetscOptionsRealArray("-ridge", "ridge parameters", NULL, s.lambda.data(), &s.nlambda, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-ridge", &s.ridge));
   PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));
   PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
   PetscCall(PetscOptionsString("-o", "file for the solution", NULL, s.o, s.o, sizeof(s.o), NULL));
@@ -272,7 +280,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   KSP              ksp;
   PC               pc;
   PetscInt         n, d, k, m, q;
-  PetscBool        sketch, sparse;
+  PetscBool        sketch, sparse, suits;
   PetscReal        frobenius;
   PetscMPIInt      size;
   PetscLogDouble   t0, t1, tread, tsetup = 0, tsolve, twrite = 0;
@@ -320,6 +328,13 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCheck(k == n, comm, PETSC_ERR_ARG_SIZ, "%s has %" PetscInt_FMT " rows, but the right-hand side %s has %" PetscInt_FMT "%s", s.A, n, s.b, k,
              k == d || q == n ? " (is one of them transposed?)" : "");
   PetscCheck(n > 0 && d > 0, comm, PETSC_ERR_ARG_SIZ, "%s is empty: %" PetscInt_FMT " x %" PetscInt_FMT, s.A, n, d);
+  if (!sketch && n != d) { /* PETSc's others are for square matrices, and say so without a name */
+    PetscCall(KSPGetPC(ksp, &pc));
+    PetscCall(PCGetType(pc, &pctype));
+    PetscCall(PetscObjectTypeCompareAny((PetscObject)pc, &suits, PCNONE, PCSKETCH, PCSHELL, ""));
+    PetscCheck(suits, comm, PETSC_ERR_SUP, "-pc_type %s is for square matrices, %s is %" PetscInt_FMT " x %" PetscInt_FMT "; -pc_type sketch is for these",
+               pctype, s.A, n, d);
+  }
   PetscCheck(!s.bounds || q == 1, comm, PETSC_ERR_SUP, "-bounds works with one right-hand side, %s has %" PetscInt_FMT, s.b, q);
   PetscCheck(!s.bounds || n >= d, comm, PETSC_ERR_SUP, "-bounds needs at least as many rows as columns, %s is %" PetscInt_FMT " x %" PetscInt_FMT, s.A, n, d);
   PetscCheck(s.nlambda <= 1 || q == 1, comm, PETSC_ERR_SUP, "a path of -ridge parameters works with one right-hand side, %s has %" PetscInt_FMT, s.b, q);
@@ -380,7 +395,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   if (sketch && nx > 1) {
     const KSPConvergedReason *rs;
     if (s.nlambda > 1)
-      PetscCall(KSPSketchSolveRidgePath(ksp, b[0], s.nlambda, s.lambda, X));
+      PetscCall(KSPSketchSolveRidgePath(ksp, b[0], s.nlambda, s.lambda.data(), X));
     else {
       Mat B;
       PetscCall(VecGetLocalSize(b[0], &k));
