@@ -1,4 +1,5 @@
 #include "driver.hpp"
+#include <skean/private/progress.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
@@ -283,6 +284,51 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
   PetscCallMPI(MPI_Bcast(&why, 1, MPI_INT, 0, comm));
   const char *text[] = {"", "there is no such folder", "the folder cannot be written to", "this is a folder", "the file exists and cannot be overwritten"};
   PetscCheck(!why, comm, PETSC_ERR_FILE_OPEN, "%s %s: %s", option, file, text[why]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode ReadFitSettings(PetscOptionItems *PetscOptionsObject, FitSettings &s)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
+  PetscCall(PetscOptionsString("-o", "file for the solution", NULL, s.o, s.o, sizeof(s.o), NULL));
+  PetscCall(PetscOptionsString("-plot", "file for the picture", NULL, s.plot, s.plot, sizeof(s.plot), NULL));
+  PetscCall(PetscOptionsBool("-monitor", "progress", NULL, s.monitor, &s.monitor, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s)
+{
+  PetscFunctionBegin;
+  PetscCheck(!s.bounds || (s.delta > 0.0 && s.delta < 1.0), comm, PETSC_ERR_USER_INPUT, "-bounds: %g is not a probability between 0 and 1", (double)s.delta);
+  PetscCall(CheckOutput(comm, "-o", s.o, DataEndings()));
+  PetscCall(CheckOutput(comm, "-plot", s.plot, PlotEndings()));
+  if (s.monitor) skean::ReadMonitor() = PETSC_VIEWER_STDOUT_(comm);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CreateSolver(MPI_Comm comm, KSP *ksp)
+{
+  PC pc;
+
+  PetscFunctionBegin;
+  PetscCall(KSPCreate(comm, ksp));
+  /* PETSc's default, incomplete LU, cannot work for rectangular matrices */
+  PetscCall(KSPGetPC(*ksp, &pc));
+  PetscCall(PCSetType(pc, PCNONE));
+  PetscCall(KSPSetType(*ksp, KSPSKETCH));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode PrintSolverOptions(MPI_Comm comm)
+{
+  KSP ksp;
+
+  PetscFunctionBegin;
+  PetscCall(CreateSolver(comm, &ksp));
+  PetscCall(KSPSetFromOptions(ksp));
+  PetscCall(KSPDestroy(&ksp));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -160,6 +160,8 @@ if [ "$what" = files ]; then
     near "$f read back" "$(field 'relative difference' | sed 's/ .*//')" 0 1e-15
   done
   run 0 "$program" -A A.mtx -b b.mtx -bounds -o y.npy -plot fit.png
+  run 0 "$program" -A A.mtx -b b.mtx -ksp_sketch_method iterative -sketch_seed 7 -o seed.mtx
+  grep -q "^%.*sketch_seed.*7" seed.mtx || fail "the seed of the sketch is not in seed.mtx"
   [ -s y.npy ] && [ -s y.bounds.npy ] || fail "no y.npy or y.bounds.npy"
   [ "$(head -c 4 fit.png | tail -c 3)" = PNG ] || fail "fit.png is no PNG"
   run 0 "$program" -help
