@@ -107,6 +107,14 @@ if [ "$what" = mistakes ]; then
   says err "did you mean -b?"
   mistake "missing.mtx" -A missing.mtx -b b.mtx
   mistake "missing.mtx" -A A.mtx -b missing.mtx
+  cp A.mtx locked.mtx
+  chmod 000 locked.mtx
+  if [ -r locked.mtx ]; then
+    echo "SKIPPED: a file that may not be read (root may read all)"
+  else
+    mistake "locked.mtx" -A locked.mtx -b b.mtx
+    says err "ermission denied"
+  fi
   mistake "A.mtx has 41 rows, but the right-hand side x.mtx has 3 (is one of them transposed?)" -A A.mtx -b x.mtx
   mistake "-weights x.mtx has 3" -A A.mtx -b b.mtx -weights x.mtx
   mistake "-constraints_rhs" -A A.mtx -b b.mtx -constraints C.mtx
