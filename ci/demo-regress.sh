@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Regression part of the demo, called by ci/demo.sh: the Earth's topography in spherical harmonics, and sparse networks from files.
+# Regression part of the demo, called by ci/demo.sh: the Earth's topography in spherical harmonics (dense), and from a Matrix Market file the floor of
+# the Mediterranean and the Black Sea in quintic B-splines (sparse, ill-conditioned). Both are grids of heights of NOAA, in Debian's ferret-datasets.
 # Degree of the harmonics: SKEAN_DEMO_DEGREE (15; 20 needs about 2.5 GB)
 set -euo pipefail
 : "${SKEAN_BUILD:?run ci/demo.sh}" "${SKEAN_DEMO_OUT:?}" "${SKEAN_DEMO_TABLE:?}"
@@ -19,11 +20,12 @@ line() {
     /^  condition/ { cond = $4 }
     /^  backward error/ { if (be == "-") be = $3 " (backward)" }
     /^  relative difference/ { be = $3 " (to above)" }
-    /^  passes over A/ { passes = $4 }
+    /^  passes over A/ { passes = $NF }
     /^  seconds/ { s = $0; seconds = 0; while (match(s, /(make rows|set up|solve) [0-9.e+-]+/)) { t = substr(s, RSTART, RLENGTH); sub(/.* /, "", t); if (s !~ /^make/) seconds += t; s = substr(s, RSTART + RLENGTH) } }
     END { put() }' >>"$SKEAN_DEMO_TABLE"
 }
-# solve <names for the table> <program> <arguments>...: shows the report and takes its line; a run that does not converge fails the demo
+# solve <names for the table> <program> <arguments>...: shows the report and takes its line; a run that does not converge fails the demo,
+# unless may_stop says that it need not
 solve() {
   local names=$1 log code=0
   shift
@@ -32,7 +34,7 @@ solve() {
   cat "$log"
   line "$names" <"$log"
   rm -f "$log"
-  [ $code = 0 ] || {
+  [ $code = 0 ] || { [ $code = 1 ] && [ -n "${may_stop:-}" ]; } || {
     echo "exit code $code: $*" >&2
     failed=1
   }
@@ -49,14 +51,17 @@ else
   echo "no grids in $grids (Debian: ferret-datasets): the topography is left out"
 fi
 
-# A surveyor's levelling network, in a compressed Matrix Market file
-net=$SKEAN_DEMO_OUT/network
-"$SKEAN_BUILD/examples/tutorials/ex_network" "$net"
-gzip -f "$net.mtx"
-solve "network, sketch" "$drivers/skean-regress" -A "$net.mtx.gz" -b "${net}_rhs.mtx" -bounds -o "${net}_x.h5" -plot "$net.png"
-solve "network, lsqr alone" "$drivers/skean-regress" -A "$net.mtx.gz" -b "${net}_rhs.mtx" -ksp_type lsqr -ksp_rtol 1e-13 -ksp_max_it 40000 -compare "${net}_x.h5:x"
-solve "network, lsqr -pc_type sketch" "$drivers/skean-regress" -A "$net.mtx.gz" -b "${net}_rhs.mtx" -ksp_type lsqr -pc_type sketch -ksp_rtol 1e-13 \
-  -compare "${net}_x.h5:x"
+if [ -r "$grids/etopo5.cdf" ]; then
+  sea=$SKEAN_DEMO_OUT/seafloor
+  mpirun -n 1 "$SKEAN_BUILD/examples/tutorials/ex_seafloor" "$sea" -grid "$grids/etopo5.cdf:ROSE"
+  solve "sea floor, sketch" "$drivers/skean-regress" -A "$sea.mtx" -b "${sea}_rhs.mtx" -ksp_sketch_method iterative -bounds -o "${sea}_x.h5" -plot "$sea.png"
+  solve "sea floor, lsqr -pc_type sketch" "$drivers/skean-regress" -A "$sea.mtx" -b "${sea}_rhs.mtx" -ksp_type lsqr -pc_type sketch -ksp_rtol 1e-12 \
+    -compare "${sea}_x.h5:x"
+  may_stop=yes solve "sea floor, lsqr alone (at most 300)" "$drivers/skean-regress" -A "$sea.mtx" -b "${sea}_rhs.mtx" -ksp_type lsqr -ksp_rtol 1e-12 -ksp_max_it 300 \
+    -compare "${sea}_x.h5:x"
+else
+  echo "no etopo5.cdf in $grids (Debian: ferret-datasets): the sea floor is left out"
+fi
 
 ls=${SKEAN_DATA_DIR:-}/ls
 if [ -n "${SKEAN_DATA_DIR:-}" ] && [ -r "$ls/illc1850.mtx.gz" ]; then

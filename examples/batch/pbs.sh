@@ -18,5 +18,5 @@ OPTIONS=${OPTIONS:-regress.options}
 NPROCS=64
 [ -z "${PBS_NODEFILE:-}" ] || NPROCS=$(wc -l <"$PBS_NODEFILE")
 echo "$(date): $NPROCS processes, options $OPTIONS"
-# PBS sends SIGTERM before it kills; solvers with -<class>_checkpoint write their state and stop
+# PBS sends SIGTERM before it kills: skean-gp with -gp_checkpoint writes its state and stops, skean-regress just ends
 mpirun -n "$NPROCS" skean-regress -options_file "$OPTIONS"

@@ -6,7 +6,7 @@
 #SBATCH --time=01:00:00
 #SBATCH --mem-per-cpu=2G
 #SBATCH --output=%x.%j.out
-# Slurm sends SIGTERM to the processes 120 s before the time is over: solvers with -<class>_checkpoint write their state and stop
+# SIGTERM 120 s before the time is over: for skean-gp with -gp_checkpoint, which writes its state and stops; skean-regress just ends
 #SBATCH --signal=TERM@120
 set -euo pipefail
 cd "${SLURM_SUBMIT_DIR:-.}"

@@ -1,9 +1,11 @@
 #include "driver.hpp"
+#include <skean/private/progress.hpp>
 #include <algorithm>
 #include <cctype>
 #include <cstdio>
 #include <cstring>
 #include <set>
+#include <sstream>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -13,11 +15,67 @@ namespace {
 const Program        *program = nullptr;
 std::string           message; /* of the error that ended the program */
 PetscBool             traceback = PETSC_FALSE;
-std::set<std::string> reported; /* options already warned of */
+MPI_Comm              failing   = MPI_COMM_NULL; /* for errors alone: the other processes may be in the midst of anything */
+std::set<std::string> reported;                  /* options already warned of */
+
+/* Whether one of the words of a text is this one */
+bool HasWord(const std::string &text, const std::string &word)
+{
+  const auto inside = [&](std::size_t k) { return k < text.size() && (std::isalnum(static_cast<unsigned char>(text[k])) || text[k] == '_'); };
+  for (std::size_t k = text.find(word); k != std::string::npos; k = text.find(word, k + 1))
+    if (!(k > 0 && inside(k - 1)) && !inside(k + word.size())) return true;
+  return false;
+}
+
+/*
+   PETSc complains of the value of an option without the option's name ("Input string abc has no numeric value"). Returns the
+   options, among those that have been read, that have this value, as "-name value: "; of types, only options that end so.
+*/
+std::string Blamed(const std::string &text, bool types)
+{
+  PetscInt              n;
+  char                **names, **values, *all;
+  std::set<std::string> unread;
+  std::string           blamed, value;
+
+  if (PetscOptionsLeftGet(NULL, &n, &names, &values)) return "";
+  for (PetscInt i = 0; i < n; ++i) unread.insert(std::string("-") + names[i]);
+  if (PetscOptionsLeftRestore(NULL, &n, &names, &values) || PetscOptionsGetAll(NULL, &all)) return "";
+  std::istringstream words(all);
+  std::string        word, name;
+  while (words >> word) {
+    if (word.size() > 1 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1]))) {
+      name = word;
+      continue;
+    }
+    if (unread.count(name) || (types && (name.size() < 5 || name.compare(name.size() - 5, 5, "_type")))) continue;
+    std::istringstream items(word);
+    for (std::string item; std::getline(items, item, ',');)
+      if (!item.empty() && HasWord(text, item) && text.find(name) == std::string::npos) {
+        blamed += (blamed.empty() ? "" : " or ") + name;
+        value = word;
+        break;
+      }
+  }
+  (void)PetscFree(all);
+  return blamed.empty() ? "" : blamed + " " + value + ": ";
+}
+
+/* Whether all processes come here within a second or two: then the error is one of all of them, whatever its communicator says */
+bool EverybodyFailed(void)
+{
+  MPI_Request  request;
+  int          all   = 0;
+  const double start = MPI_Wtime();
+
+  if (failing == MPI_COMM_NULL || MPI_Ibarrier(failing, &request)) return false;
+  while (!MPI_Test(&request, &all, MPI_STATUS_IGNORE) && !all && MPI_Wtime() < start + 2.0) usleep(1000);
+  return all;
+}
 
 /*
    Keeps the text of the error in place of PETSc's traceback of thirty lines; with -traceback one line for each function on the way,
-   by the first process. An error that only some processes can know of ends the program here, because the others would wait for ever.
+   by the first process. An error that only some processes know of ends the program here, because the others would wait for ever.
 */
 PetscErrorCode KeepMessage(MPI_Comm comm, int line, const char *function, const char *file, PetscErrorCode n, PetscErrorType p, const char *mess, void *)
 {
@@ -29,10 +87,17 @@ PetscErrorCode KeepMessage(MPI_Comm comm, int line, const char *function, const 
     const char *text = NULL;
     (void)PetscErrorMessage(n, &text, NULL);
     message = mess && *mess ? mess : (text ? text : "unknown error");
-    while (!message.empty() && message.back() == '\n') message.pop_back();
+    while (!message.empty() && std::isspace(static_cast<unsigned char>(message.back()))) message.pop_back();
+    for (char &c : message)
+      if (c == '\n') c = ' ';
+    if (function && !std::strncmp(function, "PetscOptions", 12))
+      message = Blamed(message, false) + message;
+    else if (n == PETSC_ERR_ARG_UNKNOWN_TYPE)
+      message = Blamed(message, true) + message;
     MPI_Comm_size(comm, &size);
     MPI_Comm_size(PETSC_COMM_WORLD, &world);
-    if (size < world) {
+    if (size < world && !EverybodyFailed()) {
+      usleep(20000u * static_cast<unsigned>(std::min(rank, 50))); /* the lowest of several speaks, and ends the others */
       std::fprintf(stderr, "%s: error on process %d: %s\n", program->name, rank, message.c_str());
       if (traceback) std::fprintf(stderr, "%s:   at %s() in %s:%d\n", program->name, function, file, line);
       MPI_Abort(PETSC_COMM_WORLD, Failed);
@@ -153,9 +218,11 @@ int Main(int argc, char **argv, const Program &p)
     code = ierr ? Failed : Converged;
   } else {
     ierr = PetscOptionsGetBool(NULL, NULL, "-traceback", &traceback, NULL);
+    MPI_Comm_dup(PETSC_COMM_WORLD, &failing);
     (void)PetscPushErrorHandler(KeepMessage, NULL);
     if (!ierr) ierr = p.run(&code);
     (void)PetscPopErrorHandler();
+    MPI_Comm_free(&failing);
     if (ierr) {
       code = Failed;
       (void)PetscFPrintf(PETSC_COMM_WORLD, stderr, "%s: error: %s\n", p.name, message.c_str());
@@ -217,6 +284,51 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
   PetscCallMPI(MPI_Bcast(&why, 1, MPI_INT, 0, comm));
   const char *text[] = {"", "there is no such folder", "the folder cannot be written to", "this is a folder", "the file exists and cannot be overwritten"};
   PetscCheck(!why, comm, PETSC_ERR_FILE_OPEN, "%s %s: %s", option, file, text[why]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode ReadFitSettings(PetscOptionItems *PetscOptionsObject, FitSettings &s)
+{
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
+  PetscCall(PetscOptionsString("-o", "file for the solution", NULL, s.o, s.o, sizeof(s.o), NULL));
+  PetscCall(PetscOptionsString("-plot", "file for the picture", NULL, s.plot, s.plot, sizeof(s.plot), NULL));
+  PetscCall(PetscOptionsBool("-monitor", "progress", NULL, s.monitor, &s.monitor, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s)
+{
+  PetscFunctionBegin;
+  PetscCheck(!s.bounds || (s.delta > 0.0 && s.delta < 1.0), comm, PETSC_ERR_USER_INPUT, "-bounds: %g is not a probability between 0 and 1", (double)s.delta);
+  PetscCall(CheckOutput(comm, "-o", s.o, DataEndings()));
+  PetscCall(CheckOutput(comm, "-plot", s.plot, PlotEndings()));
+  if (s.monitor) skean::ReadMonitor() = PETSC_VIEWER_STDOUT_(comm);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CreateSolver(MPI_Comm comm, KSP *ksp)
+{
+  PC pc;
+
+  PetscFunctionBegin;
+  PetscCall(KSPCreate(comm, ksp));
+  /* PETSc's default, incomplete LU, cannot work for rectangular matrices */
+  PetscCall(KSPGetPC(*ksp, &pc));
+  PetscCall(PCSetType(pc, PCNONE));
+  PetscCall(KSPSetType(*ksp, KSPSKETCH));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode PrintSolverOptions(MPI_Comm comm)
+{
+  KSP ksp;
+
+  PetscFunctionBegin;
+  PetscCall(CreateSolver(comm, &ksp));
+  PetscCall(KSPSetFromOptions(ksp));
+  PetscCall(KSPDestroy(&ksp));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

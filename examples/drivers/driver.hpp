@@ -34,6 +34,21 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
 const std::vector<const char *> &DataEndings();
 const std::vector<const char *> &PlotEndings();
 
+/* Options that drivers of least squares have alike */
+struct FitSettings {
+  char      o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
+  PetscBool monitor = PETSC_FALSE, bounds = PETSC_FALSE;
+  PetscReal delta = 1e-3;
+};
+/* Reads -bounds, -o, -plot and -monitor; within PetscOptionsBegin() */
+PetscErrorCode ReadFitSettings(PetscOptionItems *PetscOptionsObject, FitSettings &s);
+/* Collective. Whether the probability is one and the files can be written */
+PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s);
+/* A KSP of type sketch, before the options speak */
+PetscErrorCode CreateSolver(MPI_Comm comm, KSP *ksp);
+/* For -help: what such a solver's KSPSetFromOptions() prints */
+PetscErrorCode PrintSolverOptions(MPI_Comm comm);
+
 /* "converged: ..." or "NOT converged: ..." in words */
 std::string ReasonText(KSPConvergedReason reason);
 /* The slowest process's */

@@ -10,7 +10,7 @@
 
 static const char help[] = "skean-regress: least squares min |A x - b| by random sketching, to the accuracy of a QR factorisation\n\n\
   mpirun -n 4 skean-regress -A wells.mtx -b rhs.mtx -bounds -o x.h5 -plot fit.png\n\n\
-Input, in any format (Matrix Market, HDF5 file:dataset, NumPy, CSV, NetCDF file:variable, PETSc binary; .gz where the format allows):\n\
+Input, in any format (Matrix Market, HDF5 file:dataset, NumPy, CSV, NetCDF file:variable, PETSc binary; .gz but for HDF5):\n\
   -A <file>                  the matrix, sparse or dense; fewer rows than columns: the solution of smallest norm\n\
   -b <file>                  the right-hand side, or several as columns\n\
   -weights <file>            a non-negative weight for every row\n\
@@ -23,7 +23,8 @@ Output:\n\
   -o <file>                  x (and bounds) to .h5 .npy .mtx .bin .nc; .npy and .mtx hold one object, bounds go to <name>.bounds.<ending>\n\
   -plot <file>               coefficients, error bounds, fit and residuals to .png .svg .pdf\n\
   -compare <file>            prints the relative difference of x from the solution in this file\n\
-  -monitor                   progress of reading, residual norm and backward error after each pass over A\n\
+  -monitor                   progress of reading text, residual norm after each pass over A (several right-hand sides: of the first),\n\
+                             backward error where a refinement starts; nothing while a path of -ridge is solved\n\
   -traceback                 with an error, where it happened in the program\n\
 Solver (see -help for all; -help intro for this text alone):\n\
   -ksp_sketch_method auto|iterative|cqrrt|cholqr|tsqr|sketchandsolve\n\
@@ -35,16 +36,19 @@ The answer does not depend on the number of processes, to rounding.\n\n";
 
 namespace {
 
-struct Settings {
-  char      A[PETSC_MAX_PATH_LEN] = "", b[PETSC_MAX_PATH_LEN] = "", o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
+struct Settings : driver::FitSettings {
+  char      A[PETSC_MAX_PATH_LEN] = "", b[PETSC_MAX_PATH_LEN] = "";
   char      weights[PETSC_MAX_PATH_LEN] = "", C[PETSC_MAX_PATH_LEN] = "", e[PETSC_MAX_PATH_LEN] = "", compare[PETSC_MAX_PATH_LEN] = "";
-  PetscBool monitor = PETSC_FALSE, bounds = PETSC_FALSE, ridge = PETSC_FALSE;
-  PetscReal delta   = 1e-3, lambda[256];
+  PetscBool ridge   = PETSC_FALSE;
   PetscInt  nlambda = 0;
+
+  std::vector<PetscReal> lambda;
 };
 
 PetscErrorCode ReadSettings(Settings &s)
 {
+  const char *list = NULL;
+
   PetscFunctionBegin;
   PetscOptionsBegin(PETSC_COMM_WORLD, NULL, "skean-regress options", NULL);
   PetscCall(PetscOptionsString("-A", "file of the matrix", NULL, s.A, s.A, sizeof(s.A), NULL));
@@ -52,42 +56,25 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscCall(PetscOptionsString("-weights", "file of the rows' weights", NULL, s.weights, s.weights, sizeof(s.weights), NULL));
   PetscCall(PetscOptionsString("-constraints", "file of the matrix of C x = e", NULL, s.C, s.C, sizeof(s.C), NULL));
   PetscCall(PetscOptionsString("-constraints_rhs", "file of the right-hand side of C x = e", NULL, s.e, s.e, sizeof(s.e), NULL));
-  s.nlambda = 256;
-  PetscCall(PetscOptionsRealArray("-ridge", "ridge parameters", NULL, s.lambda, &s.nlambda, &s.ridge));
-  PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
-  PetscCall(PetscOptionsString("-o", "file for the solution", NULL, s.o, s.o, sizeof(s.o), NULL));
-  PetscCall(PetscOptionsString("-plot", "file for the picture", NULL, s.plot, s.plot, sizeof(s.plot), NULL));
+  /* PETSc drops without a word what does not fit in the array */
+  PetscCall(PetscOptionsFindPair(NULL, NULL, "-ridge", &list, NULL));
+  s.nlambda = 1 + (list ? (PetscInt)std::count(list, list + std::strlen(list), ',') : 0);
+  PetscCallCXX(s.lambda.assign(static_cast<std::size_t>(s.nlambda), 0.0));
+  PetscCall(PetscOptionsRealArray("-ridge", "ridge parameters", NULL, s.lambda.data(), &s.nlambda, NULL));
+  PetscCall(PetscOptionsHasName(NULL, NULL, "-ridge", &s.ridge));
+  PetscCall(driver::ReadFitSettings(PetscOptionsObject, s));
   PetscCall(PetscOptionsString("-compare", "file of a solution to compare with", NULL, s.compare, s.compare, sizeof(s.compare), NULL));
-  PetscCall(PetscOptionsBool("-monitor", "progress", NULL, s.monitor, &s.monitor, NULL));
   PetscOptionsEnd();
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* The solver as it is before the options speak */
-PetscErrorCode CreateSolver(KSP *ksp)
-{
-  PC pc;
-
-  PetscFunctionBegin;
-  PetscCall(KSPCreate(PETSC_COMM_WORLD, ksp));
-  /* PETSc's default, incomplete LU, cannot work for rectangular matrices */
-  PetscCall(KSPGetPC(*ksp, &pc));
-  PetscCall(PCSetType(pc, PCNONE));
-  PetscCall(KSPSetType(*ksp, KSPSKETCH));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode PrintOptions(void)
 {
   Settings s;
-  KSP      ksp;
 
   PetscFunctionBegin;
   PetscCall(ReadSettings(s));
-  PetscCall(CreateSolver(&ksp));
-  PetscCall(KSPSetFromOptions(ksp));
-  PetscCall(KSPDestroy(&ksp));
+  PetscCall(driver::PrintSolverOptions(PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -272,7 +259,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   KSP              ksp;
   PC               pc;
   PetscInt         n, d, k, m, q;
-  PetscBool        sketch, sparse;
+  PetscBool        sketch, sparse, suits;
   PetscReal        frobenius;
   PetscMPIInt      size;
   PetscLogDouble   t0, t1, tread, tsetup = 0, tsolve, twrite = 0;
@@ -291,11 +278,9 @@ PetscErrorCode Run(driver::ExitCode *code)
   for (PetscInt i = 0; i < s.nlambda; ++i)
     PetscCheck(s.lambda[i] >= 0.0 && std::isfinite(s.lambda[i]), comm, PETSC_ERR_USER_INPUT, "-ridge: %s is not a non-negative number",
                driver::Number(s.lambda[i]).c_str());
-  PetscCheck(!s.bounds || (s.delta > 0.0 && s.delta < 1.0), comm, PETSC_ERR_USER_INPUT, "-bounds: %g is not a probability between 0 and 1", (double)s.delta);
   PetscCheck(!s.bounds || s.nlambda <= 1, comm, PETSC_ERR_USER_INPUT, "-bounds works with one ridge parameter, not with a path of %" PetscInt_FMT, s.nlambda);
-  PetscCall(driver::CheckOutput(comm, "-o", s.o, driver::DataEndings()));
-  PetscCall(driver::CheckOutput(comm, "-plot", s.plot, driver::PlotEndings()));
-  PetscCall(CreateSolver(&ksp));
+  PetscCall(driver::CheckFitSettings(comm, s));
+  PetscCall(driver::CreateSolver(comm, &ksp));
   PetscCall(KSPSetFromOptions(ksp));
   PetscCall(PetscObjectTypeCompare((PetscObject)ksp, KSPSKETCH, &sketch));
   PetscCall(KSPGetType(ksp, &type));
@@ -320,6 +305,13 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCheck(k == n, comm, PETSC_ERR_ARG_SIZ, "%s has %" PetscInt_FMT " rows, but the right-hand side %s has %" PetscInt_FMT "%s", s.A, n, s.b, k,
              k == d || q == n ? " (is one of them transposed?)" : "");
   PetscCheck(n > 0 && d > 0, comm, PETSC_ERR_ARG_SIZ, "%s is empty: %" PetscInt_FMT " x %" PetscInt_FMT, s.A, n, d);
+  if (!sketch && n != d) { /* PETSc's others are for square matrices, and say so without a name */
+    PetscCall(KSPGetPC(ksp, &pc));
+    PetscCall(PCGetType(pc, &pctype));
+    PetscCall(PetscObjectTypeCompareAny((PetscObject)pc, &suits, PCNONE, PCSKETCH, PCSHELL, ""));
+    PetscCheck(suits, comm, PETSC_ERR_SUP, "-pc_type %s is for square matrices, %s is %" PetscInt_FMT " x %" PetscInt_FMT "; -pc_type sketch is for these",
+               pctype, s.A, n, d);
+  }
   PetscCheck(!s.bounds || q == 1, comm, PETSC_ERR_SUP, "-bounds works with one right-hand side, %s has %" PetscInt_FMT, s.b, q);
   PetscCheck(!s.bounds || n >= d, comm, PETSC_ERR_SUP, "-bounds needs at least as many rows as columns, %s is %" PetscInt_FMT " x %" PetscInt_FMT, s.A, n, d);
   PetscCheck(s.nlambda <= 1 || q == 1, comm, PETSC_ERR_SUP, "a path of -ridge parameters works with one right-hand side, %s has %" PetscInt_FMT, s.b, q);
@@ -380,7 +372,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   if (sketch && nx > 1) {
     const KSPConvergedReason *rs;
     if (s.nlambda > 1)
-      PetscCall(KSPSketchSolveRidgePath(ksp, b[0], s.nlambda, s.lambda, X));
+      PetscCall(KSPSketchSolveRidgePath(ksp, b[0], s.nlambda, s.lambda.data(), X));
     else {
       Mat B;
       PetscCall(VecGetLocalSize(b[0], &k));
@@ -468,12 +460,23 @@ PetscErrorCode Run(driver::ExitCode *code)
   }
   if (d <= 12) PetscCall(skean::PlotGather(x[0], &vx));
 
+  KSPSketchMethod method = KSP_SKETCH_AUTO;
+  SkeanSketch     S      = NULL;
+  if (sketch) PetscCall(KSPSketchGetMethodUsed(ksp, &method));
+  const bool random = method == KSP_SKETCH_ITERATIVE || method == KSP_SKETCH_CQRRT || method == KSP_SKETCH_SKETCHANDSOLVE;
+  if (random) PetscCall(KSPSketchGetSketch(ksp, &S));
+
   /* 5. Write */
   PetscCall(PetscTime(&t0));
   if (s.o[0]) {
     const PetscObject obj = X ? (PetscObject)X : (PetscObject)x[0];
     PetscCall(SkeanFileSetAttribute(obj, "solver", type));
     PetscCall(SkeanFileSetAttribute(obj, "reason", KSPConvergedReasons[worst]));
+    if (random) {
+      SkeanSeed seed;
+      PetscCall(SkeanSketchGetSeed(S, &seed));
+      PetscCall(SkeanFileSetAttribute(obj, "sketch_seed", std::to_string(seed).c_str()));
+    }
     PetscCall(SkeanFileSetAttribute(obj, "residual_norm", driver::Number(rnorm[0], 17).c_str()));
     PetscCall(Write(s.o, obj, bounds));
   }
@@ -498,15 +501,11 @@ PetscErrorCode Run(driver::ExitCode *code)
   if (q > 1) table.Add("right-hand sides", std::to_string(q));
   table.Add("processes", std::to_string(size));
   if (sketch) {
-    KSPSketchMethod method;
-    PetscCall(KSPSketchGetMethodUsed(ksp, &method));
     table.Add("method", std::string("sketch, ") + KSPSketchMethods[method]);
-    if (method == KSP_SKETCH_ITERATIVE || method == KSP_SKETCH_CQRRT || method == KSP_SKETCH_SKETCHANDSOLVE) {
-      SkeanSketch     S;
+    if (random) {
       SkeanSketchType stype;
       SkeanSeed       seed;
       PetscInt        rows;
-      PetscCall(KSPSketchGetSketch(ksp, &S));
       PetscCall(SkeanSketchGetType(S, &stype));
       PetscCall(SkeanSketchGetSeed(S, &seed));
       PetscCall(SkeanSketchGetSizes(S, &rows, NULL));
@@ -540,7 +539,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     }
     table.Add("relative difference", driver::Number(off, 3) + " from " + s.compare);
   }
-  table.Add("passes over A", std::to_string(passes));
+  table.Add(sketch ? "passes over A after set-up" : "passes over A", std::to_string(passes));
   if (s.bounds) {
     if (!vd.empty())
       table.Add("error bounds", "largest " + driver::Number(*std::max_element(vd.begin(), vd.end()), 3) + ", median " + driver::Number(Median(vd), 3) +

@@ -33,13 +33,10 @@ enum Where : int { All, Sea, Land };
 const char *const Wheres[]     = {"all", "sea", "land", "Where", "", NULL};
 const char *const Weightings[] = {"rows", "ksp", "Weighting", "", NULL};
 
-struct Settings {
+struct Settings : driver::FitSettings {
   char      grid[PETSC_MAX_PATH_LEN] = "/usr/share/ferret-vis/data/etopo20.cdf:ROSE", coarse[PETSC_MAX_PATH_LEN] = "";
-  char      o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
   PetscInt  degree = 15;
   PetscEnum where = (PetscEnum)All, weighting = (PetscEnum)0;
-  PetscBool monitor = PETSC_FALSE, bounds = PETSC_FALSE;
-  PetscReal delta = 1e-3;
 };
 
 PetscErrorCode ReadSettings(Settings &s)
@@ -51,37 +48,18 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscCall(PetscOptionsInt("-degree", "degree of the harmonics", NULL, s.degree, &s.degree, NULL));
   PetscCall(PetscOptionsEnum("-where", "the points that count", NULL, Wheres, s.where, &s.where, NULL));
   PetscCall(PetscOptionsEnum("-weighting", "who applies the weights", NULL, Weightings, s.weighting, &s.weighting, NULL));
-  PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));
-  PetscCall(PetscOptionsHasName(NULL, NULL, "-bounds", &s.bounds));
-  PetscCall(PetscOptionsString("-o", "file for the coefficients", NULL, s.o, s.o, sizeof(s.o), NULL));
-  PetscCall(PetscOptionsString("-plot", "file for the picture", NULL, s.plot, s.plot, sizeof(s.plot), NULL));
-  PetscCall(PetscOptionsBool("-monitor", "progress", NULL, s.monitor, &s.monitor, NULL));
+  PetscCall(driver::ReadFitSettings(PetscOptionsObject, s));
   PetscOptionsEnd();
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-PetscErrorCode CreateSolver(KSP *ksp)
-{
-  PC pc;
-
-  PetscFunctionBegin;
-  PetscCall(KSPCreate(PETSC_COMM_WORLD, ksp));
-  PetscCall(KSPGetPC(*ksp, &pc));
-  PetscCall(PCSetType(pc, PCNONE));
-  PetscCall(KSPSetType(*ksp, KSPSKETCH));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode PrintOptions(void)
 {
   Settings s;
-  KSP      ksp;
 
   PetscFunctionBegin;
   PetscCall(ReadSettings(s));
-  PetscCall(CreateSolver(&ksp));
-  PetscCall(KSPSetFromOptions(ksp));
-  PetscCall(KSPDestroy(&ksp));
+  PetscCall(driver::PrintSolverOptions(PETSC_COMM_WORLD));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -238,7 +216,7 @@ PetscErrorCode Solve(const Settings &s, const char file[], bool wantfit, Fit &f)
   f.tmake = t1 - t0;
 
   /* 3. Solve */
-  PetscCall(CreateSolver(&ksp));
+  PetscCall(driver::CreateSolver(comm, &ksp));
   PetscCall(KSPSetFromOptions(ksp));
   PetscCall(PetscObjectTypeCompare((PetscObject)ksp, KSPSKETCH, &sketch));
   PetscCall(KSPGetType(ksp, &type));
@@ -327,7 +305,7 @@ PetscErrorCode PrintFit(const char file[], const Settings &s, const Fit &f)
   }
   t.Add("rms of the heights", driver::Number(f.data, 5) + " m");
   t.Add("rms of the residual", driver::Number(f.rms, 5) + " m");
-  t.Add("passes over A", std::to_string(f.passes));
+  t.Add(f.rank ? "passes over A after set-up" : "passes over A", std::to_string(f.passes));
   if (f.bounds) {
     PetscReal big;
     PetscCall(VecMax(f.bounds, NULL, &big));
@@ -385,9 +363,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscFunctionBegin;
   PetscCall(ReadSettings(s));
   PetscCheck(s.degree >= 0 && s.degree <= 150, comm, PETSC_ERR_USER_INPUT, "-degree %" PetscInt_FMT ": from 0 to 150", s.degree);
-  PetscCheck(!s.bounds || (s.delta > 0.0 && s.delta < 1.0), comm, PETSC_ERR_USER_INPUT, "-bounds: %g is not a probability between 0 and 1", (double)s.delta);
-  PetscCall(driver::CheckOutput(comm, "-o", s.o, driver::DataEndings()));
-  PetscCall(driver::CheckOutput(comm, "-plot", s.plot, driver::PlotEndings()));
+  PetscCall(driver::CheckFitSettings(comm, s));
   PetscCall(SkeanWarnSlowBLAS(comm));
   PetscCall(Solve(s, s.grid, s.plot[0] != 0, fine));
   PetscCall(PrintFit(s.grid, s, fine));

@@ -61,4 +61,10 @@ PetscErrorCode Progress::Done()
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+PetscViewer &ReadMonitor()
+{
+  static PetscViewer viewer = nullptr;
+  return viewer;
+}
+
 } // namespace skean

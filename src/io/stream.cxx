@@ -1,5 +1,6 @@
 /* Files in parallel: opening and recognising, shares of text and arrays, agreed errors, atomic output; see ioimpl.hpp */
 #include "ioimpl.hpp"
+#include <skean/private/progress.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
@@ -516,7 +517,7 @@ static bool RunChunk(const ChunkFn &f, const char *p, const char *e, std::int64_
 
 /* This process's share [b0,b1) of a plain file: the lines that begin in it */
 static bool PlainChunks(const Opened &o, std::int64_t body, std::int64_t b0, std::int64_t b1, bool spaces, std::int64_t seq, const ChunkFn &f,
-                        std::int64_t *lines, Error &err)
+                        std::int64_t *lines, Progress &progress, Error &err)
 {
   Descriptor        d;
   std::vector<char> buf;
@@ -567,6 +568,7 @@ static bool PlainChunks(const Opened &o, std::int64_t body, std::int64_t b0, std
     *lines += std::count(buf.data(), buf.data() + cut, '\n');
     buf.erase(buf.begin(), buf.begin() + cut);
     pos += cut;
+    (void)progress.Update(pos - b0);
   }
   return true;
 }
@@ -583,7 +585,9 @@ PetscErrorCode ForEachChunk(Opened &o, std::int64_t body, std::int64_t line0, bo
     const std::int64_t total = std::max<std::int64_t>(0, o.filesize - body), chunk = total / size, extra = total % size;
     const auto         begin = [&](std::int64_t r) { return body + r * chunk + std::min(r, extra); };
     std::int64_t       lines = 0, before = 0;
-    PlainChunks(o, body, begin(rank), begin(rank + 1), spaces, rank, f, &lines, err);
+    Progress           progress(o.comm, ReadMonitor(), "  bytes by the first process", begin(rank + 1) - begin(rank));
+    PlainChunks(o, body, begin(rank), begin(rank + 1), spaces, rank, f, &lines, progress, err);
+    PetscCall(progress.Done());
     PetscCallMPI(MPI_Exscan(&lines, &before, 1, MPI_INT64_T, MPI_SUM, o.comm));
     if (!rank) before = 0;
     *shift = line0 + before;
@@ -594,6 +598,8 @@ PetscErrorCode ForEachChunk(Opened &o, std::int64_t body, std::int64_t line0, bo
   }
 
   Inflater          z;
+  Progress          progress(o.comm, ReadMonitor(), "  bytes of text from the compressed file", 0);
+  std::int64_t      inflated = 0;
   std::vector<char> buf, mine;
   std::int64_t      lines = line0, seq = 0;
   bool              ended = false;
@@ -639,6 +645,7 @@ PetscErrorCode ForEachChunk(Opened &o, std::int64_t body, std::int64_t line0, bo
           mine.assign(buf.begin(), buf.begin() + h[0]);
         }
         buf.erase(buf.begin(), buf.begin() + h[0]);
+        PetscCall(progress.Update(inflated += h[0]));
       } else if (rank == r) {
         PetscCallMPI(MPI_Recv(head, 3, MPI_INT64_T, 0, 18, o.comm, MPI_STATUS_IGNORE));
         mine.resize(static_cast<std::size_t>(head[0]));
@@ -659,6 +666,7 @@ PetscErrorCode ForEachChunk(Opened &o, std::int64_t body, std::int64_t line0, bo
     *nseq = meta[0];
     more  = !meta[1];
   }
+  PetscCall(progress.Done());
   PetscCall(Agree(o.comm, o.path, err));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

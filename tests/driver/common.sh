@@ -28,6 +28,7 @@ mistake() {
   run 2 "$program" "$@"
   says err "$text"
   silent err "PETSC ERROR"
+  silent err MPI_ABORT
   once
 }
 # field <label>: what the report says after it (labels are separated from values by two blanks)

@@ -92,6 +92,10 @@ if [ "$what" = answers ]; then
   near "path x1(0)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 4p)" 2.5 1e-13
   near "path x2(0)" "$(sed -n '/^[^%]/p' P.mtx | sed -n 5p)" -0.5 1e-13
   near "path x1(16) beside zero" "$(sed -n '/^[^%]/p' P.mtx | sed -n 6p)" 0.5 1e-13
+  # a long list is read to its end: 300 values, the last of them 16
+  run 0 "$program" -A R.csv:table -b r.csv -ridge "$(awk 'BEGIN { for (i = 1; i < 300; i++) printf "%g,", i / 100; print 16 }')" -o P.mtx
+  [ "$(sed -n '/^[^%]/p' P.mtx | head -1)" = "2 300" ] || fail "300 ridge parameters give a solution of size $(sed -n '/^[^%]/p' P.mtx | head -1)"
+  near "path x1(16), the 300th" "$(tail -2 P.mtx | head -1)" 0.5 1e-13
   run 0 "$program" -A R.csv:table -b r.csv -ridge 0
   near "ridge 0 x1" "$(x 1)" 2.5 1e-13
 fi
@@ -103,6 +107,14 @@ if [ "$what" = mistakes ]; then
   says err "did you mean -b?"
   mistake "missing.mtx" -A missing.mtx -b b.mtx
   mistake "missing.mtx" -A A.mtx -b missing.mtx
+  cp A.mtx locked.mtx
+  chmod 000 locked.mtx
+  if [ -r locked.mtx ]; then
+    echo "SKIPPED: a file that may not be read (root may read all)"
+  else
+    mistake "locked.mtx" -A locked.mtx -b b.mtx
+    says err "ermission denied"
+  fi
   mistake "A.mtx has 41 rows, but the right-hand side x.mtx has 3 (is one of them transposed?)" -A A.mtx -b x.mtx
   mistake "-weights x.mtx has 3" -A A.mtx -b b.mtx -weights x.mtx
   mistake "-constraints_rhs" -A A.mtx -b b.mtx -constraints C.mtx
@@ -115,6 +127,18 @@ if [ "$what" = mistakes ]; then
   mistake "-ridge: -0.5 is not a non-negative number" -A A.mtx -b b.mtx -ridge 0,1,-0.5
   mistake "-ridge: nan is not a non-negative number" -A A.mtx -b b.mtx -ridge 1,nan
   mistake "-ridge: inf is not a non-negative number" -A A.mtx -b b.mtx -ridge inf
+  mistake "-ridge needs a value" -A A.mtx -b b.mtx -ridge
+  # values that PETSc cannot read: one line with the name of the option
+  mistake "-ridge abc: " -A A.mtx -b b.mtx -ridge abc
+  mistake "-ridge 1,abc,2: " -A A.mtx -b b.mtx -ridge 1,abc,2
+  mistake "-bounds abc: " -A A.mtx -b b.mtx -bounds abc
+  mistake "-monitor perhaps: " -A A.mtx -b b.mtx -monitor perhaps
+  mistake "-ksp_max_it abc: " -A A.mtx -b b.mtx -ksp_max_it abc
+  mistake "-ksp_sketch_method. Available options: auto" -A A.mtx -b b.mtx -ksp_sketch_method bogus
+  mistake "-ksp_type bogus: " -A A.mtx -b b.mtx -ksp_type bogus
+  mistake "-sketch_type bogus: " -A A.mtx -b b.mtx -ksp_sketch_method iterative -sketch_type bogus
+  mistake "-pc_type bjacobi is for square matrices, A.mtx is 41 x 3" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type bjacobi
+  mistake "-pc_type ilu is for square matrices" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type ilu
   mistake "probability" -A A.mtx -b b.mtx -bounds 2
   mistake "-bounds works with one right-hand side" -A A.mtx -b B.csv -bounds
   mistake "-bounds needs at least as many rows" -A wide.mtx -b six.mtx -bounds
@@ -144,6 +168,8 @@ if [ "$what" = files ]; then
     near "$f read back" "$(field 'relative difference' | sed 's/ .*//')" 0 1e-15
   done
   run 0 "$program" -A A.mtx -b b.mtx -bounds -o y.npy -plot fit.png
+  run 0 "$program" -A A.mtx -b b.mtx -ksp_sketch_method iterative -sketch_seed 7 -o seed.mtx
+  grep -q "^%.*sketch_seed.*7" seed.mtx || fail "the seed of the sketch is not in seed.mtx"
   [ -s y.npy ] && [ -s y.bounds.npy ] || fail "no y.npy or y.bounds.npy"
   [ "$(head -c 4 fit.png | tail -c 3)" = PNG ] || fail "fit.png is no PNG"
   run 0 "$program" -help

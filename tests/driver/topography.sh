@@ -26,4 +26,7 @@ says err "/nowhere.nc"
 once
 run 2 "$program" -grid $grid -degree 400
 once
+mistake "-degree abc: " -grid $grid -degree abc
+mistake "for -where. Available options: all sea land" -grid $grid -where bogus
+mistake "-ksp_rtol abc: " -grid $grid -degree 2 -ksp_rtol abc
 exit $bad

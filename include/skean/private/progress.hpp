@@ -30,4 +30,7 @@ private:
   bool           printed = false;
 };
 
+/* Where the readers of files show their progress; NULL, as it begins: nowhere. Only drivers set it, for their -monitor */
+PetscViewer &ReadMonitor();
+
 } // namespace skean
