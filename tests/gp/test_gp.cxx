@@ -333,8 +333,9 @@ TEST(GP, Gradient)
 /* Every covariance function and parameter, each derivative by itself to 1e-8: central differences of sixth order and their sums in extended precision */
 TEST(GP, GradientOfEveryKernel)
 {
-  for (const char *kernel : {"se(0.5)", "matern12(0.4)", "matern32(1.2)", "matern52(0.7)", "matern72(0.8)", "rq(0.8,1.5)", "periodic(1.1,2)", "sm:2", "smt:2",
-                             "smt12:1", "smt32:1", "smt72:1", "se(0.5)*matern32(0.9)+white(0.3)", "const(0.4)+periodic(0.8,1.4)*se(1.5)"}) {
+  for (const char *kernel :
+       {"se(0.5)", "matern12(0.4)", "matern32(1.2)", "matern52(0.7)", "matern72(0.8)", "rq(0.8,1.5)", "periodic(1.1,2)", "chordal12(0.6,2)", "chordal52(0.9,5)",
+        "sm:2", "smt:2", "smt12:1", "smt32:1", "smt72:1", "se(0.5)*matern32(0.9)+white(0.3)", "const(0.4)+periodic(0.8,1.4)*se(1.5)"}) {
     SCOPED_TRACE(kernel);
     Problem p = Make({7, 4}, 0);
     p.kernel  = kernel;
