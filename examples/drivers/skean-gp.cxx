@@ -70,14 +70,15 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
 /*
    Every observed value predicted from all others (Rasmussen & Williams 2006, eqs. 5.10 to 5.12): from mean m and variance v of f given all values,
    with V^-1_ii = (1 - v_i/noise)/noise, the residual is (y_i - m_i)/(1 - v_i/noise), its variance noise/(1 - v_i/noise).
-   factor: what the standard deviations have to be multiplied with so that 95 % of the residuals lie in the interval.
+   within: the part in the 95 % interval; factor: what the standard deviations have to be multiplied with so that it is 95 %. Both are quantiles, so that a few values
+   whose estimated v_i is near the noise do no harm; a mean square would not be.
 */
-PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, Judgement *out, PetscReal *factor)
+PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, PetscReal *within, PetscReal *factor)
 {
   const MPI_Comm      comm = PetscObjectComm((PetscObject)y);
   const PetscScalar  *t, *h, *m, *v;
   PetscInt            n;
-  double              s[3] = {0, 0, 0}, lo = 0, hi = 0;
+  double              s[2] = {0, 0}, lo = 0, hi = 0;
   std::vector<double> z; /* residuals over their standard deviations */
 
   PetscFunctionBegin;
@@ -89,24 +90,20 @@ PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, 
   for (PetscInt i = 0; i < n; ++i) {
     const double left = 1 - v[i] / noise;
     if (h[i] == 0.0 || !(left > 1e-3)) continue; /* a value that all others say nothing about, or an estimated variance above its bound */
-    const double e = (t[i] - m[i]) / left;
-    PetscCallCXX(z.push_back(std::abs(e) * std::sqrt(left / noise)));
+    PetscCallCXX(z.push_back(std::abs(t[i] - m[i]) / std::sqrt(left * noise)));
     s[0] += 1;
-    s[1] += e * e;
-    s[2] += z.back() <= 1.96;
+    s[1] += z.back() <= 1.96;
     hi = std::max(hi, z.back());
   }
   PetscCall(VecRestoreArrayRead(y, &t));
   PetscCall(VecRestoreArrayRead(mask, &h));
   PetscCall(VecRestoreArrayRead(mean, &m));
   PetscCall(VecRestoreArrayRead(var, &v));
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 3, MPI_DOUBLE, MPI_SUM, comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &hi, 1, MPI_DOUBLE, MPI_MAX, comm));
-  out->count = s[0];
-  *factor    = 1;
+  *within = *factor = 0;
   if (!(s[0] > 0)) PetscFunctionReturn(PETSC_SUCCESS);
-  out->rmse   = std::sqrt(s[1] / s[0]);
-  out->within = s[2] / s[0];
+  *within = s[1] / s[0];
   for (int step = 0; step < 50 && hi > lo; ++step) {
     const double mid   = 0.5 * (lo + hi);
     double       below = static_cast<double>(std::count_if(z.begin(), z.end(), [mid](double a) { return a <= mid; }));
@@ -240,8 +237,8 @@ PetscErrorCode Run(driver::ExitCode *code)
 {
   Settings             set;
   char                 text[4096];
-  PetscReal            s2f, s2n, factor = 1;
-  Judgement            judged, loo;
+  PetscReal            s2f, s2n, within = 0, factor = 0;
+  Judgement            judged;
   PetscInt             d, nmissing, its;
   SkeanGrid            grid;
   SkeanGP              gp;
@@ -372,17 +369,16 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(PetscTime(&t2));
   PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", set.variance ? " and variance" : "", t2 - t1));
   if (var && s2n > 0) {
-    PetscCall(LeaveOneOut(y, mask, mean, var, s2n, &loo, &factor));
-    if (loo.count > 0)
-      PetscCall(PetscPrintf(
-        comm, "left out one by one: root mean square error %.4f, %.1f %% within the 95 %% interval; standard deviations times %.2f would make it 95 %%\n",
-        (double)loo.rmse, 100 * (double)loo.within, (double)factor));
+    PetscCall(LeaveOneOut(y, mask, mean, var, s2n, &within, &factor));
+    if (factor > 0)
+      PetscCall(PetscPrintf(comm, "left out one by one: %.1f %% within the 95 %% interval; standard deviations times %.3f would make it 95 %%\n",
+                            100 * (double)within, (double)factor));
   }
   if (set.holdout > 0) {
     PetscCall(Judge(values, hidden, mean, var, s2n, factor, &judged));
     PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged.count, (double)judged.rmse));
     if (set.variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged.within));
-    if (loo.count > 0) PetscCall(PetscPrintf(comm, ", %.1f %% with that factor", 100 * (double)judged.calibrated));
+    if (factor > 0) PetscCall(PetscPrintf(comm, ", %.1f %% with that factor", 100 * (double)judged.calibrated));
     PetscCall(PetscPrintf(comm, "\n"));
   }
   if (var) PetscCall(VecSqrtAbs(var));
