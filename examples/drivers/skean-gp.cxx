@@ -351,7 +351,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(SkeanGPGetKernel(gp, j, text, sizeof(text)));
     PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, text));
   }
-  PetscCall(PetscPrintf(comm, "signal variance %g, noise variance %g\n", (double)s2f, (double)s2n));
+  PetscCall(PetscPrintf(comm, "signal variance %.12g, noise variance %.12g\n", (double)s2f, (double)s2n));
   PetscCall(PetscPrintf(comm,
                         "solve: %s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, %" PetscInt_FMT
                         " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
