@@ -2,12 +2,11 @@ static char help[] = "Missing points: conjugate gradients on the observed block,
                      "same held-out error; one JSON object per noise level.\n"
                      "  -grid file:variable  the data (NetCDF); without it a random function on 12 x 90 x 180 points\n"
                      "  -sizes n,n,...       other sizes of the random function, no gaps but the hidden points\n"
-                     "  -kernel text         covariance functions (chordal(ell): Matern-3/2 of the chord of an angle in degrees, in degrees)\n"
+                     "  -kernel text         covariance functions\n"
                      "  -holdout fraction    part of the observed values that is hidden (0.1)\n"
                      "  -noise r,r,...       noise over signal variance (1e-1,1e-2,1e-3)\n"
                      "  -digits e            relative agreement of the held-out error with that of a tight solve (1e-3)\n"
                      "  -masked bool         the observed block too (true)\n\n";
-#include <skeangpkernel.h>
 #include <skeanio.h>
 #include <skean/private/gpimpl.h>
 #include <skean/private/random.hpp>
@@ -19,19 +18,6 @@ using namespace skean;
 using namespace skean::gp;
 
 namespace {
-
-PetscErrorCode Chordal(PetscInt n, const PetscReal z[], PetscInt, PetscInt, const PetscReal theta[], PetscReal k[], PetscReal g[], void *)
-{
-  const double ell = theta[0], rad = PETSC_PI / 180;
-
-  PetscFunctionBegin;
-  for (PetscInt i = 0; i < n; ++i) {
-    const double a = std::sqrt(3.0) * 2 / rad * std::abs(std::sin(z[i] * rad / 2)) / ell;
-    k[i]           = (1 + a) * std::exp(-a);
-    if (g) g[i] = a * a * std::exp(-a) / ell;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 struct Case {
   Regression         *r;
@@ -128,11 +114,10 @@ void Print(const char *name, const Result &r)
 
 int main(int argc, char **argv)
 {
-  char               file[PETSC_MAX_PATH_LEN] = "", kernel[4096] = "periodic(1.5,12),matern32(25),chordal(30)";
+  char               file[PETSC_MAX_PATH_LEN] = "", kernel[4096] = "periodic(1.5,12),matern32(25),chordal32(30,360)";
   PetscReal          holdout = 0.1, noise[16] = {1e-1, 1e-2, 1e-3}, digits = 1e-3;
   PetscInt           nnoise = 3, d = 3, dims[8] = {12, 90, 180}, maxit = 6000;
   PetscBool          has, masked = PETSC_TRUE;
-  PetscReal          ell = 30;
   PetscMPIInt        rank, size;
   SkeanGP            gp;
   SkeanGrid          grid = NULL;
@@ -166,7 +151,6 @@ int main(int argc, char **argv)
     d = given;
     std::copy(sizes, sizes + given, dims);
   }
-  PetscCall(SkeanGPKernelRegister("chordal", Chordal, 1, &ell, 0, NULL));
   std::vector<std::vector<PetscReal>> number;
   std::vector<const PetscReal *>      x;
   if (has) {

@@ -5,7 +5,7 @@ static const char help[] =
   "  -holdout fraction      hide this part of the observed values and report the error there\n"
   "  -holdout_seed n        seed of the choice (default 1)\n"
   "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
-  "  -variance bool         the posterior variance too (default true)\n"
+  "  -variance bool         the posterior variance too (default true), with how well the values left out one by one agree with it\n"
   "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
   "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
   "  -gp_...                see SkeanGPSetFromOptions()\n"
@@ -25,12 +25,17 @@ static const char help[] =
 
 namespace {
 
-/* Root mean square error of the mean at the points where hidden is 1, and how many lie within 1.96 standard deviations (NULL: not asked for) */
-PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, PetscReal out[3])
+/* What is said about the values of some points: how many, the error of their predictions, how many lie in the 95 % interval, as it is and widened */
+struct Judgement {
+  PetscReal count = 0, rmse = 0, within = 0, calibrated = 0;
+};
+
+/* At the points where hidden is 1; var NULL: no intervals; factor: of the standard deviation in the widened interval */
+PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, PetscReal factor, Judgement *out)
 {
   const PetscScalar *t, *h, *m, *v = NULL;
   PetscInt           n;
-  double             s[3] = {0, 0, 0};
+  double             s[4] = {0, 0, 0, 0};
 
   PetscFunctionBegin;
   PetscCall(VecGetLocalSize(truth, &n));
@@ -42,17 +47,70 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
     if (h[i] == 0.0) continue;
     s[0] += 1;
     s[1] += (t[i] - m[i]) * (t[i] - m[i]);
-    if (v) s[2] += std::abs(t[i] - m[i]) <= 1.96 * std::sqrt(std::max(0.0, v[i]) + noise);
+    if (v) {
+      const double half = 1.96 * std::sqrt(std::max(0.0, v[i]) + noise);
+      s[2] += std::abs(t[i] - m[i]) <= half;
+      s[3] += std::abs(t[i] - m[i]) <= factor * half;
+    }
   }
   PetscCall(VecRestoreArrayRead(truth, &t));
   PetscCall(VecRestoreArrayRead(hidden, &h));
   PetscCall(VecRestoreArrayRead(mean, &m));
   if (var) PetscCall(VecRestoreArrayRead(var, &v));
-  PetscCallMPI(MPI_Allreduce(s, out, 3, MPI_DOUBLE, MPI_SUM, PetscObjectComm((PetscObject)truth)));
-  if (out[0] > 0) {
-    out[1] = std::sqrt(out[1] / out[0]);
-    out[2] /= out[0];
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 4, MPI_DOUBLE, MPI_SUM, PetscObjectComm((PetscObject)truth)));
+  out->count = s[0];
+  if (s[0] > 0) {
+    out->rmse       = std::sqrt(s[1] / s[0]);
+    out->within     = s[2] / s[0];
+    out->calibrated = s[3] / s[0];
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Every observed value predicted from all others (Rasmussen & Williams 2006, eqs. 5.10 to 5.12): from mean m and variance v of f given all values,
+   with V^-1_ii = (1 - v_i/noise)/noise, the residual is (y_i - m_i)/(1 - v_i/noise), its variance noise/(1 - v_i/noise).
+   within: the part in the 95 % interval; factor: what the standard deviations have to be multiplied with so that it is 95 %. Both are quantiles, so that a few values
+   whose estimated v_i is near the noise do no harm; a mean square would not be.
+*/
+PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, PetscReal *within, PetscReal *factor)
+{
+  const MPI_Comm      comm = PetscObjectComm((PetscObject)y);
+  const PetscScalar  *t, *h, *m, *v;
+  PetscInt            n;
+  double              s[2] = {0, 0}, lo = 0, hi = 0;
+  std::vector<double> z; /* residuals over their standard deviations */
+
+  PetscFunctionBegin;
+  PetscCall(VecGetLocalSize(y, &n));
+  PetscCall(VecGetArrayRead(y, &t));
+  PetscCall(VecGetArrayRead(mask, &h));
+  PetscCall(VecGetArrayRead(mean, &m));
+  PetscCall(VecGetArrayRead(var, &v));
+  for (PetscInt i = 0; i < n; ++i) {
+    const double left = 1 - v[i] / noise;
+    if (h[i] == 0.0 || !(left > 1e-3)) continue; /* a value that all others say nothing about, or an estimated variance above its bound */
+    PetscCallCXX(z.push_back(std::abs(t[i] - m[i]) / std::sqrt(left * noise)));
+    s[0] += 1;
+    s[1] += z.back() <= 1.96;
+    hi = std::max(hi, z.back());
+  }
+  PetscCall(VecRestoreArrayRead(y, &t));
+  PetscCall(VecRestoreArrayRead(mask, &h));
+  PetscCall(VecRestoreArrayRead(mean, &m));
+  PetscCall(VecRestoreArrayRead(var, &v));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &hi, 1, MPI_DOUBLE, MPI_MAX, comm));
+  *within = *factor = 0;
+  if (!(s[0] > 0)) PetscFunctionReturn(PETSC_SUCCESS);
+  *within = s[1] / s[0];
+  for (int step = 0; step < 50 && hi > lo; ++step) {
+    const double mid   = 0.5 * (lo + hi);
+    double       below = static_cast<double>(std::count_if(z.begin(), z.end(), [mid](double a) { return a <= mid; }));
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &below, 1, MPI_DOUBLE, MPI_SUM, comm));
+    (below < 0.95 * s[0] ? lo : hi) = mid;
+  }
+  *factor = hi / 1.96;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -179,7 +237,8 @@ PetscErrorCode Run(driver::ExitCode *code)
 {
   Settings             set;
   char                 text[4096];
-  PetscReal            judged[3] = {0, 0, 0}, s2f, s2n;
+  PetscReal            s2f, s2n, within = 0, factor = 0;
+  Judgement            judged;
   PetscInt             d, nmissing, its;
   SkeanGrid            grid;
   SkeanGP              gp;
@@ -292,7 +351,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(SkeanGPGetKernel(gp, j, text, sizeof(text)));
     PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, text));
   }
-  PetscCall(PetscPrintf(comm, "signal variance %g, noise variance %g\n", (double)s2f, (double)s2n));
+  PetscCall(PetscPrintf(comm, "signal variance %.12g, noise variance %.12g\n", (double)s2f, (double)s2n));
   PetscCall(PetscPrintf(comm,
                         "solve: %s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, %" PetscInt_FMT
                         " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
@@ -309,10 +368,17 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanGPGetPosterior(gp, mean, var));
   PetscCall(PetscTime(&t2));
   PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", set.variance ? " and variance" : "", t2 - t1));
+  if (var && s2n > 0) {
+    PetscCall(LeaveOneOut(y, mask, mean, var, s2n, &within, &factor));
+    if (factor > 0)
+      PetscCall(PetscPrintf(comm, "left out one by one: %.1f %% within the 95 %% interval; standard deviations times %.3f would make it 95 %%\n",
+                            100 * (double)within, (double)factor));
+  }
   if (set.holdout > 0) {
-    PetscCall(Judge(values, hidden, mean, var, s2n, judged));
-    PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged[0], (double)judged[1]));
-    if (set.variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged[2]));
+    PetscCall(Judge(values, hidden, mean, var, s2n, factor, &judged));
+    PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged.count, (double)judged.rmse));
+    if (set.variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged.within));
+    if (factor > 0) PetscCall(PetscPrintf(comm, ", %.1f %% with that factor", 100 * (double)judged.calibrated));
     PetscCall(PetscPrintf(comm, "\n"));
   }
   if (var) PetscCall(VecSqrtAbs(var));

@@ -21,6 +21,16 @@ awk '/root mean square error/ { sub(/.*error /, ""); if ($1 + 0 > 0.05) exit 1 }
 "$mpi" "$np" 2 "$gp" -grid "$dir/post.h5:mean" -variance 0 >"$dir/out" 2>&1 || fail "reading the result"
 grep -q ", 0 of 99 values missing" "$dir/out" || fail "the filled field has gaps"
 
+# leaving out one by one, in closed form: with a constant covariance the others predict signal * their sum / (noise + signal * their number)
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_kernel "const(1),const(1)" -gp_signal 2 -gp_noise 0.5 -gp_samplemean 0 >"$dir/out" 2>&1 || fail "leave one out"
+awk -F, -v told="$(sed -n 's/^left out one by one: .* times \([0-9.]*\) would.*/\1/p' "$dir/out")" '
+  { for (j = 1; j <= NF; j++) if ($j != "NA") { y[n++] = $j; sum += $j } }
+  END {
+    for (i = 0; i < n; i++) { e = y[i] - 2 * (sum - y[i]) / (0.5 + 2 * (n - 1)); z[i] = (e < 0 ? -e : e) / sqrt(0.5 + 2 * 0.5 / (0.5 + 2 * (n - 1))) }
+    for (i = 0; i < n; i++) { below += z[i] <= 1.96 * (told + 6e-4); above += z[i] < 1.96 * (told - 6e-4) }
+    exit !(told != "" && below >= 0.95 * n && above < 0.95 * n)
+  }' "$dir/a.csv" || fail "values left out one by one"
+
 refuse() { # message options...
   local want="$1"
   shift

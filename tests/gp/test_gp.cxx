@@ -333,8 +333,9 @@ TEST(GP, Gradient)
 /* Every covariance function and parameter, each derivative by itself to 1e-8: central differences of sixth order and their sums in extended precision */
 TEST(GP, GradientOfEveryKernel)
 {
-  for (const char *kernel : {"se(0.5)", "matern12(0.4)", "matern32(1.2)", "matern52(0.7)", "matern72(0.8)", "rq(0.8,1.5)", "periodic(1.1,2)", "sm:2", "smt:2",
-                             "smt12:1", "smt32:1", "smt72:1", "se(0.5)*matern32(0.9)+white(0.3)", "const(0.4)+periodic(0.8,1.4)*se(1.5)"}) {
+  for (const char *kernel :
+       {"se(0.5)", "matern12(0.4)", "matern32(1.2)", "matern52(0.7)", "matern72(0.8)", "rq(0.8,1.5)", "periodic(1.1,2)", "chordal12(0.6,2)", "chordal52(0.9,5)",
+        "sm:2", "smt:2", "smt12:1", "smt32:1", "smt72:1", "se(0.5)*matern32(0.9)+white(0.3)", "const(0.4)+periodic(0.8,1.4)*se(1.5)"}) {
     SCOPED_TRACE(kernel);
     Problem p = Make({7, 4}, 0);
     p.kernel  = kernel;
@@ -798,6 +799,58 @@ TEST(GP, VarianceWithManyMissingPoints)
     bias += est[i] / var[i] - 1;
   }
   EXPECT_LT(std::abs(bias) / static_cast<double>(est.size()), 6 * std::sqrt(2.0 / 64) / 4);
+  ASSERT_PETSC(VecDestroy(&v));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+/* Scattered missing points: what their neighbours leave is exact, only the rest of the variance is estimated; with noise that varies */
+TEST(GP, VarianceOfScatteredPointsIsEstimatedGivenTheNeighbours)
+{
+  const PetscInt draws = 8;
+  Problem        p     = Make({4, 8, 7}, 0);
+  p.mask.assign(p.N(), 1.0);
+  RandomStream s(17, Purpose::Test);
+  for (PetscInt i = 0; i < p.N(); ++i)
+    if (s.Uniform(i) < 0.2) p.mask[i] = 0.0;
+  std::vector<std::vector<double>> D(3);
+  std::vector<double>              noise(p.N(), 0.06);
+  for (int j = 0; j < 3; ++j)
+    for (PetscInt i = 0; i < p.n[j]; ++i) D[j].push_back(1.0 + 0.3 * s.Uniform(i, j + 1));
+  for (PetscInt i = 0; i < p.N(); ++i)
+    for (PetscInt j = 2, g = i; j >= 0; --j) {
+      noise[i] *= D[j][g % p.n[j]];
+      g /= p.n[j];
+    }
+  const Dense ref(p, noise);
+  Problem     full = p;
+  full.mask.clear();
+  Dense              all(full, noise); /* of its inverse the diagonal is one over the variances given all other points */
+  const PetscBLASInt n = static_cast<PetscBLASInt>(p.N());
+  PetscBLASInt       info;
+  LAPACKpotri_("L", &n, all.L.data(), &n, &info);
+  ASSERT_EQ(info, 0);
+  SkeanGP        gp;
+  Vec            v;
+  PetscErrorCode known = Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) {
+    PetscFunctionBegin;
+    for (int j = 0; j < 3; ++j) PetscCall(SkeanGPSetNoiseFactor(g, j, D[j].data()));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  });
+  ASSERT_PETSC(known);
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &v));
+  gp->reg->exactlimit = 0;
+  gp->variancesamples = draws;
+  ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, v));
+  const std::vector<double> est = Take(v);
+  for (PetscInt i = 0; i < p.N(); ++i) {
+    double c[3], mean, var;
+    if (p.mask[i] != 0.0) continue;
+    ref.Point(i, c);
+    ref.Predict(c, &mean, &var);
+    const double estimated = var + noise[i] - 1 / all.L[i * (n + 1)];
+    EXPECT_LT(std::abs(est[i] - var), 6 * std::sqrt(2.0 / static_cast<double>(draws)) * estimated + 1e-3 * var) << i;
+    EXPECT_LT(estimated, 0.7 * (var + noise[i])) << "a test that could not fail: " << i;
+  }
   ASSERT_PETSC(VecDestroy(&v));
   ASSERT_PETSC(SkeanGPDestroy(&gp));
 }

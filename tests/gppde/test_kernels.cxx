@@ -32,6 +32,12 @@ C Periodic(C z, const std::vector<C> &t)
   const C s = std::sin(PI * z / std::exp(t[1]));
   return std::exp(-2.0 * s * s / std::exp(2.0 * t[0]));
 }
+template <int nu2>
+C Chordal(C z, const std::vector<C> &t)
+{
+  const C p = std::exp(t[1]);
+  return MaternFormula<nu2>(p / PI * std::sin(PI * z / p), {t[0]}); /* 0 < z < p */
+}
 C RQ(C z, const std::vector<C> &t)
 {
   const C a = std::exp(t[1]);
@@ -66,6 +72,10 @@ const Case cases[] = {
   {"matern52(0.7)", MaternFormula<5>},
   {"matern72(0.7)", MaternFormula<7>},
   {"periodic(0.9,1.3)", Periodic},
+  {"chordal12(0.9,7.3)", Chordal<1>},
+  {"chordal32(0.9,7.3)", Chordal<3>},
+  {"chordal52(0.9,7.3)", Chordal<5>},
+  {"chordal72(0.9,7.3)", Chordal<7>},
   {"rq(0.6,1.7)", RQ},
   {"const(2.5)", Const},
   {"sm:2(0.4,0.5,1.1,0.6,0.8,-0.3)", Mixture<0>},

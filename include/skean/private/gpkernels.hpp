@@ -12,6 +12,7 @@
      se               ell                        exp(-z^2/(2 ell^2))
      matern12 ... 72  ell                        Matern, a = sqrt(2 nu)/ell
      periodic         ell, period                exp(-2 sin^2(pi z/period)/ell^2)
+     chordal12 ... 72 ell, period                Matern of the chord (period/pi) sin(pi z/period): longitudes
      rq               ell, alpha                 (1 + z^2/(2 alpha ell^2))^-alpha
      sm:Q             Q times w, ell, freq       sum w exp(-z^2/(2 ell^2)) cos(2 pi freq z)         Gaussian spectral density
      smt:Q            Q times w, ell, freq       the same with a Matern-5/2 envelope                Student-t spectral density, 5 degrees of freedom

@@ -340,8 +340,9 @@ PetscErrorCode SkeanGPSetGrid(SkeanGP gp, PetscInt d, const PetscInt n[], const 
    Level: beginner
 
    Notes:
-   Names: se, matern12, matern32, matern52, matern72 (length scale), periodic (length scale, period), rq (length scale, exponent), sm:Q and smt:Q (spectral mixtures of Q components), const,
-   white, and those of `SkeanGPKernelRegister()`; sums with + and products with *. Values in parentheses are the starting hyper-parameters in natural units.
+   Names: se, matern12, matern32, matern52, matern72 (length scale), periodic (length scale, period), chordal12, chordal32, chordal52, chordal72 (Matern of the chord between
+   the points of a circle, for longitudes: length scale, period), rq (length scale, exponent), sm:Q and smt:Q (spectral mixtures of Q components), const, white, and those of
+   `SkeanGPKernelRegister()`; sums with + and products with *. Values in parentheses are the starting hyper-parameters in natural units.
    The covariance is the product over the dimensions times the signal variance.
 
    Errors: `PETSC_ERR_USER_INPUT`, with the position, for text that does not parse or a length scale that is not positive.

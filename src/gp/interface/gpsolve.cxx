@@ -574,7 +574,9 @@ static PetscErrorCode CheckSolved(SkeanGP gp)
 
    Notes:
    Full grid: exact; one Kronecker product with the squares of the eigenvectors for the variance. Missing points add diag(C inv(A_MM) C'): exact up to -gp_exactmissing of them, otherwise
-   the mean over -gp_variance_samples random vectors, an unbiased estimate with relative standard error sqrt(2/samples) of this part alone.
+   the mean over -gp_variance_samples random vectors, an unbiased estimate with relative standard error sqrt(2/samples) of this part alone. At the missing points only the part of the
+   variance that comes from other missing points is estimated, what remains if all neighbours were known is exact (Siden, Lindgren, Bolin & Villani, Efficient covariance approximations
+   for large sparse precision matrices, Journal of Computational and Graphical Statistics 27, 2018: Rao-Blackwellised Monte Carlo).
 
 .seealso: `SkeanGPPredict()`, `SkeanGPSample()`
 @*/

@@ -417,7 +417,8 @@ PetscErrorCode SkeanGPKernelRegister(const char name[], SkeanGPKernelFn fn, Pets
     PetscCheck(std::isalnum(static_cast<unsigned char>(*c)) || *c == '_', PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG,
                "Name of a kernel \"%s\": letters, digits and underscores only", name);
   PetscCallCXX({
-    static const char *const builtin[] = {"se", "matern12", "matern32", "matern52", "matern72", "periodic", "rq", "const", "white"};
+    static const char *const builtin[] = {"se",        "matern12",  "matern32",  "matern52", "matern72", "periodic", "chordal12",
+                                          "chordal32", "chordal52", "chordal72", "rq",       "const",    "white"};
     const bool               taken =
       skean::gp::IsMixtureName(name) || std::any_of(std::begin(builtin), std::end(builtin), [&](const char *b) { return !std::strcmp(b, name); });
     PetscCheck(!taken, PETSC_COMM_SELF, PETSC_ERR_ARG_WRONG, "\"%s\" is the name of a built-in kernel", name);

@@ -176,6 +176,34 @@ private:
   }
 };
 
+/* Matern of the chord s = sin(w z)/w, w = pi/period: positive definite on the circle because it is so in the plane */
+class ChordalLeaf : public Leaf {
+public:
+  ChordalLeaf(int nu2v, double ell, double period) : Leaf("chordal" + std::to_string(nu2v) + "2", {"ell", "period"}, {ell, period}), nu2(nu2v) {}
+  std::unique_ptr<KernelNode> Clone() const override { return std::make_unique<ChordalLeaf>(*this); }
+  int                         Smoothness() const noexcept override { return nu2 - 1; }
+
+private:
+  void Point(double z, bool, Jet &k, double *g) const noexcept override
+  {
+    const double w = 0.5 * TWOPI * std::exp(-theta[1]), S = std::sin(w * z), C = std::cos(w * z);
+    const Jet    s = {S / w, C, -w * S, -w * w * C, w * w * w * S}, M = Matern(s[0], std::exp(theta[0]), nu2);
+    k = Compose(M, s);
+    if (g) {
+      Jet h = {};
+      ScaleGradient(s[0], M, h.data());
+      const Jet d = Compose(h, s);
+      /* z, ell and period scaled together leave k as it is */
+      ScaleGradient(z, k, g + KERNEL_MAX_ORDER);
+      for (int m = 0; m < KERNEL_MAX_ORDER; m++) {
+        g[m] = d[m];
+        g[KERNEL_MAX_ORDER + m] -= d[m];
+      }
+    }
+  }
+  int nu2;
+};
+
 class RQLeaf : public Leaf {
 public:
   RQLeaf(double ell, double alpha) : Leaf("rq", {"ell", "alpha"}, {ell, alpha}) {}
@@ -564,9 +592,12 @@ std::unique_ptr<KernelNode> MakeLeaf(const std::string &name, bool hasQ, size_t 
   if (name == "rq") return need({1, 1}) ? std::make_unique<RQLeaf>(v[0], v[1]) : nullptr;
   if (name == "const") return need({1}) ? std::make_unique<ConstLeaf>(v[0]) : nullptr;
   if (name == "white") return need({1}) ? std::make_unique<WhiteLeaf>(v[0]) : nullptr;
-  for (int nu2 : {1, 3, 5, 7})
+  for (int nu2 : {1, 3, 5, 7}) {
     if (name == "matern" + std::to_string(nu2) + "2") return need({1}) ? std::make_unique<MaternLeaf>(nu2, v[0]) : nullptr;
-  *problem = "unknown kernel \"" + name + "\" (se matern12 matern32 matern52 matern72 periodic rq sm:Q smt:Q const white)";
+    if (name == "chordal" + std::to_string(nu2) + "2") return need({1, 1}) ? std::make_unique<ChordalLeaf>(nu2, v[0], v[1]) : nullptr;
+  }
+  *problem =
+    "unknown kernel \"" + name + "\" (se matern12 matern32 matern52 matern72 periodic chordal12 chordal32 chordal52 chordal72 rq sm:Q smt:Q const white)";
   return nullptr;
 }
 

@@ -1320,7 +1320,9 @@ PetscErrorCode Regression::ApplyRectangular(const std::vector<std::vector<double
      where all of the data's grid is observed it is simply mean + S (y~ - ratio alpha'); either is wrong by less than the residual of alpha'
      var = s2f [ (x) k**_j - sum_i ((x) (C_j Q_j)^o2) 1/(lam_i + ratio) ]   full grid
    Missing points add  s2f * diag(C A_:M A_MM^-1 A_M: C'): with g ~ N(0, A_MM), w = A_MM^-1 g, it is the expectation of (C A w)^2; the exact
-   columns for few missing points, otherwise the mean over -gp_variance_samples draws.
+   columns for few missing points, otherwise the mean over -gp_variance_samples draws. At the missing points of the data's grid the draws give less
+   noise in the conditional form (Siden, Lindgren, Bolin & Villani 2018, Rao-Blackwellised Monte Carlo): w is a draw of the missing values y~_M
+   given the data, the variance of w_i is that given its neighbours, 1/A_ii, plus that of its mean given the neighbours, w_i - g_i/A_ii.
 */
 PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const xt[], Vec vmean, Vec vvar)
 {
@@ -1475,7 +1477,21 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     PetscCallMPI(MPI_Comm_rank(comm, &rank));
     PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
     if (!rank) before = 0;
-    std::vector<double> dense;
+    std::vector<double> dense, precision, spread; /* A_ii, and the mean square of w_i - g_i/A_ii */
+    const bool          conditional = !exact && !nt;
+    if (conditional) {
+      PetscCallCXX(precision.resize(m));
+      PetscCallCXX(spread.assign(place.size(), 0.0));
+      for (int j = 0; j < d; ++j) {
+        for (size_t q = 0; q < S[j].size(); ++q) S[j][q] = eig[j].V[q] * eig[j].V[q];
+        op[j] = ModeOp::Dense(n[j], n[j], S[j].data(), n[j]);
+      }
+      ForSpectrum(grid->Home(), Ratio(), unit, lam, [&](PetscInt64 at, double v) { precision[at] = 1 / v; });
+      TensorPipe pipe(*grid, n, 0, precision.data(), precision.data(), m);
+      PetscCall(pipe.Forward(op.data()));
+      PetscCall(pipe.Move(0));
+      PetscCall(pipe.Finish());
+    }
     if (exact) {
       PetscCallCXX(dense.assign(nm * nm, 0.0));
       for (PetscInt64 p = 0; p < nm; ++p) {
@@ -1516,6 +1532,10 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
         looserrtol = 0;
         PetscCheck(good, comm, PETSC_ERR_NOT_CONVERGED, "The solve for the missing points in the variance did not converge in %" PetscInt_FMT " iterations",
                    its);
+        for (size_t q = 0; q < spread.size(); ++q) {
+          const double e = w[place[q]] - g[place[q]] / precision[place[q]];
+          spread[q] += e * e / static_cast<double>(draws);
+        }
       }
       PetscCall(ApplyInverse(w.data(), w.data()));
       PetscCall(ApplyRectangular(C, t, w.data(), one.data()));
@@ -1523,6 +1543,15 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
       for (PetscInt64 i = 0; i < mt; ++i) add[i] += weight * one[i] * one[i];
     }
     for (PetscInt64 i = 0; i < mt; ++i) out[i] += add[i];
+    for (size_t q = 0; q < spread.size(); ++q) {
+      PetscInt64 at = nat[place[q]];
+      double     D  = 1;
+      for (int j = d - 1; j >= 0; --j) {
+        if (!sqrtD[j].empty()) D *= sqrtD[j][at % n[j]] * sqrtD[j][at % n[j]];
+        at /= n[j];
+      }
+      out[place[q]] = D * (std::max(0.0, 1 / precision[place[q]] - Ratio()) + spread[q]);
+    }
   }
   for (PetscInt64 i = 0; i < mt; ++i) out[i] *= s2f;
   PetscCall(Close(vvar));
