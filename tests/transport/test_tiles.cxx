@@ -432,7 +432,7 @@ TEST(TransportTiles, CellsAccelerateSweeps)
   Clouds   C;
   Answer   A[2];
   PetscInt its[2];
-  ASSERT_PETSC(C.Make(2000, 2000, 2, false));
+  ASSERT_PETSC(C.Make(600, 800, 2, false));
   for (int cells = 0; cells < 2; ++cells) {
     SkeanTransport t;
     ASSERT_PETSC(C.Solver(SKEANTRANSPORTSINKHORN, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, 1e-3, 1e-13, 1e9, &t));

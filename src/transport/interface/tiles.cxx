@@ -538,6 +538,7 @@ PetscErrorCode TileEngine::Kept(bool full)
   PetscCall(AllreduceSum(comm, in, 3));
   kept.valid = in[0] == 0;
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
+  if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
   const double whole = kept.share > 0.2 ? 0.5 : 0.1;
   passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
