@@ -236,6 +236,7 @@ struct _p_SkeanTransport {
   PetscBool                ladder;   /* the next solve starts from coarser problems */
   PetscBool                truncset; /* the user has chosen the truncation */
   PetscBool                certify;
+  PetscReal                certgap; /* wanted of the bounds, relative; 0: those at the epsilon of the solve */
   KSP                      ksp;
   PetscBool                kspuser; /* the user chose the linear solver */
   /* results, in the user's units */
