@@ -184,6 +184,8 @@ SKEAN_EXTERN PetscErrorCode SkeanTransportGetKernelMemory(SkeanTransport transpo
 SKEAN_EXTERN PetscErrorCode SkeanTransportGetKeptPasses(SkeanTransport transport, PetscInt *passes);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec f, Vec g);
 SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify);
+SKEAN_EXTERN PetscErrorCode SkeanTransportSetCertificateGap(SkeanTransport transport, PetscReal gap);
+SKEAN_EXTERN PetscErrorCode SkeanTransportGetCertificateGap(SkeanTransport transport, PetscReal *gap);
 
 /* what is made of several solves */
 SKEAN_EXTERN PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscInt n, Vec b[], const PetscReal weights[], PetscBool debiased, Vec a,

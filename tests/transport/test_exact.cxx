@@ -132,6 +132,47 @@ TEST(TransportExact, BoundsHoldAndAreTight)
   }
 }
 
+/* Smaller epsilons bring the bounds as close as is wanted; what else is reported does not change, nor does a second solve */
+TEST(TransportExact, GapIsReached)
+{
+  for (const Instance &I : {Image("images, L1", SKEAN_TRANSPORT_COST_L1), Cloud("weights in space", 30, 45, 3, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, true, 103)})
+    for (const char *type : {SKEANTRANSPORTSSNS, SKEANTRANSPORTSINKHORN}) {
+      const double exact = Exact(I);
+      Problem      p;
+      PetscReal    lower[3], upper[3], cost[3], err[3];
+      PetscInt     its[3], passes[3];
+      ASSERT_PETSC(p.Points(
+        static_cast<PetscInt>(I.r.size()), static_cast<PetscInt>(I.c.size()), I.d, [&](PetscInt i) { return I.r[i]; }, [&](PetscInt j) { return I.c[j]; }, I.x,
+        I.y, 1.0, type));
+      ASSERT_PETSC(SkeanTransportSetCostType(p.t, I.type));
+      ASSERT_PETSC(SkeanTransportSetEpsilon(p.t, 1e-2, SKEAN_TRANSPORT_EPS_MAX));
+      ASSERT_PETSC(SkeanTransportSetTolerances(p.t, 1e-8, PETSC_DEFAULT, PETSC_DEFAULT));
+      for (int k = 0; k < 3; ++k) {
+        SkeanConvergedReason reason;
+        ASSERT_PETSC(SkeanTransportSetCertificateGap(p.t, k ? 1e-2 : 0.0));
+        ASSERT_PETSC(SkeanTransportSolve(p.t));
+        ASSERT_PETSC(SkeanTransportGetConvergedReason(p.t, &reason));
+        ASSERT_PETSC(SkeanTransportGetCertificate(p.t, &lower[k], &upper[k]));
+        ASSERT_PETSC(SkeanTransportGetCosts(p.t, &cost[k], NULL, NULL));
+        ASSERT_PETSC(SkeanTransportGetMarginalError(p.t, &err[k]));
+        ASSERT_PETSC(SkeanTransportGetIterationNumber(p.t, &its[k]));
+        ASSERT_PETSC(SkeanTransportGetPasses(p.t, &passes[k]));
+        EXPECT_GT(reason, 0);
+        EXPECT_LE(lower[k], exact * (1 + 1e-12)) << I.name << " " << type;
+        EXPECT_GE(upper[k], exact * (1 - 1e-12)) << I.name << " " << type;
+        EXPECT_NEAR(cost[k], cost[0], 1e-12 * cost[0]);
+        EXPECT_EQ(its[k], its[0]);
+        EXPECT_EQ(passes[k], passes[0]);
+      }
+      EXPECT_GT(upper[0] - lower[0], 0.02 * upper[0]) << "there is something to do";
+      EXPECT_LE(upper[1] - lower[1], 0.01 * upper[1]) << I.name << " " << type;
+      EXPECT_NEAR(upper[2], upper[1], 1e-10);
+      EXPECT_NEAR(lower[2], lower[1], 1e-10);
+      EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanTransportSetCertificateGap(p.t, -1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
+      ASSERT_PETSC(p.Destroy());
+    }
+}
+
 /* random assignment: every cost in [0,1] */
 TEST(TransportExact, Assignment)
 {

@@ -24,6 +24,44 @@ TEST(TransportKernels, ExpIsWithinTwoUlp)
   EXPECT_EQ(FastExp(-INFINITY), 0.0);
 }
 
+TEST(TransportKernels, LogIsWithinTwoUlp)
+{
+  double worst = 0;
+  for (int i = 0; i < 200000; ++i) {
+    const double      x = i % 2 ? std::exp(1400 * (Uniform(i, 0) - 0.5)) : 1 + 0.5 * (Uniform(i, 1) - 0.5);
+    const long double e = std::log(static_cast<long double>(x));
+    worst               = std::max(worst, static_cast<double>(std::fabs(FastLog(x) - e) / std::max(1.0L, std::fabs(e))));
+  }
+  EXPECT_LE(worst, 2 * PETSC_MACHINE_EPSILON);
+  EXPECT_EQ(FastLog(1.0), 0.0);
+}
+
+/* the exponents that have loops of their own and the others, equal coordinates, far and near ones, against pow() */
+TEST(TransportKernels, CostsOfLp)
+{
+  const PetscInt      m = 41, d = 2;
+  std::vector<double> Y(m * d), out(m);
+  for (double p : {0.5, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0, 7.3}) {
+    CostTiles T;
+    Columns   cols;
+    T.kind = CostKind::LP;
+    T.n    = 1;
+    T.d    = d;
+    T.p    = p;
+    T.X    = {0.25, -3.0};
+    for (PetscInt j = 0; j < m; ++j)
+      for (PetscInt k = 0; k < d; ++k) Y[k * m + j] = j % 4 == 0 ? T.X[k] : T.X[k] + (Uniform(j, k, 5) - 0.5) * std::pow(10.0, j % 7 - 4);
+    cols.m = m;
+    cols.y = Y.data();
+    ASSERT_PETSC(FillCosts(T, cols, 0, 1, 0, m, out.data(), m));
+    for (PetscInt j = 0; j < m; ++j) {
+      const double want = std::pow(std::fabs(T.X[0] - Y[j]), p) + std::pow(std::fabs(T.X[1] - Y[m + j]), p);
+      EXPECT_NEAR(out[j], want, 1e-14 * (1 + 5 * p) * want) << "p " << p << " j " << j;
+      if (j % 4 == 0) { EXPECT_EQ(out[j], 0.0); }
+    }
+  }
+}
+
 /* the vectorised passes against obvious loops, lengths that leave remainders */
 TEST(TransportKernels, PassesAgreeWithLoops)
 {

@@ -124,22 +124,24 @@ TEST(TransportTiles, BisectionMakesCompactTiles)
     sorted = perm;
     std::sort(sorted.begin(), sorted.end());
     for (PetscInt i = 0; i < n; ++i) ASSERT_EQ(sorted[i], i);
-    double volume = 0, last = -1;
-    for (PetscInt t = 0; t < n; t += leaf) {
-      double v = 1;
-      for (PetscInt k = 0; k < d; ++k) {
-        double lo = 2, hi = -1;
-        for (PetscInt i = t; i < std::min(t + leaf, n); ++i) {
-          lo = std::min(lo, x[perm[i] * d + k]);
-          hi = std::max(hi, x[perm[i] * d + k]);
+    for (PetscInt run : {leaf, 4 * leaf}) {
+      double volume = 0, last = -1;
+      for (PetscInt t = 0; t < n; t += run) {
+        double v = 1;
+        for (PetscInt k = 0; k < d; ++k) {
+          double lo = 2, hi = -1;
+          for (PetscInt i = t; i < std::min(t + run, n); ++i) {
+            lo = std::min(lo, x[perm[i] * d + k]);
+            hi = std::max(hi, x[perm[i] * d + k]);
+          }
+          v *= hi - lo;
+          EXPECT_TRUE(d > 1 || lo >= last); /* intervals, one after the other */
+          last = hi;
         }
-        v *= hi - lo;
-        EXPECT_TRUE(d > 1 || lo >= last); /* intervals, one after the other */
-        last = hi;
+        volume += v;
       }
-      volume += v;
+      EXPECT_LE(volume, 1.0) << "boxes of a partition overlap in their faces only";
     }
-    EXPECT_LE(volume, 1.0) << "boxes of a partition overlap in their faces only";
   }
 }
 
@@ -359,6 +361,98 @@ TEST(TransportTiles, TruncatedPassIsExactFromAnyPotentials)
         ASSERT_PETSC(VecDestroy(&f));
         ASSERT_PETSC(VecDestroy(&g));
       }
+  ASSERT_PETSC(C.Destroy());
+}
+
+/* The gram of cells that a pass fills, from costs, from rows that are kept whole and by entries, against sums over the plan's entries */
+TEST(TransportTiles, GramOfCells)
+{
+  Clouds C;
+  ASSERT_PETSC(C.Make(300, 600, 2, false));
+  for (PetscReal memory : {0.0, 1e8})
+    for (double eps : {0.1, 1e-3}) { /* most entries count, few do */
+      SkeanTransport        t;
+      Mat                   P;
+      Cells                 cells;
+      Vec                   one, sums;
+      PetscInt              lo, hi;
+      std::vector<PetscInt> all;
+      ASSERT_PETSC(C.Solver(SKEANTRANSPORTSINKHORN, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, eps, 1e-12, 1e9, &t));
+      ASSERT_PETSC(SkeanTransportSetKernelMemory(t, memory));
+      ASSERT_PETSC(SkeanTransportSetTolerances(t, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT));
+      ASSERT_PETSC(SkeanTransportSolve(t));
+      Work *w = static_cast<Work *>(t->work);
+      ASSERT_PETSC(w->eng->GetCells(5, &cells));
+      EXPECT_EQ(cells.count, 4); /* of 128: 480 targets have mass */
+      w->eng->cells = &cells;
+      ASSERT_PETSC(SkeanTransportPass_Private(t, NULL)); /* u was a pass's result at this v already: the plan stays what it is */
+      w->eng->cells = NULL;
+      ASSERT_PETSC(SkeanTransportGetPlan(t, 0.0, &P));
+      /* the cell of every target */
+      ASSERT_PETSC(VecDuplicate(C.c, &one));
+      ASSERT_PETSC(VecDuplicate(C.r, &sums));
+      ASSERT_PETSC(VecSet(one, -1));
+      PetscScalar        *a;
+      std::vector<double> of(cells.of.begin(), cells.of.end());
+      of.resize(PetscMax(of.size(), size_t(1)));
+      ASSERT_PETSC(VecGetArray(one, &a));
+      ASSERT_PETSC(w->cols.ToUser(of.data(), a));
+      ASSERT_PETSC(VecRestoreArray(one, &a));
+      const std::vector<double> cell = All(one);
+      std::vector<double>       want(cells.count * cells.count, 0.0);
+      ASSERT_PETSC(MatGetOwnershipRange(P, &lo, &hi));
+      for (PetscInt i = lo; i < hi; ++i) {
+        PetscInt            n;
+        const PetscInt     *j;
+        const PetscScalar  *p;
+        std::vector<double> mass(cells.count, 0.0);
+        double              sum = 0;
+        ASSERT_PETSC(MatGetRow(P, i, &n, &j, &p));
+        for (PetscInt q = 0; q < n; ++q) {
+          mass[static_cast<size_t>(cell[j[q]])] += p[q];
+          sum += p[q];
+        }
+        ASSERT_PETSC(MatRestoreRow(P, i, &n, &j, &p));
+        for (PetscInt q = 0; q < cells.count && sum > 0; ++q)
+          for (PetscInt k = 0; k <= q; ++k) want[q * cells.count + k] += mass[q] * mass[k] / sum;
+      }
+      ASSERT_EQ(MPI_Allreduce(MPI_IN_PLACE, want.data(), static_cast<int>(want.size()), MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD), MPI_SUCCESS);
+      for (size_t q = 0; q < want.size(); ++q) EXPECT_NEAR(cells.gram[q], want[q], 1e-8) << "memory " << memory << " eps " << eps;
+      ASSERT_PETSC(VecDestroy(&one));
+      ASSERT_PETSC(VecDestroy(&sums));
+      ASSERT_PETSC(MatDestroy(&P));
+      ASSERT_PETSC(SkeanTransportDestroy(&t));
+    }
+  ASSERT_PETSC(C.Destroy());
+}
+
+/* cells take away what sweeps hardly reduce: several times fewer iterations to the same answer */
+TEST(TransportTiles, CellsAccelerateSweeps)
+{
+  Clouds   C;
+  Answer   A[2];
+  PetscInt its[2];
+  ASSERT_PETSC(C.Make(600, 800, 2, false));
+  for (int cells = 0; cells < 2; ++cells) {
+    SkeanTransport t;
+    ASSERT_PETSC(C.Solver(SKEANTRANSPORTSINKHORN, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, 1e-3, 1e-13, 1e9, &t));
+    if (!cells) {
+      ASSERT_PETSC(PetscOptionsSetValue(NULL, "-transport_sinkhorn_accelerate", "0"));
+      ASSERT_PETSC(SkeanTransportSetFromOptions(t));
+      ASSERT_PETSC(PetscOptionsClearValue(NULL, "-transport_sinkhorn_accelerate"));
+    }
+    ASSERT_PETSC(SkeanTransportSetTolerances(t, 1e-7, PETSC_DEFAULT, PETSC_DEFAULT));
+    ASSERT_PETSC(SkeanTransportSolve(t));
+    ASSERT_PETSC(SkeanTransportGetIterationNumber(t, &its[cells]));
+    ASSERT_PETSC(A[cells].Take(t, C, true));
+    ASSERT_PETSC(SkeanTransportDestroy(&t));
+    EXPECT_GT(A[cells].reason, 0);
+    EXPECT_LE(A[cells].err, 1e-7);
+  }
+  EXPECT_LE(4 * its[1], its[0]);
+  EXPECT_NEAR(A[0].cost, A[1].cost, 1e-6 * A[0].cost);
+  EXPECT_LE(A[1].lower, A[0].upper);
+  EXPECT_LE(A[0].lower, A[1].upper);
   ASSERT_PETSC(C.Destroy());
 }
 

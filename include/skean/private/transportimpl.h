@@ -40,6 +40,16 @@ struct Keep {
 };
 
 /*
+   Compact groups of targets, and what a pass knows of the plan between them: gram(I, J) = sum_i P_iI P_iJ / a_i, P_iJ the mass that source i sends to
+   group J, by columns of the upper triangle and summed over the processes
+*/
+struct Cells {
+  PetscInt              count = 0;
+  std::vector<PetscInt> of; /* cell of every column of this process */
+  std::vector<double>   gram;
+};
+
+/*
    The cost, distributed: what the solvers ask of it. Rows are this process's sources with mass, columns all targets with mass; a process
    owns mloc of the m columns. Potentials are in units of epsilon: P_ij = exp(u_i + v_j - inv c_ij), inv = 1/epsilon. All functions are
    collective; arrays over rows have n entries, arrays over columns mloc. An array that may be NULL must be NULL on all processes or on none, also on
@@ -54,6 +64,7 @@ public:
   PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
   bool          exact      = false;              /* fused passes are computed from the costs, even where rows are kept */
   double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
+  double        loose      = 0;                  /* > 0: the mass, relative to a row's or a column's, that fused passes may skip beyond that */
   const double *logr = nullptr, *logc = nullptr; /* logarithms of the masses; owned by Work */
   double        entries = 0;                     /* entries visited on this process, for statistics */
 
@@ -61,6 +72,13 @@ public:
   /* u_i = logr_i + lam (-LSE_j(v_j - inv c_ij)); then lb_j = log of column j's sum of the plan at the new u. a (may be NULL): row sums.
      u on entry is only used as the scale that keeps the exponentials in range. keep (may be NULL) collects entries of the plan. */
   virtual PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) = 0;
+  /* At most so many cells; count = 0 where targets have no groups. The same for any number of processes, but for ties */
+  virtual PetscErrorCode GetCells(PetscInt, Cells *c)
+  {
+    c->count = 0;
+    return PETSC_SUCCESS;
+  }
+  Cells *cells = nullptr; /* if not NULL, fused passes fill its gram */
   /* Sums at given potentials: rows a, columns b, cost <C,P> (summed over the processes); each may be NULL */
   virtual PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) = 0;
   /* rowout = P w; if colout: z = rowout / a (a given) or z as given (w NULL), colout = P'z */
@@ -218,6 +236,7 @@ struct _p_SkeanTransport {
   PetscBool                ladder;   /* the next solve starts from coarser problems */
   PetscBool                truncset; /* the user has chosen the truncation */
   PetscBool                certify;
+  PetscReal                certgap; /* wanted of the bounds, relative; 0: those at the epsilon of the solve */
   KSP                      ksp;
   PetscBool                kspuser; /* the user chose the linear solver */
   /* results, in the user's units */

@@ -393,6 +393,7 @@ PetscErrorCode ExtendCloud(SkeanTransport t, Vec fine, Mat X, Vec mass, Mat Y, V
   PetscFunctionBegin;
   PetscCall(Coarser(t, fine, mass, eps, &s));
   PetscCall(SkeanTransportSetType(s, SKEANTRANSPORTSINKHORN));
+  PetscCall(SkeanTransportSetKernelMemory(s, 0.0)); /* one pass */
   PetscCall(SkeanTransportSetPoints(s, X, Y));
   PetscCall(SkeanTransportSetUp(s));
   w = static_cast<Work *>(s->work);

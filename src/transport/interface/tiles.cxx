@@ -450,6 +450,68 @@ void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const d
   }
 }
 
+PetscErrorCode TileEngine::GetCells(PetscInt most, Cells *c)
+{
+  PetscFunctionBegin;
+  c->count = 0;
+  if (!tiled || ring) PetscFunctionReturn(PETSC_SUCCESS);
+  cellsize = kTile; /* runs of 2^k tiles are compact as tiles are, see BisectionOrder() */
+  while ((m + cellsize - 1) / cellsize > most) cellsize *= 2;
+  c->count = (m + cellsize - 1) / cellsize;
+  PetscCallCXX(c->of.resize(mloc));
+  for (PetscInt k = 0; k < m; ++k)
+    if (colperm[k] >= mlo && colperm[k] < mlo + mloc) c->of[colperm[k] - mlo] = k / cellsize;
+  PetscCallCXX(cellmass.assign(c->count, 0.0));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+void TileEngine::AddCells(const Segs &segs, double t, double sum, const double *Krow)
+{
+  for (const Seg &g : segs)
+    for (PetscInt j = g.j, end = g.j + g.nc; j < end;) {
+      const PetscInt cell = j / cellsize, hi = PetscMin((cell + 1) * cellsize, end);
+      double         s = 0;
+      for (; j < hi; ++j) s += *Krow++;
+      if (!(s > 0)) continue;
+      if (!(cellmass[cell] > 0)) cellsof.push_back(cell);
+      cellmass[cell] += t * s;
+    }
+  CloseCells(sum);
+}
+
+void TileEngine::AddCells(size_t count, const std::int32_t *index, double t, double sum, const double *val)
+{
+  for (size_t q = 0; q < count; ++q) {
+    const PetscInt cell = index[q] / cellsize;
+    const double   p    = t * val[q] * factor[index[q]];
+    if (!(p > 0)) continue;
+    if (!(cellmass[cell] > 0)) cellsof.push_back(cell);
+    cellmass[cell] += p;
+  }
+  CloseCells(sum);
+}
+
+void TileEngine::CloseCells(double sum)
+{
+  constexpr double kNothing = 1e-9; /* of a row's mass */
+  size_t           some     = 0;
+
+  for (PetscInt c : cellsof) {
+    if (cellmass[c] > kNothing * sum)
+      cellsof[some++] = c;
+    else
+      cellmass[c] = 0;
+  }
+  std::sort(cellsof.begin(), cellsof.begin() + some);
+  for (size_t q = 0; q < some; ++q) {
+    const double f  = cellmass[cellsof[q]] / sum;
+    double      *to = cells->gram.data() + static_cast<size_t>(cellsof[q]) * cells->count;
+    for (size_t p = 0; p <= q; ++p) to[cellsof[p]] += f * cellmass[cellsof[p]];
+  }
+  for (size_t q = 0; q < some; ++q) cellmass[cellsof[q]] = 0;
+  cellsof.clear();
+}
+
 /* ----------------------------------------------------------------------------------------------------------------------------- passes */
 
 /* The smaller epsilon, the more e-folds potentials move and the fewer entries lie within as many */
@@ -476,6 +538,7 @@ PetscErrorCode TileEngine::Kept(bool full)
   PetscCall(AllreduceSum(comm, in, 3));
   kept.valid = in[0] == 0;
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
+  if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
   const double whole = kept.share > 0.2 ? 0.5 : 0.1;
   passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
@@ -512,12 +575,16 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
       AddScaled(m, t, val, sums);
     else
       SparseAdd(count, t, index, val, sums);
-    if (!keep) continue;
-    if (row.count < 0) {
+    if (row.count < 0 && (keep || cells)) {
       std::copy_n(val, m, K.begin());
       MultiplyBy(m, factor.data(), K.data());
+    }
+    if (cells && row.count < 0) AddCells(B.all, t, t * s, K.data());
+    if (cells && row.count >= 0) AddCells(count, index, t, t * s, val);
+    if (!keep) continue;
+    if (row.count < 0)
       KeepRow(B, i, B.all, K.data(), t, keep);
-    } else
+    else
       for (size_t q = 0; q < count && !keep->overflow; ++q) {
         const double p = t * val[q] * factor[index[q]];
         if (p > keep->thr) keep->Add(i, static_cast<PetscInt>(B.id[index[q]]), p);
@@ -538,7 +605,7 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
 PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep)
 {
   const bool          trunc = Skips();
-  const double        cut   = Cut();
+  double              cut   = LooseCut();
   const size_t        ld    = static_cast<size_t>(widest);
   const Fields        upto  = keep ? FIELDS_ID : FIELDS_V;
   std::vector<double> f, scale, S, M;
@@ -587,10 +654,12 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       }
   };
   bool near = false, keeping = false, full = false, stale = false;
+  if (cells) PetscCallCXX(cells->gram.assign(static_cast<size_t>(cells->count) * cells->count, 0.0));
   if (!ring) {
     const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
     near    = !exact && kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
     keeping = !exact && !near && WantsToKeep(inv, vhome);
+    if (keeping) cut = Cut(); /* later passes rely on what is kept */
     PetscCallCXX(last.assign(vhome, vhome + m));
     lastinv = inv;
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
@@ -614,6 +683,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
                               u[i] = unew;
                               if (a) a[i] = t * s[r];
                               AddRow(segs, t, Krow, sums);
+                              if (cells) AddCells(segs, t, t * s[r], Krow);
                               if (keep) KeepRow(B, i, segs, Krow, t, keep);
                               if (keeping && !full) {
                                 bool room;
@@ -678,7 +748,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   }
   /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
   std::vector<char> bad(mloc, 0);
-  const double      floor = trunc ? std::exp(-cut) * 1e6 : 0.0;
+  const double      floor = trunc ? PetscMin(std::exp(-cut) * 1e6, std::exp(-0.5 * cut)) : 0.0;
   for (PetscInt j = 0; j < mloc; ++j) {
     bad[j] = !(lb[j] > PetscMax(kTiny, floor * std::exp(logc[j])) && lb[j] < kHuge);
     if (!bad[j]) lb[j] = std::log(lb[j]);
@@ -686,6 +756,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   int flags[2] = {std::find(bad.begin(), bad.end(), 1) != bad.end(), stale};
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, flags, 2, MPI_INT, MPI_MAX, comm));
   if (flags[0]) PetscCall(RescueColumns(inv, u, v, bad, lb));
+  if (cells) PetscCall(AllreduceSum(comm, cells->gram.data(), cells->gram.size()));
   if (flags[1])
     kept.valid = false;
   else if (near) {

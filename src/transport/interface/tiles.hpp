@@ -27,6 +27,7 @@ public:
   /* After T, targets, layout, cutoff, logr and logc are set. Collective */
   PetscErrorCode SetUp();
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
+  PetscErrorCode GetCells(PetscInt most, Cells *c) override;
   PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) override;
   PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
                           double *colout) override;
@@ -70,6 +71,9 @@ private:
   std::vector<double>   K, full, permuted, acc, out[2]; /* scratch: rows of the plan; columns */
   std::vector<double>   bound, work, cand;              /* scratch: bounds of tiles; tiles near a tile of rows */
   std::vector<PetscInt> near, idx;
+  PetscInt              cellsize = 0; /* places of a cell */
+  std::vector<double>   cellmass;     /* scratch: of one row, by cell; the cells that have some */
+  std::vector<PetscInt> cellsof;
   StoredRows            kept;
   double                passcost = 1;         /* of a pass over the rows kept, relative to one over the costs */
   double                refused  = 0;         /* rows at this inv, or a smaller one, took too much memory */
@@ -85,6 +89,7 @@ private:
   /* of fused passes; none if every pass is to evaluate everything */
   bool           Skips() const { return tiled && (cutoff > 0 || memory > 0); }
   double         Cut() const { return cutoff > 0 ? cutoff : kRounding; }
+  double         LooseCut() const { return loose > 0 ? PetscMin(Cut(), -std::log(loose)) : Cut(); }
   bool           Truncated() const { return cutoff > 0 && tiled; }
   PetscInt       Row(PetscInt k) const { return rowperm.empty() ? k : rowperm[k]; }
   PetscInt       Count(int owner) const { return ring ? counts[owner] : m; }
@@ -114,7 +119,11 @@ private:
   PetscErrorCode RescueColumns(double inv, const double *u, const double *v, const std::vector<char> &bad, double *lb);
   static void    AddRow(const Segs &segs, double t, const double *Krow, double *sums);
   PetscErrorCode RowBounds(const double *u, std::vector<double> &f) const;
-  void           KeepRow(const Block &B, PetscInt row, const Segs &segs, const double *Krow, double t, Keep *keep);
+  /* adds the row t K to the gram of the cells. Whole rows and rows of single entries come in the same way: pieces, or places */
+  void AddCells(const Segs &segs, double t, double sum, const double *Krow);
+  void AddCells(size_t count, const std::int32_t *index, double t, double sum, const double *val);
+  void CloseCells(double sum);
+  void KeepRow(const Block &B, PetscInt row, const Segs &segs, const double *Krow, double t, Keep *keep);
 };
 
 } // namespace transport

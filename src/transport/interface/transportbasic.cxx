@@ -1039,12 +1039,70 @@ PetscErrorCode SkeanTransportSetInitialPotentials(SkeanTransport transport, Vec 
 
    Level: intermediate
 
-.seealso: `SkeanTransportGetCertificate()`
+.seealso: `SkeanTransportGetCertificate()`, `SkeanTransportSetCertificateGap()`
 @*/
 PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool certify)
 {
   PetscFunctionBegin;
   CheckTransport(transport);
   transport->certify = certify;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportSetCertificateGap - Goes on to smaller epsilons for the bounds of the unregularised cost
+
+   Logically Collective
+
+   Input Parameters:
++  transport - the solver
+-  gap       - (upper - lower)/upper wanted; 0 (default): the bounds that the answer itself gives
+
+   Options Database Key:
+.  -transport_certificate_gap <0> - the gap
+
+   Level: intermediate
+
+   Notes:
+   The gap falls with epsilon, since the lower bound is the unregularised dual at potentials that are right to the order of epsilon. After the solve the
+   same method goes on with epsilons that are smaller by the factor of `SkeanTransportSetScaling()`, from one to the next and only as exactly as the gap
+   needs, until it is reached, five of them have been solved, or one of them no longer brings the bounds closer by a tenth. The best of all bounds count;
+   everything else that is reported, the potentials too, belongs to the epsilon of the solve. Whether the gap was reached is seen from the bounds.
+
+   The passes that it takes count as those of the certificate (`SkeanTransportView()`).
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` unless 0 <= gap < 1.
+
+.seealso: `SkeanTransportSetCertificate()`, `SkeanTransportGetCertificate()`, `SkeanTransportGetCertificateGap()`
+@*/
+PetscErrorCode SkeanTransportSetCertificateGap(SkeanTransport transport, PetscReal gap)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  PetscCheck(gap >= 0 && gap < 1, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_OUTOFRANGE, "Gap %g must be in [0,1)", (double)gap);
+  transport->certgap = gap;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanTransportGetCertificateGap - The gap for which smaller epsilons are solved
+
+   Not Collective
+
+   Input Parameter:
+.  transport - the solver
+
+   Output Parameter:
+.  gap - relative; 0: none
+
+   Level: intermediate
+
+.seealso: `SkeanTransportSetCertificateGap()`
+@*/
+PetscErrorCode SkeanTransportGetCertificateGap(SkeanTransport transport, PetscReal *gap)
+{
+  PetscFunctionBegin;
+  CheckTransport(transport);
+  *gap = transport->certgap;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -18,6 +18,7 @@ PetscErrorCode SkeanTransportLike_Private(SkeanTransport t, Vec r, Vec c, PetscR
   (*s)->truncset   = t->truncset;
   (*s)->multiscale = t->multiscale;
   (*s)->msratio    = t->msratio;
+  (*s)->memory     = t->memory;
   PetscCall(SkeanTransportSetReplicationLimit(*s, t->replicate));
   PetscCall(SkeanTransportSetCertificate(*s, PETSC_FALSE));
   PetscCall(SkeanTransportSetTolerances(*s, t->solver.rtol, t->solver.atol, t->solver.max_it));

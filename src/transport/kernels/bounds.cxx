@@ -26,7 +26,9 @@ static void Bisect(PetscInt d, const double *x, PetscInt leaf, PetscInt *lo, Pet
       }
     }
     const PetscInt leaves = (static_cast<PetscInt>(hi - lo) + leaf - 1) / leaf;
-    PetscInt      *mid    = lo + (leaves / 2) * static_cast<size_t>(leaf);
+    size_t         left   = 1;
+    while (2 * left < static_cast<size_t>(leaves)) left *= 2;
+    PetscInt *mid = lo + left * static_cast<size_t>(leaf);
     /* ties by number: the same order wherever it is computed */
     std::nth_element(lo, mid, hi, [=](PetscInt a, PetscInt b) {
       const double s = x[static_cast<size_t>(a) * d + axis], t = x[static_cast<size_t>(b) * d + axis];

@@ -152,15 +152,54 @@ SKEAN_MULTIVERSION static void AddAbs(PetscInt nc, double x, const double *y, do
 #pragma omp simd
   for (PetscInt j = 0; j < nc; ++j) out[j] += std::fabs(x - y[j]);
 }
+/* |x - y|^(W + H/2), H = 0 or 1 */
+template <int W, int H>
+__attribute__((always_inline)) static inline void PowRow(PetscInt nc, double x, const double *y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) {
+    const double t = std::fabs(x - y[j]);
+    double       s = H ? std::sqrt(t) : 1.0;
+    for (int k = 0; k < W; ++k) s *= t;
+    out[j] += s;
+  }
+}
+SKEAN_MULTIVERSION static void AddPow15(PetscInt nc, double x, const double *y, double *out)
+{
+  PowRow<1, 1>(nc, x, y, out);
+}
+SKEAN_MULTIVERSION static void AddPow25(PetscInt nc, double x, const double *y, double *out)
+{
+  PowRow<2, 1>(nc, x, y, out);
+}
+SKEAN_MULTIVERSION static void AddPow3(PetscInt nc, double x, const double *y, double *out)
+{
+  PowRow<3, 0>(nc, x, y, out);
+}
+SKEAN_MULTIVERSION static void AddPow4(PetscInt nc, double x, const double *y, double *out)
+{
+  PowRow<4, 0>(nc, x, y, out);
+}
+SKEAN_MULTIVERSION static void AddPowAny(PetscInt nc, double x, double p, const double *y, double *out)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < nc; ++j) {
+    const double t = std::fabs(x - y[j]), s = FastExp(p * FastLog(t > 1e-300 ? t : 1e-300));
+    out[j] += t > 1e-300 ? s : 0.0;
+  }
+}
 static void AddPow(PetscInt nc, double x, double p, const double *y, double *out)
 {
-  if (p == 1.5) {
-    for (PetscInt j = 0; j < nc; ++j) {
-      const double t = std::fabs(x - y[j]);
-      out[j] += t * std::sqrt(t);
-    }
-  } else
-    for (PetscInt j = 0; j < nc; ++j) out[j] += std::pow(std::fabs(x - y[j]), p);
+  if (p == 1.5)
+    AddPow15(nc, x, y, out);
+  else if (p == 2.5)
+    AddPow25(nc, x, y, out);
+  else if (p == 3)
+    AddPow3(nc, x, y, out);
+  else if (p == 4)
+    AddPow4(nc, x, y, out);
+  else
+    AddPowAny(nc, x, p, y, out);
 }
 SKEAN_MULTIVERSION static void RootOf(PetscInt nc, double *out)
 {

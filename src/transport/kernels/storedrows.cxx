@@ -90,7 +90,7 @@ void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double r, con
   inv   = inverse;
   reach = r;
   valid = false;
-  uses = nval = nidx = 0;
+  uses = nval = nidx = added = 0;
   dense = sparse = 0;
   /* an entry of a whole row costs a twelfth of one taken by its number while the rows stay in the second cache, half of it from memory */
   share = static_cast<double>(n) * m * sizeof(double) < 4e6 ? 1.0 / 12 : 1.0 / 3;
@@ -101,12 +101,21 @@ void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double r, con
 
 bool StoredRows::Reserve(PetscInt count, double limit)
 {
-  const size_t need = nval + static_cast<size_t>(count), needidx = nidx + static_cast<size_t>(count);
+  const double used = static_cast<double>(nval) * sizeof(double) + static_cast<double>(nidx) * sizeof(std::int32_t),
+               done = static_cast<double>(added) / static_cast<double>(rows.size());
 
-  if (static_cast<double>(nval) * sizeof(double) + static_cast<double>(nidx) * sizeof(std::int32_t) > limit) return false;
-  val.Grow(nval, need);
-  idx.Grow(nidx, needidx);
+  if (used > limit || (done >= 1.0 / 16 && used > 2 * limit * done)) return false;
+  val.Grow(nval + static_cast<size_t>(count));
+  idx.Grow(nidx + static_cast<size_t>(count));
   return true;
+}
+
+void StoredRows::Free()
+{
+  valid = false;
+  nval = nidx = added = 0;
+  val.Free();
+  idx.Free();
 }
 
 } // namespace transport

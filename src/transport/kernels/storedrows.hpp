@@ -10,7 +10,9 @@
 #include <petscsys.h>
 #include <cstdint>
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
+#include <new>
 #include <vector>
 
 namespace skean {
@@ -29,26 +31,34 @@ double MaxDifference(PetscInt n, const double *x, const double *y);
 void   ExpDifference(PetscInt n, const double *x, const double *y, double *out);
 void   MultiplyBy(PetscInt n, const double *y, double *x);
 
-/* Memory that grows and is not zeroed */
+/* Memory that grows and is not zeroed; by realloc(), which moves large blocks without copying them */
 template <class T>
 class Buffer {
 public:
-  /* keeps the first `used` entries */
-  void Grow(size_t used, size_t room)
+  void Grow(size_t room)
   {
     if (room <= size) return;
-    const size_t         more = room > size + size / 2 ? room : size + size / 2;
-    std::unique_ptr<T[]> next(new T[more]);
-    std::copy_n(x.get(), used, next.get());
-    x.swap(next);
+    const size_t more = room > size + size / 2 ? room : size + size / 2;
+    void        *next = std::realloc(x.get(), more * sizeof(T));
+    if (!next) throw std::bad_alloc();
+    static_cast<void>(x.release());
+    x.reset(static_cast<T *>(next));
     size = more;
+  }
+  void Free()
+  {
+    x.reset();
+    size = 0;
   }
   T       *data() { return x.get(); }
   const T *data() const { return x.get(); }
 
 private:
-  std::unique_ptr<T[]> x;
-  size_t               size = 0;
+  struct Release {
+    void operator()(T *p) const { std::free(p); }
+  };
+  std::unique_ptr<T, Release> x;
+  size_t                      size = 0;
 };
 
 class StoredRows {
@@ -69,8 +79,10 @@ public:
 
   /* Starts anew for n rows of m columns with the given column thresholds */
   void Begin(PetscInt n, PetscInt m, double inv, double reach, const double *v);
-  /* room for one more row of at most so many entries; false: no more than `limit` bytes */
-  bool                Reserve(PetscInt count, double limit);
+  /* room for one more row of at most so many entries; false: all rows, if the others are like those so far by a factor of two, will not fit `limit` bytes */
+  bool Reserve(PetscInt count, double limit);
+  /* gives the memory back; nothing is kept */
+  void                Free();
   const Row          &At(PetscInt k) const { return rows[k]; }
   const double       *Values(const Row &r) const { return val.data() + r.at; }
   const std::int32_t *Index(const Row &r) const { return idx.data() + r.index; }
@@ -82,6 +94,7 @@ public:
     const double *x     = K;
     Row          &r     = rows[k];
     u0[k]               = u;
+    ++added;
     for (const auto &g : segs) {
       above += CountAbove(g.nc, x, t, w + g.j);
       x += g.nc;
@@ -119,7 +132,7 @@ private:
   std::vector<Row>     rows;
   Buffer<double>       val;
   Buffer<std::int32_t> idx;
-  size_t               nval = 0, nidx = 0;
+  size_t               nval = 0, nidx = 0, added = 0;
 };
 
 } // namespace transport

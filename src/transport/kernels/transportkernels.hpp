@@ -82,8 +82,8 @@ inline double Kappa(CostKind kind, double inv)
   return kind == CostKind::SQEUCLIDEAN ? inv : (kind == CostKind::COSINE ? 0.5 * inv : 0.0);
 }
 
-/* Order of points (x[i*d + k]) that makes every run perm[t*leaf .. (t+1)*leaf) compact: recursive bisection along the longest side, sizes in multiples
-   of leaf */
+/* Order of points (x[i*d + k]) that makes every run perm[t*2^k*leaf .. (t+1)*2^k*leaf), k >= 0, compact: recursive bisection along the longest side, the
+   first half with the largest power of two of leaves that there are more of */
 void BisectionOrder(PetscInt d, PetscInt n, const double *x, PetscInt leaf, PetscInt *perm);
 /* Bounding box of points (coordinate k of point j at y[j*sj + k*sk]): centre and half width, at [k*ld] */
 void BoundingBox(PetscInt d, PetscInt n, const double *y, size_t sj, size_t sk, double *q, double *r, size_t ld);

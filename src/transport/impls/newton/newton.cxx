@@ -61,9 +61,8 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
   PetscCall(AgreeAny(e->comm, toobig, &toobig));
   PetscCheck(!toobig || size == 1, e->comm, PETSC_ERR_SUP,
              "Too many entries in a Newton system for MPI's counts; use more processes or a smaller -transport_ssns_fill");
-  if (size == 1)
-    PetscCallCXX(recv = sorted);
-  else {
+  const std::vector<Entry> &arrived = size == 1 ? sorted : recv;
+  if (size > 1) {
     PetscCallCXX(scount.assign(size, 0));
     PetscCallCXX(rcount.assign(size, 0));
     PetscCallCXX(sdispl.assign(size + 1, 0));
@@ -88,16 +87,17 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
   }
   std::vector<size_t> colptr;
   PetscCallCXX(colptr.assign(static_cast<size_t>(e->mloc) + 1, 0));
-  for (const Entry &x : recv) ++colptr[x.col - e->mlo + 1];
+  for (const Entry &x : arrived) ++colptr[x.col - e->mlo + 1];
   for (PetscInt j = 0; j < e->mloc; ++j) colptr[j + 1] += colptr[j];
   PetscCallCXX(at = colptr);
-  PetscCallCXX(send.resize(PetscMax(recv.size(), size_t(1))));
-  for (const Entry &x : recv) send[at[x.col - e->mlo]++] = x;
+  PetscCallCXX(send.resize(PetscMax(arrived.size(), size_t(1))));
+  for (const Entry &x : arrived) send[at[x.col - e->mlo]++] = x;
+  const size_t total = nnz + arrived.size() + static_cast<size_t>(nloc);
+  std::vector<Entry>().swap(recv);
   /* rows: what lies below the diagonal's column, the diagonal, the rest */
   std::vector<PetscInt> ia, ja;
   std::vector<double>   va;
-  const size_t          total = nnz + recv.size() + static_cast<size_t>(nloc);
-  bool                  over  = total > static_cast<size_t>(PETSC_MAX_INT);
+  bool                  over = total > static_cast<size_t>(PETSC_MAX_INT);
   PetscCall(AgreeAny(e->comm, over, &over));
   PetscCheck(!over, e->comm, PETSC_ERR_SUP, "Too many entries in a Newton system for PETSc's index size; use more processes or a smaller -transport_ssns_fill");
   PetscCallCXX(ia.resize(static_cast<size_t>(nloc) + 1));
@@ -130,6 +130,8 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
     }
     ia[r + 1] = static_cast<PetscInt>(q);
   }
+  std::vector<Entry>().swap(sorted);
+  std::vector<Entry>().swap(send);
   PetscCall(MatCreate(e->comm, A));
   PetscCall(MatSetSizes(*A, nloc, nloc, PETSC_DETERMINE, PETSC_DETERMINE));
   PetscCall(MatSetType(*A, MATAIJ));

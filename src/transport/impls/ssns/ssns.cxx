@@ -10,13 +10,15 @@
    Newton converges fast the trial point's pass collects them and there is no sweep.
 */
 #include "../newton/newton.hpp"
-#include "anderson.hpp"
+#include "../accelerate/sweeps.hpp"
 #include <algorithm>
 
-using skean::transport::Anderson;
 using skean::transport::Engine;
 using skean::transport::Keep;
 using skean::transport::NewtonSystem;
+using skean::transport::Noise;
+using skean::transport::Saved;
+using skean::transport::Sweeps;
 using skean::transport::Work;
 
 namespace {
@@ -31,37 +33,9 @@ struct SSNS {
   PetscReal    level  = 1e-2;  /* marginal error at which a level that is not the last ends */
   PetscInt     direct = 2500;  /* unknowns of a Newton system, after elimination, that process 0 solves */
   NewtonSystem system;
-  Anderson     anderson;
+  Sweeps       accelerated;
 };
 
-/* what a rejected trial point must give back */
-struct Saved {
-  std::vector<double> u, v, a, b, lb;
-  double              err, g2, dual;
-  void                Save(const Work *w)
-  {
-    u    = w->u;
-    v    = w->v;
-    a    = w->a;
-    b    = w->b;
-    lb   = w->lb;
-    err  = w->err;
-    g2   = w->g2;
-    dual = w->dual;
-  }
-  void Restore(Work *w) const
-  {
-    w->u    = u;
-    w->v    = v;
-    w->a    = a;
-    w->b    = b;
-    w->lb   = lb;
-    w->err  = err;
-    w->g2   = g2;
-    w->dual = dual;
-    w->bad  = false;
-  }
-};
 } // namespace
 
 /* Leaves the entries above thr */
@@ -92,12 +66,6 @@ static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double 
     if (!*over && thr > keep->thr) Raise(keep, thr);
     if (!*over || count[1] > 0 || 2 * thr > thrmax) PetscFunctionReturn(PETSC_SUCCESS);
   }
-}
-
-/* The dual's own rounding error: below it, only the gradient can tell */
-static double Noise(const Work *w)
-{
-  return 1e-13 * PetscMax(1.0, PetscAbsReal(w->dual) + w->umax);
 }
 
 /* What Newton's method will cost to reach the target, in passes over the whole cost: a handful of steps on the last level, a few before. Counted from the
@@ -188,7 +156,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     PetscCall(SkeanTransportSetLevel_Private(t, w->levels[lev]));
     PetscCall(SkeanTransportPass_Private(t, NULL));
     mu = PetscMin(mu, ctx->mu0);
-    ctx->anderson.Restart();
+    ctx->accelerated.Restart();
     errors.assign(1, w->err);
     for (;;) {
       PetscCall(SkeanSolverMonitor_Private((PetscObject)t, s, it, w->err));
@@ -221,15 +189,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       ++it;
       /* sweeps: at the start of a level, and as long as their rate promises the target at less than what Newton's method will cost */
       if (sweeps > 0) {
-        old.Save(w);
-        PetscCall(ctx->anderson.Next(w));
-        PetscCall(SkeanTransportPass_Private(t, NULL));
-        if (w->bad || (w->err > old.err && w->dual < old.dual - Noise(w))) { /* not accelerated */
-          old.Restore(w);
-          ctx->anderson.Restart();
-          PetscCall(SkeanTransportUpdateV_Private(t));
-          PetscCall(SkeanTransportPass_Private(t, NULL));
-        }
+        PetscCall(ctx->accelerated.Next(t));
         have = false;
         PetscCallCXX(errors.push_back(w->err));
         if (--sweeps == 0 && SweepsPay(e, errors, target, NewtonCost(ctx, e, last))) sweeps = 1;
@@ -280,7 +240,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       if (!ok) { /* no direction: sweeps, and a larger shift */
         mu *= 4;
         sweeps = 4;
-        ctx->anderson.Restart();
+        ctx->accelerated.Restart();
         errors.assign(1, w->err);
         continue;
       }
@@ -310,7 +270,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         old.Restore(w);
         mu *= 4;
         sweeps = 1;
-        ctx->anderson.Restart();
+        ctx->accelerated.Restart();
         errors.assign(1, w->err);
         continue;
       }

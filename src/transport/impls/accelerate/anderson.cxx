@@ -5,7 +5,7 @@
 namespace skean {
 namespace transport {
 
-PetscErrorCode Anderson::Next(Work *w)
+PetscErrorCode Anderson::Next(Work *w, const double *more)
 {
   const Engine  *e = w->eng.get();
   const size_t   n = static_cast<size_t>(e->mloc), ld = static_cast<size_t>(window);
@@ -29,7 +29,7 @@ PetscErrorCode Anderson::Next(Work *w)
     count = PetscMin(count + 1, window);
   }
   for (size_t j = 0; j < n; ++j) {
-    const double step = w->logc[j] - w->lb[j];
+    const double step = w->logc[j] - w->lb[j] + (more ? more[j] : 0.0);
     if (has) {
       dv[at][j] = w->v[j] - v[j];
       ds[at][j] = step - s[j];

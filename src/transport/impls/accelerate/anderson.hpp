@@ -20,8 +20,9 @@ public:
     count = head = 0;
     has          = false;
   }
-  /* Collective. w->v becomes the next iterate, from w->v and w->lb of the last pass */
-  PetscErrorCode Next(Work *w);
+  /* Collective. w->v becomes the next iterate, from w->v and w->lb of the last pass. more (may be NULL): added to the step of the sweep, here a correction
+     on coarse cells, M^-1 (c - b) with M symmetric and positive definite */
+  PetscErrorCode Next(Work *w, const double *more);
 
 private:
   PetscInt                         count = 0; /* differences that are kept */
