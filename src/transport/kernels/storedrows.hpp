@@ -77,8 +77,8 @@ public:
     std::int32_t count; /* entries; < 0: a whole row */
   };
 
-  /* Starts anew for n rows of m columns with the given column thresholds */
-  void Begin(PetscInt n, PetscInt m, double inv, double reach, const double *v);
+  /* Starts anew for n rows of ncols columns with the given column thresholds */
+  void Begin(PetscInt n, PetscInt ncols, double inverse, double r, const double *v);
   /* room for one more row of at most so many entries; false: all rows, if the others are like those so far by a factor of two, will not fit `limit` bytes */
   bool Reserve(PetscInt count, double limit);
   /* gives the memory back; nothing is kept */
