@@ -430,13 +430,13 @@ PetscErrorCode LSPrecond::Probe(MPI_Comm comm, const RowView &A, SkeanSketch ske
 }
 
 /*
-   Seconds by a simple machine model; only the ratios matter. 16 Gflop/s in BLAS 3 and 4 Gbyte/s from memory per process (a core that
+   Seconds by a simple machine model; only the ratios matter. 16 Gflop/s in BLAS 3 and 5 Gbyte/s from memory per process (a core that
    shares its memory bus with others), the efficiencies at small d measured (bench_ksp_dense). The passes of the iterative method
    follow from the distortion sqrt(d/m) per step.
 */
 KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LSPrecondOptions &o, bool *trycholesky) const
 {
-  const double F3 = 16e9, BW = 4e9, nl = static_cast<double>(A.nglobal) / size, dd = d, q = o.nrhs;
+  const double F3 = 16e9, BW = 5e9, nl = static_cast<double>(A.nglobal) / size, dd = d, q = o.nrhs;
   const bool   dense   = A.IsDense();
   const double entries = dense ? nl * dd : std::max<double>(1.0, static_cast<double>(A.Entries()));
   const double pass    = (dense ? 8.0 : 16.0) * entries / BW + 4.0 * entries * (q - 1) / (dense ? F3 : F3 / 6);
@@ -447,9 +447,9 @@ KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LS
   const double steps  = 32.0 / std::log(std::max(1.5, std::sqrt(o.factor))) + 1;
   const double gram   = dense ? nl * dd * dd / (std::min(0.85, dd / 60) * F3) : 2.5e-9 * entries * entries / std::max(nl, 1.0) + dd * dd * 8 / BW;
   const double iter   = sketch + qr(o.factor) + steps * pass;
-  const double cqrrt  = sketch + qr(4) + 2 * nl * dd * dd / (std::min(0.75, dd / 90) * F3) + qr1 + 3 * pass;
+  const double cqrrt  = sketch + qr(4) + 2 * nl * dd * dd / (std::min(0.85, dd / 90) * F3) + qr1 + 3 * pass;
   const double cholqr = gram + qr1 + 3 * pass;
-  const double tsqr   = 2 * nl * dd * dd / (std::min(0.85, 0.08 + dd / 240) * F3) + 3 * pass;
+  const double tsqr   = 2 * nl * dd * dd / (std::min(0.75, 0.06 + dd / 240) * F3) + 3 * pass;
   /* the last passes over all right-hand sides are common to the direct methods: what a failed attempt risks is weighed without them */
   const double many = 3 * 4.0 * entries * (q - 1) / (dense ? F3 : F3 / 6);
   *trycholesky      = cholqr - many < 0.9 * (std::min(iter, std::min(cqrrt, tsqr)) - many);
@@ -459,30 +459,29 @@ KSPSketchMethod LSPrecond::Cheapest(const RowView &A, PetscMPIInt size, const LS
 
 /*
    Is it worth forming A'A? The condition number of 2 d of this process's rows, spread over its block: if they are far beyond what
-   Cholesky can do on every process, so is A most likely. Only time depends on the answer. Dense matrices; one reduction.
+   Cholesky can do on every process, so is A most likely. Only time depends on the answer, so Cholesky itself may give it. Dense
+   matrices; one reduction.
 */
 PetscErrorCode LSPrecond::ProbeCondition(MPI_Comm comm, const RowView &A, bool *hopeless) const
 {
   const PetscInt      rows  = 2 * d;
   double              rcond = 1.0, best;
-  std::vector<double> sample, work, tau;
+  std::vector<double> sample, gram;
 
   PetscFunctionBegin;
   if (A.nrows >= rows && d > 0) {
-    PetscBLASInt m = rows, n_ = d, lwork = 64 * d, info;
+    const PetscBLASInt m = rows, n_ = d;
+    const double       one = 1.0, zero = 0.0;
+    PetscBLASInt       info;
     PetscCallCXX(sample.resize(static_cast<size_t>(rows) * d));
-    PetscCallCXX(tau.resize(d));
-    PetscCallCXX(work.resize(lwork));
+    PetscCallCXX(gram.assign(static_cast<size_t>(d) * d, 0.0));
     for (PetscInt j = 0; j < d; ++j)
       for (PetscInt i = 0; i < rows; ++i)
         sample[i + static_cast<size_t>(j) * rows] = scale[j] * A.dense[static_cast<size_t>(i) * (A.nrows / rows) + static_cast<size_t>(j) * A.lda];
-    LAPACKgeqrf_(&m, &n_, sample.data(), &m, tau.data(), work.data(), &lwork, &info);
-    PetscCheck(!info, PETSC_COMM_SELF, PETSC_ERR_LIB, "LAPACK dgeqrf: info %d", (int)info);
-    std::vector<double> top;
-    PetscCallCXX(top.resize(static_cast<size_t>(d) * d));
-    for (PetscInt j = 0; j < d; ++j)
-      std::copy(sample.begin() + static_cast<size_t>(j) * rows, sample.begin() + static_cast<size_t>(j) * rows + d, top.begin() + static_cast<size_t>(j) * d);
-    PetscCall(TriangleCondition(d, top.data(), &rcond));
+    dsyrk_("U", "T", &n_, &m, &one, sample.data(), &m, &zero, gram.data(), &n_);
+    LAPACKpotrf_("U", &n_, gram.data(), &n_, &info);
+    rcond = 0.0;
+    if (!info) PetscCall(TriangleCondition(n_, gram.data(), &rcond));
   }
   PetscCallMPI(MPI_Allreduce(&rcond, &best, 1, MPI_DOUBLE, MPI_MAX, comm));
   *hopeless = best * 10 * CholeskyConditionLimit < 1.0;
