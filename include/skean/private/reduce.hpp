@@ -1,9 +1,10 @@
 /*
    One reduction per step that carries the values, the error flag of every process, and the vote of process 0.
 
-   Two things carry failures. Sums that belong to one column (right-hand side) of several carry that column's: a NaN or Inf on one process makes the sum of all
-   NaN or Inf, and only that column suffers. The flag carries what ends a step for all that is in it: a pass over the rows that met numbers that are not
-   finite, or a breakdown that one process found in its copy of the replicated numbers of the step before. It turns a numerical failure on one process into the same verdict on all. The vote makes a decision that each process
+   Two things carry failures. Sums that belong to one column (right-hand side) of several carry that column's: a NaN or Inf on one
+   process makes the sum of all NaN or Inf, and only that column suffers. The flag carries what ends a step for all that is in it: a pass
+   over the rows that met numbers that are not finite, or a breakdown that one process found in its copy of the replicated numbers of
+   the step before. It turns a numerical failure on one process into the same verdict on all. The vote makes a decision that each process
    takes from its own copy of replicated numbers (which may differ in the last bit on unequal machines) the decision of process 0.
 */
 #pragma once

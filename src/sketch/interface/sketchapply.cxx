@@ -42,6 +42,16 @@ static PetscErrorCode AddRows(SkeanSketch sketch, const skean::RowView *A, Petsc
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Rows that are the rows first, ... of what is sketched */
+static PetscErrorCode AddBlock(SkeanSketch sketch, skean::RowView view, PetscInt first, PetscScalar *SA)
+{
+  PetscFunctionBegin;
+  view.rstart += first;
+  view.nglobal = sketch->n;
+  PetscCall(AddRows(sketch, &view, SA));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Adds this process's part of S(:, first...) A: the blocks of a MATNEST one by one, each by the columns of S that are the rows it has in the matrix of the blocks */
 static PetscErrorCode AddMat(SkeanSketch sketch, Mat A, PetscInt first, PetscScalar *SA)
 {
@@ -71,13 +81,9 @@ static PetscErrorCode AddMat(SkeanSketch sketch, Mat A, PetscInt first, PetscSca
     }
   } else {
     skean::RowBlock rows;
-    skean::RowView  view;
 
     PetscCall(rows.Open(A));
-    view = rows.View();
-    view.rstart += first;
-    view.nglobal = sketch->n;
-    PetscCall(AddRows(sketch, &view, SA));
+    PetscCall(AddBlock(sketch, rows.View(), first, SA));
     PetscCall(rows.Restore());
   }
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -102,13 +108,9 @@ static PetscErrorCode AddVec(SkeanSketch sketch, Vec b, PetscInt first, PetscSca
     }
   } else {
     skean::RowBlock rows;
-    skean::RowView  view;
 
     PetscCall(rows.OpenVec(b));
-    view = rows.View();
-    view.rstart += first;
-    view.nglobal = sketch->n;
-    PetscCall(AddRows(sketch, &view, Sb));
+    PetscCall(AddBlock(sketch, rows.View(), first, Sb));
     PetscCall(rows.Restore());
   }
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -1,5 +1,6 @@
 #include "transportkernels.hpp"
 #include "exp.hpp"
+#include <skean/private/fastlog.hpp>
 #include <skean/private/skeanimpl.h>
 #include <petscblaslapack.h>
 #include <cmath>

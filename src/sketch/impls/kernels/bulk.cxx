@@ -1,4 +1,5 @@
 #include "bulk.hpp"
+#include <skean/private/fastlog.hpp>
 #include <algorithm>
 #include <cmath>
 
@@ -54,7 +55,7 @@ void PhiloxMany(const RandomStream &stream, std::uint64_t index, std::uint64_t d
 }
 
 /*
-   Box and Muller with polynomials. log u = e ln 2 + 2 atanh(s), s = (f-1)/(f+1), u = 2^e f with f in [sqrt(1/2), sqrt(2)), |s| < 0.1716: 11 terms leave less than 2^-56.
+   Box and Muller with polynomials.
    The angle 2 pi v is reduced to g pi/2, |g| <= 1/2, by g = 4 v - round(4 v), which is exact; Taylor polynomials on |x| <= pi/4.
 */
 SKEAN_MULTIVERSION static void Normals_(std::uint32_t key0, std::uint32_t key1, std::uint64_t index, size_t n, double scale, double *z)
@@ -73,26 +74,7 @@ SKEAN_MULTIVERSION static void Normals_(std::uint32_t key0, std::uint32_t key1, 
     for (size_t i = 0; i < Chunk; ++i) {
       const std::uint64_t ub = ((static_cast<std::uint64_t>(x1[i]) << 32) | x0[i]) >> 11, vb = ((static_cast<std::uint64_t>(x3[i]) << 32) | x2[i]) >> 11;
       const double u = 1.0 - static_cast<double>(static_cast<std::int64_t>(ub)) * 0x1p-53, v = static_cast<double>(static_cast<std::int64_t>(vb)) * 0x1p-53;
-      std::int64_t bits;
-      double       f;
-      __builtin_memcpy(&bits, &u, 8);
-      /* exponent such that f lies in [sqrt(1/2), sqrt(2)) */
-      const std::int64_t shifted = bits - 0x3fe6a09e667f3bcdLL, e = shifted >> 52, fb = bits - (e << 52);
-      __builtin_memcpy(&f, &fb, 8);
-      const double q = (f - 1.0) / (f + 1.0), q2 = q * q;
-      double       p    = 1.0 / 23;
-      p                 = p * q2 + 1.0 / 21;
-      p                 = p * q2 + 1.0 / 19;
-      p                 = p * q2 + 1.0 / 17;
-      p                 = p * q2 + 1.0 / 15;
-      p                 = p * q2 + 1.0 / 13;
-      p                 = p * q2 + 1.0 / 11;
-      p                 = p * q2 + 1.0 / 9;
-      p                 = p * q2 + 1.0 / 7;
-      p                 = p * q2 + 1.0 / 5;
-      p                 = p * q2 + 1.0 / 3;
-      const double logu = static_cast<double>(e) * 0.69314718055994530942 + (2.0 * q + 2.0 * q * q2 * p);
-      const double r    = scale * std::sqrt(-2.0 * logu);
+      const double r = scale * std::sqrt(-2.0 * FastLog(u));
       /* v in [0,1): quadrant by truncation, exact */
       const double       v4 = 4.0 * v;
       const std::int64_t m  = static_cast<std::int64_t>(static_cast<std::int32_t>(v4 + 0.5)); // NOLINT(bugprone-incorrect-roundings): 0 <= v4 < 4
