@@ -271,7 +271,6 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
   PetscBool set;
   PetscInt  n[3], got = 3, i;
   PetscReal r;
-  PetscEnum e;
 
   PetscFunctionBegin;
   PetscValidHeaderSpecific(pde, SKEAN_GPPDE_CLASSID, 1);
@@ -280,8 +279,9 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
   if (set) PetscCall(SkeanGPPDESetProblem(pde, text));
   PetscCall(PetscOptionsString("-gppde_type", "Type: direct, compat or varpro", "SkeanGPPDESetType", ((PetscObject)pde)->type_name, text, sizeof(text), &set));
   if (set) PetscCall(SkeanGPPDESetType(pde, text));
-  PetscCall(PetscOptionsEnum("-gppde_grid", "Collocation points", "SkeanGPPDESetGrid", SkeanGPPDEGrids, (PetscEnum)pde->grid, &e, &set));
-  if (set) PetscCall(SkeanGPPDESetGrid(pde, (SkeanGPPDEGrid)e, NULL));
+  SkeanGPPDEGrid grid = pde->grid;
+  PetscCall(PetscOptionsEnum("-gppde_grid", "Collocation points", "SkeanGPPDESetGrid", SkeanGPPDEGrids, (PetscEnum)grid, (PetscEnum *)&grid, &set));
+  if (set) PetscCall(SkeanGPPDESetGrid(pde, grid, NULL));
   PetscCall(PetscOptionsIntArray("-gppde_n", "Number of collocation points per dimension", "SkeanGPPDESetGrid", n, &got, &set));
   if (set) {
     PetscCheck(pde->dim > 0, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_WRONGSTATE, "-gppde_n needs the problem or the domain first");
@@ -290,8 +290,9 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
     for (PetscInt k = 1; k < 3 && got == 1; k++) n[k] = n[0];
     PetscCall(SkeanGPPDESetGrid(pde, pde->grid, n));
   }
-  PetscCall(PetscOptionsEnum("-gppde_basis", "What functions are made of", "SkeanGPPDESetBasis", SkeanGPPDEBases, (PetscEnum)pde->basis, &e, &set));
-  if (set) PetscCall(SkeanGPPDESetBasis(pde, (SkeanGPPDEBasis)e));
+  SkeanGPPDEBasis basis = pde->basis;
+  PetscCall(PetscOptionsEnum("-gppde_basis", "What functions are made of", "SkeanGPPDESetBasis", SkeanGPPDEBases, (PetscEnum)basis, (PetscEnum *)&basis, &set));
+  if (set) PetscCall(SkeanGPPDESetBasis(pde, basis));
   PetscCall(PetscOptionsString("-gppde_kernel", "Kernels, one per dimension", "SkeanGPPDESetKernel", "", text, sizeof(text), &set));
   if (set) PetscCall(SkeanGPPDESetKernel(pde, text));
   PetscCall(PetscOptionsReal("-gppde_length", "Relative length scale of the envelope", "SkeanGPPDESetLength", pde->length, &r, &set));

@@ -76,7 +76,6 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   char           type[256];
   PetscBool      flg, set, set2;
   PetscReal      x, y;
-  PetscEnum      e;
 
   PetscFunctionBegin;
   PetscCall(SkeanInitializePackage());
@@ -88,9 +87,10 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   else if (!((PetscObject)t)->type_name)
     PetscCall(SkeanTransportSetType(t, SKEANTRANSPORTSSNS));
   PetscCall(SkeanSolverSetFromOptions_Private((PetscObject)t, &t->solver, MonitorDefault, PetscOptionsObject));
-  PetscCall(
-    PetscOptionsEnum("-transport_cost_type", "Cost between points", "SkeanTransportSetCostType", SkeanTransportCostTypes, (PetscEnum)t->costtype, &e, &set));
-  if (set) PetscCall(SkeanTransportSetCostType(t, (SkeanTransportCostType)e));
+  SkeanTransportCostType cost = t->costtype;
+  PetscCall(PetscOptionsEnum("-transport_cost_type", "Cost between points", "SkeanTransportSetCostType", SkeanTransportCostTypes, (PetscEnum)cost,
+                             (PetscEnum *)&cost, &set));
+  if (set) PetscCall(SkeanTransportSetCostType(t, cost));
   PetscCall(PetscOptionsReal("-transport_cost_exponent", "Exponent of the cost lp", "SkeanTransportSetCostExponent", t->costexponent, &x, &set));
   if (set) PetscCall(SkeanTransportSetCostExponent(t, x));
   SkeanTransportEpsMode mode = t->epsmode;
@@ -99,9 +99,10 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
                              (PetscEnum *)&mode, &set));
   PetscCall(PetscOptionsReal("-transport_epsilon", "Weight of the entropy", "SkeanTransportSetEpsilon", x, &x, &set2));
   if (set || set2) PetscCall(SkeanTransportSetEpsilon(t, x, mode));
-  PetscCall(
-    PetscOptionsEnum("-transport_entropy", "Entropy and convention", "SkeanTransportSetEntropy", SkeanTransportEntropies, (PetscEnum)t->entropy, &e, &set));
-  if (set) PetscCall(SkeanTransportSetEntropy(t, (SkeanTransportEntropy)e));
+  SkeanTransportEntropy entropy = t->entropy;
+  PetscCall(PetscOptionsEnum("-transport_entropy", "Entropy and convention", "SkeanTransportSetEntropy", SkeanTransportEntropies, (PetscEnum)entropy,
+                             (PetscEnum *)&entropy, &set));
+  if (set) PetscCall(SkeanTransportSetEntropy(t, entropy));
   flg = t->scaling;
   x   = t->scalefactor;
   PetscCall(PetscOptionsBool("-transport_scaling", "Reach epsilon in steps", "SkeanTransportSetScaling", flg, &flg, &set));
