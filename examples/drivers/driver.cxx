@@ -287,7 +287,7 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode ReadFitSettings(PetscOptionItems *PetscOptionsObject, FitSettings &s)
+PetscErrorCode ReadFitSettings(SkeanOptionItems PetscOptionsObject, FitSettings &s)
 {
   PetscFunctionBegin;
   PetscCall(PetscOptionsReal("-bounds", "error bounds that hold but for this probability", NULL, s.delta, &s.delta, NULL));

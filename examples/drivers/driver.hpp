@@ -41,7 +41,7 @@ struct FitSettings {
   PetscReal delta = 1e-3;
 };
 /* Reads -bounds, -o, -plot and -monitor; within PetscOptionsBegin() */
-PetscErrorCode ReadFitSettings(PetscOptionItems *PetscOptionsObject, FitSettings &s);
+PetscErrorCode ReadFitSettings(SkeanOptionItems PetscOptionsObject, FitSettings &s);
 /* Collective. Whether the probability is one and the files can be written */
 PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s);
 /* A KSP of type sketch, before the options speak */
