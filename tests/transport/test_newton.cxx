@@ -1,6 +1,7 @@
 /* The Newton systems: kernels against obvious loops, one process against the KSP, the reuse of factors and hierarchies */
 #include "problems.hpp"
 #include "src/transport/impls/newton/schur.hpp"
+#include <skean/private/transportimpl.h>
 #include <algorithm>
 
 using namespace skean::transport;
@@ -135,4 +136,68 @@ TEST(TransportNewton, AnotherProblemInTheSameSolver)
   ASSERT_PETSC(SkeanTransportGetCosts(q.t, &b, NULL, NULL));
   EXPECT_NEAR(a, b, 1e-8);
   for (Problem *x : {&p, &q}) ASSERT_PETSC(x->Destroy());
+}
+
+/* what a pass keeps under a limit is all that lies above the threshold it ended with, and one doubling less would have been too much */
+TEST(TransportNewton, KeepRaisesItsThreshold)
+{
+  Keep keep;
+  keep.cap = 50;
+  keep.Start(1e-3, 0.25);
+  auto value = [](PetscInt k) { return Uniform(k, 0, 95); };
+  for (PetscInt k = 0; k < 400; ++k) keep.Add(k, 2 * k, value(k));
+  EXPECT_TRUE(keep.overflow); /* a quarter of 400 is more than 50 */
+  keep.cap = 220;
+  keep.Start(1e-3, 0.9);
+  for (PetscInt k = 0; k < 400; ++k) keep.Add(k, 2 * k, value(k));
+  EXPECT_FALSE(keep.overflow);
+  EXPECT_EQ(keep.asked, 1e-3);
+  size_t q = 0, before = 0;
+  for (PetscInt k = 0; k < 400; ++k) {
+    before += value(k) > keep.thr / 2;
+    if (!(value(k) > keep.thr)) continue;
+    ASSERT_LT(q, keep.i.size());
+    EXPECT_EQ(keep.i[q], k);
+    EXPECT_EQ(keep.j[q], 2 * k);
+    EXPECT_EQ(keep.p[q++], value(k));
+  }
+  EXPECT_EQ(q, keep.i.size());
+  EXPECT_LE(q, size_t(220));
+  EXPECT_GT(before, size_t(220));
+}
+
+/* a limit of entries that the plan exceeds: the threshold rises as far on any number of processes, and the answer is the same */
+TEST(TransportNewton, FewEntriesPerUnknown)
+{
+  const PetscInt      n = 200, m = 150;
+  std::vector<double> f[2];
+  for (int limited = 0; limited < 2; ++limited) {
+    Problem p;
+    ASSERT_PETSC(p.Points(
+      n, m, 2, [&](PetscInt) { return 1.0 / n; }, [&](PetscInt) { return 1.0 / m; }, [](PetscInt i, PetscInt k) { return Uniform(i, k, 96); },
+      [](PetscInt i, PetscInt k) { return 0.2 + Uniform(i, k, 97); }, 2e-3, SKEANTRANSPORTSSNS));
+    ASSERT_PETSC(SkeanTransportSetTolerances(p.t, 1e-11, PETSC_DEFAULT, PETSC_DEFAULT));
+    ASSERT_PETSC(PetscOptionsSetValue(NULL, "-transport_ssns_direct", "0"));
+    if (limited) ASSERT_PETSC(PetscOptionsSetValue(NULL, "-transport_ssns_fill", "2"));
+    ASSERT_PETSC(SkeanTransportSetFromOptions(p.t));
+    ASSERT_PETSC(PetscOptionsClearValue(NULL, "-transport_ssns_direct"));
+    ASSERT_PETSC(PetscOptionsClearValue(NULL, "-transport_ssns_fill"));
+    ASSERT_PETSC(SkeanTransportSolve(p.t));
+    SkeanConvergedReason reason;
+    PetscInt             its, kept;
+    Vec                  pot;
+    ASSERT_PETSC(SkeanTransportGetConvergedReason(p.t, &reason));
+    EXPECT_GT(reason, 0) << SkeanConvergedReasons[reason];
+    ASSERT_PETSC(SkeanTransportGetNewtonStatistics(p.t, &its, &kept));
+    if (limited)
+      EXPECT_LE(kept, 2 * (n + m) + 1000);
+    else
+      EXPECT_GT(kept, 2 * (2 * (n + m) + 1000));
+    ASSERT_PETSC(VecDuplicate(p.r, &pot));
+    ASSERT_PETSC(SkeanTransportGetPotentials(p.t, pot, NULL));
+    f[limited] = All(pot);
+    ASSERT_PETSC(VecDestroy(&pot));
+    ASSERT_PETSC(p.Destroy());
+  }
+  for (PetscInt i = 0; i < n; ++i) EXPECT_NEAR(f[1][i], f[0][i], 1e-7);
 }

@@ -13,29 +13,62 @@
 namespace skean {
 namespace transport {
 
-/* Entries of the plan kept by a pass: local active row, global active column, value */
+/*
+   Entries of the plan kept by a pass: local active row, global active column, value. Where there would be more than cap of them, the threshold doubles
+   as often as it takes and what is below it is dropped: what a pass returns is all that lies above thr, whatever thr has become. Only above top this
+   ends: overflow is set, and the rest is not kept.
+*/
 struct Keep {
   double                thr      = 0; /* entries above it are kept */
-  size_t                cap      = 0; /* no more than so many on this process; beyond, overflow is set and the rest is dropped */
+  double                asked    = 0; /* thr at the start of the pass */
+  double                top      = 0; /* thr is not raised above it */
+  size_t                cap      = 0; /* no more than so many on this process */
   bool                  overflow = false;
   std::vector<PetscInt> i, j;
   std::vector<double>   p;
-  void                  Add(PetscInt row, PetscInt col, double value)
-  {
-    if (i.size() >= cap) {
-      overflow = true;
-      return;
-    }
-    i.push_back(row);
-    j.push_back(col);
-    p.push_back(value);
-  }
-  void Clear()
+  void                  Start(double threshold, double highest = 0)
   {
     i.clear();
     j.clear();
     p.clear();
-    overflow = false;
+    thr = asked = threshold;
+    top         = highest;
+    overflow    = false;
+  }
+  void Add(PetscInt row, PetscInt col, double value)
+  {
+    while (value > thr && i.size() >= cap) {
+      if (overflow || !(2 * thr <= top)) {
+        overflow = true;
+        return;
+      }
+      Raise(2 * thr);
+    }
+    if (!(value > thr)) return;
+    i.push_back(row);
+    j.push_back(col);
+    p.push_back(value);
+  }
+  /* leaves the entries above t */
+  void Raise(double t)
+  {
+    size_t q = 0;
+    for (size_t k = 0; k < p.size(); ++k)
+      if (p[k] > t) {
+        i[q]   = i[k];
+        j[q]   = j[k];
+        p[q++] = p[k];
+      }
+    i.resize(q);
+    j.resize(q);
+    p.resize(q);
+    thr = t;
+  }
+  void Free() /* the memory */
+  {
+    std::vector<PetscInt>().swap(i);
+    std::vector<PetscInt>().swap(j);
+    std::vector<double>().swap(p);
   }
 };
 

@@ -230,7 +230,7 @@ PetscErrorCode CsrEngine::Entries(double inv, const double *u, const double *v, 
 {
   PetscFunctionBegin;
   PetscCall(Gather(v, full));
-  keep->Clear();
+  keep->Start(keep->thr, keep->top);
   for (PetscInt i = 0; i < n; ++i)
     for (PetscInt k = ia[i]; k < ia[i + 1]; ++k) {
       const double p = FastExp((u[i] + full[ja[k]]) - inv * ca[k]);

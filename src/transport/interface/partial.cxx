@@ -166,26 +166,15 @@ PetscErrorCode PartialEngine::Fused(double inv, double lam, const double *v, dou
 /* the added row's and column's entries of the plan above the threshold */
 PetscErrorCode PartialEngine::KeepAdded(const double *u, const double *v, double vd, Keep *keep) const
 {
-  auto take = [keep](PetscInt i, PetscInt j, double p) {
-    if (!(p > keep->thr)) return;
-    if (keep->i.size() >= keep->cap) {
-      keep->overflow = true;
-      return;
-    }
-    keep->i.push_back(i);
-    keep->j.push_back(j);
-    keep->p.push_back(p);
-  };
-
   PetscFunctionBegin;
   if (hascol)
-    for (PetscInt i = 0; i < in->n; ++i) PetscCallCXX(take(i, in->m, std::exp(u[i] + vd)));
+    for (PetscInt i = 0; i < in->n; ++i) PetscCallCXX(keep->Add(i, in->m, std::exp(u[i] + vd)));
   if (hasrow) {
     std::vector<double> all;
     if (row) PetscCallCXX(all.resize(PetscMax(in->m, 1)));
     PetscCallMPI(MPI_Gatherv(v, static_cast<int>(in->mloc), MPI_DOUBLE, all.data(), counts.data(), displs.data(), MPI_DOUBLE, home, comm));
     if (row)
-      for (PetscInt j = 0; j < in->m; ++j) PetscCallCXX(take(in->n, j, std::exp(u[in->n] + all[j])));
+      for (PetscInt j = 0; j < in->m; ++j) PetscCallCXX(keep->Add(in->n, j, std::exp(u[in->n] + all[j])));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -441,11 +441,7 @@ void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const d
 {
   for (const Seg &g : segs) {
     const PetscInt cnt = Select(g.nc, Krow, keep->thr / t, idx.data());
-    if (keep->i.size() + cnt > keep->cap) {
-      keep->overflow = true;
-      return;
-    }
-    for (PetscInt q = 0; q < cnt; ++q) { keep->Add(row, static_cast<PetscInt>(B.id[g.j + idx[q]]), t * Krow[idx[q]]); }
+    for (PetscInt q = 0; q < cnt; ++q) keep->Add(row, static_cast<PetscInt>(B.id[g.j + idx[q]]), t * Krow[idx[q]]);
     Krow += g.nc;
   }
 }
@@ -1032,7 +1028,7 @@ PetscErrorCode TileEngine::Entries(double inv, const double *u, const double *v,
   PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
   if (some) FitColumns(Kappa(T.kind, inv), nullptr);
   for (PetscInt k = 0; k < n; ++k) f[k] = u[Row(k)];
-  keep->Clear();
+  keep->Start(keep->thr, keep->top);
   PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
     return ForRows(B, inv, 1e-6 - std::log(keep->thr), some ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
       double s[16];

@@ -37,9 +37,9 @@ PetscErrorCode NewtonSystem::Numbering(const Engine *e)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Rows of the system in CSR form: the entries sorted by two counting sorts, the transpose sent to the owners of the columns. Faster by a factor of
-   several than MatSetPreallocationCOO(), which sorts by comparison and keeps its maps. */
-PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A)
+/* Rows of the system: the entries sorted by two counting sorts, the transpose sent to the owners of the columns. Faster by a factor of several than
+   MatSetPreallocationCOO(), which sorts by comparison and keeps its maps. */
+PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, Keep &keep, double shift, Mat *A)
 {
   Work               *w    = static_cast<Work *>(t->work);
   const Engine       *e    = w->eng.get();
@@ -52,6 +52,7 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
   PetscFunctionBegin;
   PetscCallCXX(sorted.resize(nnz));
   for (size_t k = 0; k < nnz; ++k) sorted[k] = {start + keep.i[k], keep.j[k], keep.p[k]};
+  keep.Free();
   PetscCallCXX(SortEntries(start, e->n, e->m, sorted, rowptr));
   /* the transpose: in the order of rows to each owner, so that what arrives, taken by process, is in the order of rows too */
   PetscCallMPI(MPI_Comm_size(e->comm, &size));
@@ -92,56 +93,65 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, const Keep &keep, double
   PetscCallCXX(at = colptr);
   PetscCallCXX(send.resize(PetscMax(arrived.size(), size_t(1))));
   for (const Entry &x : arrived) send[at[x.col - e->mlo]++] = x;
-  const size_t total = nnz + arrived.size() + static_cast<size_t>(nloc);
+  bool over = nnz + arrived.size() + static_cast<size_t>(nloc) > static_cast<size_t>(PETSC_MAX_INT);
   std::vector<Entry>().swap(recv);
-  /* rows: what lies below the diagonal's column, the diagonal, the rest */
-  std::vector<PetscInt> ia, ja;
-  std::vector<double>   va;
-  bool                  over = total > static_cast<size_t>(PETSC_MAX_INT);
   PetscCall(AgreeAny(e->comm, over, &over));
   PetscCheck(!over, e->comm, PETSC_ERR_SUP, "Too many entries in a Newton system for PETSc's index size; use more processes or a smaller -transport_ssns_fill");
-  PetscCallCXX(ia.resize(static_cast<size_t>(nloc) + 1));
-  PetscCallCXX(ja.resize(total));
-  PetscCallCXX(va.resize(total));
-  size_t q = 0;
-  ia[0]    = 0;
-  for (PetscInt r = 0; r < nloc; ++r) {
+  /* the entries of a row but for the diagonal's, by columns of the system */
+  auto rowof = [&](PetscInt r, const Entry **x) {
     const bool   isrow = r < e->n;
     const size_t lo = isrow ? rowptr[r] : colptr[r - e->n], hi = isrow ? rowptr[r + 1] : colptr[r - e->n + 1];
-    const Entry *x    = isrow ? sorted.data() : send.data();
-    const double full = isrow ? w->a[r] : w->b[r - e->n];
-    double       kept = 0;
-    for (size_t k = lo; lumped && k < hi; ++k) kept += x[k].p;
-    const double d    = (lumped && kept > 0 ? PetscMin(kept + 1e-3 * PetscMax(full - kept, 0.0), full) : full) + shift;
-    bool         done = false;
-    for (size_t k = lo; k < hi; ++k) {
-      const PetscInt col = isrow ? SystemRow(x[k].col) : x[k].row;
-      if (!done && col > start + r) {
-        ja[q]   = start + r;
-        va[q++] = d;
-        done    = true;
-      }
-      ja[q]   = col;
-      va[q++] = -x[k].p;
-    }
-    if (!done) {
-      ja[q]   = start + r;
-      va[q++] = d;
-    }
-    ia[r + 1] = static_cast<PetscInt>(q);
+    *x = (isrow ? sorted.data() : send.data()) + lo;
+    return hi - lo;
+  };
+  std::vector<PetscInt> here, there, cols;
+  std::vector<double>   vals;
+  PetscCallCXX(here.assign(PetscMax(nloc, 1), 1));
+  PetscCallCXX(there.assign(PetscMax(nloc, 1), 0));
+  for (PetscInt r = 0; r < nloc; ++r) {
+    const Entry *x;
+    const size_t count = rowof(r, &x);
+    for (size_t k = 0; k < count; ++k)
+      ++((r < e->n ? x[k].col >= e->mlo && x[k].col < e->mlo + e->mloc : x[k].row >= start && x[k].row < start + e->n) ? here : there)[r];
   }
-  std::vector<Entry>().swap(sorted);
-  std::vector<Entry>().swap(send);
   PetscCall(MatCreate(e->comm, A));
   PetscCall(MatSetSizes(*A, nloc, nloc, PETSC_DETERMINE, PETSC_DETERMINE));
   PetscCall(MatSetType(*A, MATAIJ));
-  PetscCall(MatSeqAIJSetPreallocationCSR(*A, ia.data(), ja.data(), va.data()));
-  PetscCall(MatMPIAIJSetPreallocationCSR(*A, ia.data(), ja.data(), va.data()));
+  PetscCall(MatSeqAIJSetPreallocation(*A, 0, here.data()));
+  PetscCall(MatMPIAIJSetPreallocation(*A, 0, here.data(), 0, there.data()));
+  /* row by row: no second copy of the system */
+  for (PetscInt r = 0; r < nloc; ++r) {
+    const Entry *x;
+    const size_t count = rowof(r, &x);
+    const double full  = r < e->n ? w->a[r] : w->b[r - e->n];
+    double       kept  = 0;
+
+    PetscCallCXX(cols.resize(count + 1));
+    PetscCallCXX(vals.resize(count + 1));
+    for (size_t k = 0; k < count; ++k) {
+      cols[k] = r < e->n ? SystemRow(x[k].col) : x[k].row;
+      vals[k] = -x[k].p;
+      kept += x[k].p;
+    }
+    cols[count] = start + r;
+    vals[count] = (lumped && kept > 0 ? PetscMin(kept + 1e-3 * PetscMax(full - kept, 0.0), full) : full) + shift;
+    PetscCall(MatSetValues(*A, 1, &cols[count], static_cast<PetscInt>(count + 1), cols.data(), vals.data(), INSERT_VALUES));
+  }
+  std::vector<Entry>().swap(sorted);
+  std::vector<Entry>().swap(send);
+  PetscCall(MatAssemblyBegin(*A, MAT_FINAL_ASSEMBLY));
+  PetscCall(MatAssemblyEnd(*A, MAT_FINAL_ASSEMBLY));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, double rtol, const double *gu, const double *gv, double *du, double *dv,
-                                   PetscInt *its, bool *ok)
+/* The shift after the attempt with this one */
+static double Larger(double shift)
+{
+  return PetscMax(100 * shift, 1e-14);
+}
+
+PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, PetscInt attempts, double rtol, const double *gu, const double *gv, double *du,
+                                   double *dv, PetscInt *its, bool *ok)
 {
   Work              *w   = static_cast<Work *>(t->work);
   const Engine      *e   = w->eng.get();
@@ -157,7 +167,13 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, e->comm));
   t->nnzkept = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
   if (small.Fits(e) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry))) {
-    PetscCall(small.Solve(t, keep, shift, rtol, gu, gv, du, dv, its, ok));
+    *ok = false;
+    for (PetscInt k = 0; k < attempts && !*ok; ++k, shift = Larger(shift)) {
+      PetscInt n;
+
+      PetscCall(small.Solve(t, keep, shift, rtol, gu, gv, du, dv, &n, ok));
+      *its = k ? PetscMax(*its, n) : n;
+    }
     PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
@@ -171,6 +187,21 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   PetscCall(VecRestoreArray(rhs, &a));
   KSP ksp;
   PetscCall(SkeanTransportGetKSP_Private(t, &ksp));
+#if defined(PETSC_HAVE_HYPRE)
+  /* hypre would keep a copy beside ours for as long as its preconditioner is in use */
+  PC        pc;
+  PetscBool hypre;
+  PetscCall(KSPGetPC(ksp, &pc));
+  PetscCall(PetscObjectTypeCompare((PetscObject)pc, PCHYPRE, &hypre));
+  if (hypre) {
+    Mat H;
+
+    PetscCall(MatConvert(A, MATHYPRE, MAT_INITIAL_MATRIX, &H));
+    PetscCall(MatDestroy(&A));
+    A = H;
+    PetscCall(MatSetOption(A, MAT_SPD, PETSC_TRUE));
+  }
+#endif
   PetscCall(KSPSetOperators(ksp, A, A));
   PetscReal krtol;
   PetscInt  kmax;
@@ -178,29 +209,37 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, d
   /* the preconditioner of an earlier system, as long as few iterations suffice: setting one up costs as much as dozens */
   *its = 0;
   *ok  = false;
-  for (bool again : {true, false}) {
-    PetscInt n;
+  for (PetscInt k = 0; k < attempts && !*ok; ++k) {
+    if (k) {
+      PetscCall(MatShift(A, Larger(shift) - shift));
+      shift = Larger(shift);
+    }
+    for (bool again : {true, false}) {
+      PetscInt n;
 
-    if (*ok || (again && !reusable)) continue;
-    PetscCall(KSPSetReusePreconditioner(ksp, again ? PETSC_TRUE : PETSC_FALSE));
-    PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : kmax));
-    PetscCall(KSPSolve(ksp, rhs, x));
-    PetscCall(KSPGetConvergedReason(ksp, &reason));
-    PetscCall(KSPGetIterationNumber(ksp, &n));
-    *its     = PetscMax(*its, n);
-    *ok      = reason > 0;
-    reusable = *ok && !t->kspuser && reuse;
+      if (*ok || (again && !reusable)) continue;
+      PetscCall(KSPSetReusePreconditioner(ksp, again ? PETSC_TRUE : PETSC_FALSE));
+      PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : kmax));
+      PetscCall(KSPSolve(ksp, rhs, x));
+      PetscCall(KSPGetConvergedReason(ksp, &reason));
+      PetscCall(KSPGetIterationNumber(ksp, &n));
+      *its     = PetscMax(*its, n);
+      *ok      = reason > 0;
+      reusable = *ok && !t->kspuser && reuse;
+    }
+    bool bad = false;
+    PetscCall(VecGetArray(x, &a));
+    for (size_t q = 0; q < nloc; ++q) bad = bad || !std::isfinite(a[q]);
+    if (du)
+      for (PetscInt i = 0; i < e->n; ++i) du[i] = a[i];
+    for (PetscInt j = 0; j < e->mloc; ++j) dv[j] = -a[e->n + j];
+    PetscCall(VecRestoreArray(x, &a));
+    PetscCall(AgreeAny(e->comm, bad, &bad));
+    *ok = *ok && !bad;
   }
   PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, kmax));
-  PetscCall(VecGetArray(x, &a));
-  bool bad = false;
-  for (size_t k = 0; k < nloc; ++k) bad = bad || !std::isfinite(a[k]);
-  if (du)
-    for (PetscInt i = 0; i < e->n; ++i) du[i] = a[i];
-  for (PetscInt j = 0; j < e->mloc; ++j) dv[j] = -a[e->n + j];
-  PetscCall(VecRestoreArray(x, &a));
-  PetscCall(AgreeAny(e->comm, bad, &bad));
-  *ok = *ok && !bad;
+  /* only the preconditioner is used again */
+  PetscCall(KSPSetOperators(ksp, NULL, NULL));
   PetscCall(VecDestroy(&x));
   PetscCall(VecDestroy(&rhs));
   PetscCall(MatDestroy(&A));

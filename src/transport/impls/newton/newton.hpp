@@ -65,10 +65,10 @@ public:
   ~NewtonSystem()                               = default;
   /* Collective. Frees PETSc objects; the destructor does not */
   PetscErrorCode Reset();
-  /* Collective. Solves for dv (mloc numbers) and, if not NULL, du, with the entries in keep; gu (may be NULL: zero) and gv: gradient of the
-     dual. its: iterations of the KSP; ok: whether it converged */
-  PetscErrorCode Solve(SkeanTransport t, Keep &keep, double shift, double rtol, const double *gu, const double *gv, double *du, double *dv, PetscInt *its,
-                       bool *ok);
+  /* Collective. Solves for dv (mloc numbers) and, if not NULL, du, with the entries in keep, whose memory it takes; gu (may be NULL: zero) and gv:
+     gradient of the dual; where the solve does not converge again with larger shifts, attempts in all. its: iterations of the KSP; ok: whether it converged */
+  PetscErrorCode Solve(SkeanTransport t, Keep &keep, double shift, PetscInt attempts, double rtol, const double *gu, const double *gv, double *du, double *dv,
+                       PetscInt *its, bool *ok);
   /* The same with the exact Hessian of the semi-dual, diag(b) - P'diag(1/a)P + shift I, one pass per product */
   PetscErrorCode SolveMatrixFree(SkeanTransport t, double shift, double rtol, PetscInt maxit, const double *gv, double *dv, PetscInt *its, bool *ok);
 
@@ -86,7 +86,7 @@ private:
     return firstrow[p] + col - firstcol[p];
   }
   PetscErrorCode Numbering(const Engine *e);
-  PetscErrorCode Assemble(SkeanTransport t, const Keep &keep, double shift, Mat *A);
+  PetscErrorCode Assemble(SkeanTransport t, Keep &keep, double shift, Mat *A);
 };
 
 } // namespace transport

@@ -90,16 +90,7 @@ static PetscErrorCode Largest(SkeanTransport t, SNS *ctx, PetscInt64 k, Keep *ke
       hi = mid;
   }
   ctx->thr = std::exp(lo);
-  size_t q = 0;
-  for (size_t i = 0; i < keep->p.size(); ++i)
-    if (keep->p[i] > ctx->thr) {
-      keep->i[q]   = keep->i[i];
-      keep->j[q]   = keep->j[i];
-      keep->p[q++] = keep->p[i];
-    }
-  keep->i.resize(q);
-  keep->j.resize(q);
-  keep->p.resize(q);
+  keep->Raise(ctx->thr);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -160,7 +151,7 @@ static PetscErrorCode SkeanTransportSolve_SNS(SkeanTransport t)
     for (PetscInt j = 0; j < e->mloc; ++j) gv[j] = w->c[j] - w->b[j];
     PetscInt kits;
     bool     ok;
-    PetscCall(ctx->system.Solve(t, keep, 0.0, 1e-10, gu.data(), gv.data(), du.data(), dv.data(), &kits, &ok));
+    PetscCall(ctx->system.Solve(t, keep, 0.0, 1, 1e-10, gu.data(), gv.data(), du.data(), dv.data(), &kits, &ok));
     t->maxksp = PetscMax(t->maxksp, kits);
     double gd = 0;
     for (PetscInt i = 0; i < e->n; ++i) gd += gu[i] * du[i];

@@ -38,34 +38,44 @@ struct SSNS {
 
 } // namespace
 
-/* Leaves the entries above thr */
-static void Raise(Keep *keep, double thr)
+/*
+   Leaves what lies above the mass rule's threshold thr, and raises it by factors of two until no more than fill entries remain in all; over: even the
+   highest threshold leaves too many. The pass that collected the entries may have raised the threshold on some process already, where there were more than
+   most: from what all have together it is raised as if one process had seen them, so that it does not depend on how many there are.
+*/
+static PetscErrorCode Thin(const Engine *e, Keep *keep, double thr, PetscInt64 most, PetscInt64 fill, bool *over)
 {
-  size_t q = 0;
-  for (size_t k = 0; k < keep->p.size(); ++k)
-    if (keep->p[k] > thr) {
-      keep->i[q]   = keep->i[k];
-      keep->j[q]   = keep->j[k];
-      keep->p[q++] = keep->p[k];
-    }
-  keep->i.resize(q);
-  keep->j.resize(q);
-  keep->p.resize(q);
-  keep->thr = thr;
-}
+  double raised[2] = {keep->thr, keep->overflow ? 1.0 : 0.0};
+  auto   count     = [&](double above, PetscInt64 *n) {
+    PetscFunctionBegin;
+    *n = 0;
+    for (double p : keep->p) *n += p > above;
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, n, 1, MPIU_INT64, MPI_SUM, e->comm));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
+  PetscInt64 n;
 
-/* Raises the threshold by factors of two until no more than fill entries remain in all; over: even thrmax leaves too many */
-static PetscErrorCode Thin(const Engine *e, Keep *keep, PetscInt64 fill, double thrmax, bool *over)
-{
   PetscFunctionBegin;
-  for (double thr = keep->thr;; thr *= 2) {
-    PetscInt64 count[2] = {0, keep->overflow ? 1 : 0};
-    for (double p : keep->p) count[0] += p > thr;
-    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, count, 2, MPIU_INT64, MPI_SUM, e->comm));
-    *over = count[1] > 0 || count[0] > fill;
-    if (!*over && thr > keep->thr) Raise(keep, thr);
-    if (!*over || count[1] > 0 || 2 * thr > thrmax) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, raised, 2, MPI_DOUBLE, MPI_MAX, e->comm));
+  double at = raised[0];
+  *over     = raised[1] > 0;
+  if (*over) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(count(at, &n));
+  while (n > most && 2 * at <= keep->top) {
+    at *= 2;
+    PetscCall(count(at, &n));
   }
+  if (at < thr) {
+    at = thr;
+    PetscCall(count(at, &n));
+  }
+  while (n > fill && 2 * at <= keep->top) {
+    at *= 2;
+    PetscCall(count(at, &n));
+  }
+  *over = n > fill;
+  if (at > keep->thr) keep->Raise(at);
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 /* What Newton's method will cost to reach the target, in passes over the whole cost: a handful of steps on the last level, a few before. Counted from the
@@ -123,17 +133,19 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   const double unknowns = static_cast<double>(e->nglobal) + e->m;
   PetscInt64   fill     = static_cast<PetscInt64>(PetscMin(ctx->fill * unknowns, PetscMax(kLargeSystem, kLargeFill * unknowns)) + 1000);
   const double pairs    = static_cast<double>(e->nglobal) * e->m;
+  size_t       all      = 0;
 
-  keep.cap = static_cast<size_t>(PetscMin(4 * fill, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000)));
   PetscCall(ctx->system.Reset()); /* the engine may be another; what a solve computes does not depend on the one before */
   ctx->system.small.limit = t->kspuser ? 0 : ctx->direct;
   ctx->system.total       = 0;
   ctx->system.reuse       = true;
   /* up to here, Cholesky of the whole Schur complement costs less than the passes of a solve without a matrix */
   if (ctx->system.small.Fits(e) && PetscMin(e->nglobal, e->m) <= 1000) {
-    fill     = PetscMax(fill, static_cast<PetscInt64>(pairs));
-    keep.cap = PetscMax(keep.cap, static_cast<size_t>(e->n) * static_cast<size_t>(e->m));
+    fill = PetscMax(fill, static_cast<PetscInt64>(pairs));
+    all  = static_cast<size_t>(e->n) * static_cast<size_t>(e->m);
   }
+  const PetscInt64 most = fill + fill / 4;
+  keep.cap = PetscMax(all, static_cast<size_t>(PetscMin(most, static_cast<PetscInt64>(16 * ctx->fill * (static_cast<double>(e->n) + e->mloc) + 1000))));
   for (size_t lev = 0; lev < w->levels.size() && !s->reason; ++lev) {
     const bool   last      = lev + 1 == w->levels.size();
     const double target    = last ? tol : PetscMax(ctx->level, tol);
@@ -145,9 +157,8 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     /* a pass that collects entries does so before the gradient that the threshold is relative to is known: a fraction of the last one's */
     auto collect = [&](double fraction) {
       const double need = 0.1 * target / std::sqrt(static_cast<double>(PetscMax(e->m, 1))); /* no tighter than the target needs */
-      keep.Clear();
-      keep.thr = PetscMax(ctx->delta * PetscMax(fraction * w->g2, need) / big, 0.5 * lump);
-      have     = entries;
+      keep.Start(PetscMax(ctx->delta * PetscMax(fraction * w->g2, need) / big, 0.5 * lump), kMostDropped / big);
+      have = entries;
       return entries ? &keep : NULL;
     };
     /* collecting is worth it in advance only if few entries pass */
@@ -207,31 +218,19 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
       PetscInt     kits  = 0;
       bool         ok    = false;
       if (entries) {
-        if (!have || keep.thr > PetscMax(4 * thr, lump)) PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
-        if (keep.thr < thr) Raise(&keep, thr);
+        if (!have || keep.asked > PetscMax(4 * thr, lump)) PetscCall(SkeanTransportPass_Private(t, collect(1.0)));
         bool over;
-        PetscCall(Thin(e, &keep, fill, 16 * thr, &over));
-        ctx->system.lumped = false;
-        if (over && !ctx->system.small.Fits(e)) {
-          for (double again = 16 * thr; over && again < kMostDropped / big; again *= 4) {
-            PetscCall(Thin(e, &keep, fill, kMostDropped / big, &over));
-            if (!over) break;
-            keep.Clear();
-            keep.thr = again;
-            PetscCall(SkeanTransportPass_Private(t, &keep));
-          }
-          if (over) PetscCall(Thin(e, &keep, fill, kMostDropped / big, &over));
-          ctx->system.lumped = !over;
-          lump               = over ? 0.0 : keep.thr;
-        }
+        PetscCall(Thin(e, &keep, thr, most, fill, &over));
+        const bool beyond = over || keep.thr > 16 * thr, small = ctx->system.small.Fits(e);
+        over               = over || (beyond && small);
+        ctx->system.lumped = beyond && !over;
+        if (beyond) lump = over ? 0.0 : keep.thr;
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
         if (!over) {
-          double sh = shift;
-          for (int attempt = 0; attempt < 3 && !ok; ++attempt, sh = PetscMax(100 * sh, 1e-14)) {
-            PetscCall(ctx->system.Solve(t, keep, sh, krtol, NULL, g.data(), NULL, dv.data(), &kits, &ok));
-            t->maxksp = PetscMax(t->maxksp, kits);
-          }
+          PetscCall(ctx->system.Solve(t, keep, shift, 3, krtol, NULL, g.data(), NULL, dv.data(), &kits, &ok));
+          t->maxksp = PetscMax(t->maxksp, kits);
         }
+        have = false;
       }
       if (!ok) {
         for (PetscInt j = 0; j < e->mloc; ++j) g[j] = w->c[j] - w->b[j];
