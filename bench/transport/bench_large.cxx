@@ -3,36 +3,9 @@ static char help[] = "Large problems from nothing to a converged answer, with an
   -grid <points along each of two axes>: exponentials of smooth random fields (decay k^-3) as densities\n\
   -eps <relative to the largest cost>  and every -transport_... option\n\n";
 
-#include <skean.h>
-#include <skean/private/petsccompat.h>
-#include <skean/private/random.hpp>
+#include "clouds.hpp"
 #include <cmath>
-#include <sys/resource.h>
 #include <vector>
-
-static double Point(const skean::RandomStream &rs, bool target, PetscInt i, PetscInt k)
-{
-  const auto index = static_cast<std::uint64_t>(i), axis = static_cast<std::uint64_t>(k);
-  return target ? 0.5 + 0.15 * rs.Normal(index, 1000 + axis) : rs.Uniform(index, axis);
-}
-
-static PetscErrorCode Cloud(const skean::RandomStream &rs, bool target, PetscInt n, PetscInt d, Mat *X, Vec *mass)
-{
-  PetscInt     lo, hi, lda;
-  PetscScalar *a;
-
-  PetscFunctionBegin;
-  PetscCall(MatCreateDense(PETSC_COMM_WORLD, PETSC_DECIDE, PETSC_DECIDE, n, d, NULL, X));
-  PetscCall(MatGetOwnershipRange(*X, &lo, &hi));
-  PetscCall(MatDenseGetLDA(*X, &lda));
-  PetscCall(MatDenseGetArrayWrite(*X, &a));
-  for (PetscInt k = 0; k < d; ++k)
-    for (PetscInt i = lo; i < hi; ++i) a[(i - lo) + static_cast<size_t>(k) * lda] = Point(rs, target, i, k);
-  PetscCall(MatDenseRestoreArrayWrite(*X, &a));
-  PetscCall(MatCreateVecs(*X, NULL, mass));
-  PetscCall(VecSet(*mass, 1.0 / n));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* exp of a sum of cosines with random amplitudes that fall with the wave number */
 static PetscErrorCode Field(const skean::RandomStream &rs, bool target, PetscInt n, Vec *mass)
@@ -71,28 +44,6 @@ static PetscErrorCode Field(const skean::RandomStream &rs, bool target, PetscInt
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static double PeakMegabytes(MPI_Op op)
-{
-  struct rusage ru;
-  double        mb;
-
-  getrusage(RUSAGE_SELF, &ru);
-  mb = ru.ru_maxrss / 1024.0;
-  MPI_Allreduce(MPI_IN_PLACE, &mb, 1, MPI_DOUBLE, op, PETSC_COMM_WORLD);
-  return mb;
-}
-
-static double CPUSeconds()
-{
-  struct rusage ru;
-  double        s;
-
-  getrusage(RUSAGE_SELF, &ru);
-  s = ru.ru_utime.tv_sec + 1e-6 * ru.ru_utime.tv_usec + ru.ru_stime.tv_sec + 1e-6 * ru.ru_stime.tv_usec;
-  MPI_Allreduce(MPI_IN_PLACE, &s, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
-  return s;
-}
-
 int main(int argc, char **argv)
 {
   PetscInt             n = 20000, d = 3, grid = 0, its, passes, nnz, ksp, levels;
@@ -122,8 +73,10 @@ int main(int argc, char **argv)
     PetscCall(Field(rs, true, grid, &c));
     PetscCall(SkeanTransportSetGrid(t, 2, sizes, lo, hi));
   } else {
-    PetscCall(Cloud(rs, false, n, d, &X, &r));
-    PetscCall(Cloud(rs, true, n, d, &Y, &c));
+    PetscCall(Cloud(rs, false, n, d, &X));
+    PetscCall(Cloud(rs, true, n, d, &Y));
+    PetscCall(Masses(X, &r));
+    PetscCall(Masses(Y, &c));
     PetscCall(SkeanTransportSetPoints(t, X, Y));
   }
   PetscCall(SkeanTransportSetMarginals(t, r, c));

@@ -3,53 +3,19 @@ static char help[] = "Passes over clouds of points: time per pass and per entry,
   -coarse <points of the clouds that give the potentials>  -full <0|1>: time passes over all pairs too  -sweeps <k> passes timed\n\
   -solve: solve at the last epsilon from these potentials, with every -transport_... option\n\n";
 
-#include <skean.h>
-#include <skean/private/petsccompat.h>
-#include <skean/private/random.hpp>
+#include "clouds.hpp"
 #include <cmath>
 #include <functional>
 #include <string>
-#include <sys/resource.h>
-
-/* Sources uniform in the unit cube, targets normal around its centre. Points of the coarse clouds are the first of the fine ones */
-static double Source(const skean::RandomStream &rs, PetscInt i, PetscInt k)
-{
-  return rs.Uniform(static_cast<std::uint64_t>(i), static_cast<std::uint64_t>(k));
-}
-static double Target(const skean::RandomStream &rs, PetscInt j, PetscInt k)
-{
-  return 0.5 + 0.15 * rs.Normal(static_cast<std::uint64_t>(j), static_cast<std::uint64_t>(1000 + k));
-}
-
-static PetscErrorCode Cloud(const skean::RandomStream &rs, bool target, PetscInt n, PetscInt d, Mat *A)
-{
-  PetscInt     lo, hi, lda;
-  PetscScalar *a;
-
-  PetscFunctionBegin;
-  PetscCall(MatCreateDense(PETSC_COMM_WORLD, PETSC_DECIDE, PETSC_DECIDE, n, d, NULL, A));
-  PetscCall(MatGetOwnershipRange(*A, &lo, &hi));
-  PetscCall(MatDenseGetLDA(*A, &lda));
-  PetscCall(MatDenseGetArrayWrite(*A, &a));
-  for (PetscInt k = 0; k < d; ++k)
-    for (PetscInt i = lo; i < hi; ++i) a[(i - lo) + static_cast<size_t>(k) * lda] = target ? Target(rs, i, k) : Source(rs, i, k);
-  PetscCall(MatDenseRestoreArrayWrite(*A, &a));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
 
 /* a solver between clouds with equal masses, that many sweeps of Sinkhorn at an absolute epsilon */
 static PetscErrorCode Solver(Mat X, Mat Y, SkeanTransportCostType cost, PetscReal eps, PetscReal truncation, PetscInt sweeps, SkeanTransport *t)
 {
-  Vec      r, c;
-  PetscInt n, m;
+  Vec r, c;
 
   PetscFunctionBegin;
-  PetscCall(MatCreateVecs(X, NULL, &r));
-  PetscCall(MatCreateVecs(Y, NULL, &c));
-  PetscCall(VecGetSize(r, &n));
-  PetscCall(VecGetSize(c, &m));
-  PetscCall(VecSet(r, 1.0 / n));
-  PetscCall(VecSet(c, 1.0 / m));
+  PetscCall(Masses(X, &r));
+  PetscCall(Masses(Y, &c));
   PetscCall(SkeanTransportCreate(PETSC_COMM_WORLD, t));
   PetscCall(SkeanTransportSetType(*t, SKEANTRANSPORTSINKHORN));
   PetscCall(SkeanTransportSetMarginals(*t, r, c));
@@ -59,6 +25,7 @@ static PetscErrorCode Solver(Mat X, Mat Y, SkeanTransportCostType cost, PetscRea
   PetscCall(SkeanTransportSetTolerances(*t, 1e-9, PETSC_DEFAULT, sweeps));
   PetscCall(SkeanTransportSetTruncation(*t, truncation));
   PetscCall(SkeanTransportSetCertificate(*t, PETSC_FALSE));
+  PetscCall(SkeanTransportSetKernelMemory(*t, 0)); /* every pass computes its costs */
   PetscReal limit;
   PetscBool set;
   PetscCall(PetscOptionsGetReal(NULL, NULL, "-transport_replicate", &limit, &set));
@@ -105,17 +72,6 @@ static PetscErrorCode TimePass(Mat X, Mat Y, SkeanTransportCostType cost, PetscR
   }
   *seconds = (t[1] - t[0]) / sweeps;
   PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static double PeakMegabytes()
-{
-  struct rusage ru;
-  double        mb;
-
-  getrusage(RUSAGE_SELF, &ru);
-  mb = ru.ru_maxrss / 1024.0;
-  MPI_Allreduce(MPI_IN_PLACE, &mb, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
-  return mb;
 }
 
 int main(int argc, char **argv)
@@ -173,7 +129,7 @@ int main(int argc, char **argv)
                           "\"prepare\":%.3f,\"pass\":%.4f,\"visited\":%.4e,\"full_pass\":%.4f,\"full_ns_per_entry\":%.3f,\"speedup\":%.1f,\"rss_mb\":%.0f}\n",
                           (int)n, (int)d, SkeanTransportCostTypes[cost], size, (double)epss[k], (double)eps, (double)truncation, (int)coarse,
                           SkeanConvergedReasons[reason], prepare, seconds, (double)fraction, all, 1e9 * all * size / (double(n) * n), all / seconds,
-                          PeakMegabytes()));
+                          PeakMegabytes(MPI_SUM)));
     if (solve && k == neps - 1) {
       PetscReal cp, lower, upper;
       PetscInt  its, passes, nnz;
@@ -199,7 +155,7 @@ int main(int argc, char **argv)
                     "{\"bench\":\"solve\",\"n\":%d,\"d\":%d,\"cost\":\"%s\",\"ranks\":%d,\"eps_rel\":%g,\"reason\":\"%s\",\"error\":%.3e,\"iterations\":%d,"
                     "\"passes\":%d,\"nnz\":%d,\"C.P\":%.12g,\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"visited\":%.4e,\"time\":%.2f,\"rss_mb\":%.0f}\n",
                     (int)n, (int)d, SkeanTransportCostTypes[cost], size, (double)epss[k], SkeanConvergedReasons[reason], (double)err, (int)its, (int)passes,
-                    (int)nnz, (double)cp, (double)lower, (double)upper, (double)((upper - lower) / upper), (double)fraction, time, PeakMegabytes()));
+                    (int)nnz, (double)cp, (double)lower, (double)upper, (double)((upper - lower) / upper), (double)fraction, time, PeakMegabytes(MPI_SUM)));
       PetscCall(SkeanTransportDestroy(&t));
     }
     PetscCall(VecDestroy(&f));

@@ -4,14 +4,11 @@ static char help[] = "Optimal transport on the fixed suite; one JSON object per 
   -epsilons <e1,e2,...> relative to the largest cost   -repeat <k>   -setup <bool> set-up in the time of every solve\n\
   -potentials <file> of the last solve (PETSc binary)   and every -transport_... option\n\n";
 
-#include <skean.h>
+#include "clouds.hpp"
 #include <skeanio.h>
-#include <skean/private/petsccompat.h>
-#include <skean/private/random.hpp>
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <sys/resource.h>
 #include <vector>
 
 static PetscErrorCode FillVec(PetscInt n, const std::function<double(PetscInt)> &f, Vec *v)
@@ -196,9 +193,7 @@ int main(int argc, char **argv)
     SkeanConvergedReason reason;
     SkeanTransportType   type;
     PetscCall(SkeanTransportSetEpsilon(t, epss[k], SKEAN_TRANSPORT_EPS_MAX));
-    struct rusage ru0;
-    getrusage(RUSAGE_SELF, &ru0);
-    const double cpu0 = ru0.ru_utime.tv_sec + ru0.ru_stime.tv_sec + 1e-6 * (ru0.ru_utime.tv_usec + ru0.ru_stime.tv_usec);
+    const double cpu0 = CPUSeconds();
     for (PetscInt rep = 0; rep < repeat; ++rep) {
       if (setup) PetscCall(SkeanTransportSetMarginals(t, r, c)); /* everything is built again */
       PetscCallMPI(MPI_Barrier(PETSC_COMM_WORLD));
@@ -208,9 +203,7 @@ int main(int argc, char **argv)
       PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &t0, 1, MPI_DOUBLE, MPI_MAX, PETSC_COMM_WORLD));
       times.push_back(t0);
     }
-    struct rusage ru;
-    getrusage(RUSAGE_SELF, &ru);
-    const double cpu = (ru.ru_utime.tv_sec + ru.ru_stime.tv_sec + 1e-6 * (ru.ru_utime.tv_usec + ru.ru_stime.tv_usec) - cpu0) / repeat;
+    const double cpu = (CPUSeconds() - cpu0) / static_cast<double>(repeat);
     std::sort(times.begin(), times.end());
     PetscCall(SkeanTransportGetConvergedReason(t, &reason));
     PetscCall(SkeanTransportGetMarginalError(t, &err));
@@ -229,7 +222,7 @@ int main(int argc, char **argv)
                   "\"lower\":%.12g,\"upper\":%.12g,\"gap\":%.3e,\"time_min\":%.4f,\"time_median\":%.4f,\"time_max\":%.4f,\"cpu\":%.4f,\"rss_mb\":%.0f}\n",
                   what, (int)n, (int)d, (int)seed, norm, (int)ii, (int)jj, type, (double)epss[k], size, SkeanConvergedReasons[reason], (double)err, (int)its,
                   (int)passes, (int)kept, (int)kmax, (int)nnz, (double)cost, (double)ent, (double)lower, (double)upper, (double)((upper - lower) / upper),
-                  times.front(), times[times.size() / 2], times.back(), cpu, ru.ru_maxrss / 1024.0));
+                  times.front(), times[times.size() / 2], times.back(), cpu, PeakMegabytes(MPI_SUM)));
   }
   if (keep) {
     PetscViewer viewer;

@@ -2,10 +2,13 @@
 """Skean against POT (Debian: python3-pot) on the same data; the accuracy of every answer is computed by the same lines here.
 
 usage: compare_pot.py path/to/bench_transport [--epsilon 2e-3] [--cases regex] [--limit seconds] [options of the bench]
+       compare_pot.py path/to/bench_transport --crossover 500,1000,... [--gap 1e-3] [--epsilon 1e-4] [options of the bench]
 One JSON object per solver and case, then per case the ratios of times. One thread. A time is that of the call alone, set-up of the solver included, start of
 the process and reading not: wall and CPU time, the least of the repeats. Marginal error: |P1 - r|_1 + |P'1 - c|_1 of the plan, for Skean rebuilt from
 the potentials in extended precision. Iterations of POT are limited so that a solver stays within --limit seconds (of CPU time); what had not
-converged by then is said, and its time to convergence estimated from the iterations that Skean's own Sinkhorn needs, which are the same in exact arithmetic."""
+converged by then is said, and its time to convergence estimated from the iterations that Skean's own Sinkhorn needs, which are the same in exact arithmetic.
+With --crossover: clouds of so many points in two and three dimensions and assignments, bounds of the cost no more than --gap apart against POT's exact
+network simplex, whose cost has to lie between them."""
 import argparse, json, os, re, subprocess, sys, tempfile, time, warnings
 os.environ.update(OMP_NUM_THREADS="1", OPENBLAS_NUM_THREADS="1", POT_BACKEND_DISABLE_PYTORCH="1")
 import numpy as np
@@ -16,6 +19,8 @@ p.add_argument("bench")
 p.add_argument("--epsilon", type=float, default=2e-3)
 p.add_argument("--cases", default=".")
 p.add_argument("--limit", type=float, default=60)
+p.add_argument("--crossover", default="")
+p.add_argument("--gap", type=float, default=1e-3)
 a, more = p.parse_known_args()
 scratch = tempfile.mkdtemp()
 ENOUGH = 2e-8  # POT stops at a 2-norm of 1e-9 in one marginal: an l1 error of up to 1e-8 is its "converged"
@@ -94,16 +99,31 @@ def timed(f, repeat):
     return best, P
 
 
+def matrix(x, y, cost):
+    if cost == "cost":
+        return x
+    if cost == "l1":
+        return np.abs(x[:, None, :] - y[None, :, :]).sum(-1)
+    return sum((x[:, k, None] - y[None, :, k]) ** 2 for k in range(x.shape[1]))
+
+
+for n in map(int, filter(None, a.crossover.split(","))):
+    for case, make, cost in (("cloud2d", lambda: cloud(n, 2), "sqeuclidean"), ("cloud3d", lambda: cloud(n, 3), "sqeuclidean"), ("assignment", lambda: assignment(n), "cost")):
+        if not re.search(a.cases, case):
+            continue
+        r, c, x, y = make()
+        got, _, _ = skean("ssns", r, c, x, y, cost, "-transport_certificate_gap", repr(a.gap), "-transport_rtol", repr(0.1 * a.gap if cost != "cost" else 1e-4 * a.gap))
+        (wall, cpu), P = timed(lambda: ot.emd(r, c, matrix(x, y, cost), numItermax=10**8), 1)
+        value = float((P * matrix(x, y, cost)).sum())
+        print(json.dumps(dict(crossover=case, n=n, gap=got["gap"], reason=got["reason"], brackets=bool(got["lower"] <= value * (1 + 1e-12) and value <= got["upper"] * (1 + 1e-12)),
+                              skean_cpu=round(got["cpu"], 3), skean_mb=got["rss_mb"], emd_cpu=round(cpu, 3), ratio=round(cpu / got["cpu"], 2))), flush=True)
+if a.crossover:
+    sys.exit(0)
 for case, (make, cost) in cases.items():
     if not re.search(a.cases, case):
         continue
     r, c, x, y = make()
-    if cost == "cost":
-        C = x
-    elif cost == "l1":
-        C = np.abs(x[:, None, :] - y[None, :, :]).sum(-1)
-    else:
-        C = ((x[:, None, :] - y[None, :, :]) ** 2).sum(-1)
+    C = matrix(x, y, cost)
     eps = a.epsilon * C.max()
     n, rows = len(r), {}
 
