@@ -285,11 +285,12 @@ static PetscErrorCode ContentsBinary(Opened &o, Dense &dense, Sparse &sparse, bo
     }));
     dense.layout = ph.layout;
     if (ph.mat && !ph.dense) {
-      *issparse  = true;
-      sparse.M   = ph.M;
-      sparse.N   = ph.N;
-      sparse.nnz = ph.nnz;
-      FitsFile(o, 16 + 4 * ph.M + 12 * ph.nnz, err);
+      *issparse                = true;
+      sparse.M                 = ph.M;
+      sparse.N                 = ph.N;
+      sparse.nnz               = ph.nnz;
+      const std::int64_t width = ph.width, head = 4 * width;
+      FitsFile(o, head + width * ph.M + (width + 8) * ph.nnz, err);
       if (!err.Failed()) CheckSizes(o, ph.M, ph.N, ph.nnz, err);
       PetscCall(Raise(o, err));
       if (headeronly) PetscFunctionReturn(PETSC_SUCCESS);
@@ -305,10 +306,10 @@ static PetscErrorCode ContentsBinary(Opened &o, Dense &dense, Sparse &sparse, bo
       len.resize(static_cast<std::size_t>(t.nrows));
       t.a = len.data();
       Layout a;
-      a.elem   = Elem::I4;
+      a.elem   = width == 8 ? Elem::I8 : Elem::I4;
       a.big    = true;
-      a.offset = 16;
-      a.slice  = 4;
+      a.offset = head;
+      a.slice  = width;
       a.dims   = {ph.M};
       PetscCall(ReadBinary(o, a, t));
       std::int64_t mine = 0, before = 0, total;
@@ -317,7 +318,7 @@ static PetscErrorCode ContentsBinary(Opened &o, Dense &dense, Sparse &sparse, bo
           err.Set(Why::Malformed,
                   "row " + std::to_string(t.rstart + static_cast<std::int64_t>(k)) + " has " + std::to_string(static_cast<std::int64_t>(len[k])) +
                     " entries in " + std::to_string(ph.N) + " columns",
-                  -1, 16 + 4 * (t.rstart + static_cast<std::int64_t>(k)));
+                  -1, head + width * (t.rstart + static_cast<std::int64_t>(k)));
         mine += static_cast<std::int64_t>(len[k]);
       }
       PetscCall(Agree(o.comm, o.path, err));
@@ -325,12 +326,12 @@ static PetscErrorCode ContentsBinary(Opened &o, Dense &dense, Sparse &sparse, bo
       if (!rank) before = 0;
       PetscCall(SumAll(o.comm, mine, &total));
       if (total != ph.nnz)
-        err.Set(Why::Malformed, "the rows have " + std::to_string(total) + " entries together, the header declares " + std::to_string(ph.nnz), -1, 12);
+        err.Set(Why::Malformed, "the rows have " + std::to_string(total) + " entries together, the header declares " + std::to_string(ph.nnz), -1, 3 * width);
       PetscCall(Raise(o, err));
       const std::int64_t row0 = t.rstart;
       t.rstart                = before;
       t.nrows                 = mine;
-      a.offset                = 16 + 4 * ph.M;
+      a.offset                = head + width * ph.M;
       a.dims                  = {ph.nnz};
       col.resize(static_cast<std::size_t>(mine));
       t.a = col.data();
@@ -338,10 +339,10 @@ static PetscErrorCode ContentsBinary(Opened &o, Dense &dense, Sparse &sparse, bo
       for (std::size_t k = 0; k < col.size(); ++k)
         if (col[k] < 0 || col[k] >= static_cast<double>(ph.N))
           err.Set(Why::Malformed, "column index " + std::to_string(static_cast<std::int64_t>(col[k])) + " is outside 0..." + std::to_string(ph.N - 1), -1,
-                  a.offset + 4 * (before + static_cast<std::int64_t>(k)));
+                  a.offset + width * (before + static_cast<std::int64_t>(k)));
       PetscCall(Agree(o.comm, o.path, err));
       a.elem   = Elem::F8;
-      a.offset = 16 + 4 * ph.M + 4 * ph.nnz;
+      a.offset = head + width * (ph.M + ph.nnz);
       a.slice  = 8;
       sparse.coo.v.resize(static_cast<std::size_t>(mine));
       t.a = sparse.coo.v.data();
@@ -562,7 +563,7 @@ static PetscErrorCode CheckFinite(Opened &o, const Target &t, bool vec)
   Error err;
 
   PetscFunctionBegin;
-  for (PetscInt64 i = 0; i < t.nrows && !err.Failed(); ++i)
+  for (PetscInt64 i = 0; t.rest && i < t.nrows && !err.Failed(); ++i)
     for (PetscInt64 r = 0; r < t.rest && !err.Failed(); ++r)
       if (!std::isfinite(t.a[i * t.rs + r * t.cs])) {
         err.Set(Why::Malformed,
@@ -610,6 +611,8 @@ static PetscErrorCode MatLoadFile(MPI_Comm comm, const char name[], MatType type
   if (M > PETSC_MAX_INT || N > PETSC_MAX_INT || !MulFits(M / size + 1, N, &local) || (sizeof(PetscInt) == 4 && local > PETSC_MAX_INT))
     err.Set(Why::TooLarge, std::to_string(M) + " x " + std::to_string(N) + " needs more than the " + std::to_string(8 * sizeof(PetscInt)) +
                              "-bit indices of this PETSc on " + std::to_string(size) + " processes");
+  else
+    CheckSizes(o, M, N, M * N, err);
   PetscCall(Raise(o, err));
   PM = static_cast<PetscInt>(M);
   PN = static_cast<PetscInt>(N);

@@ -800,37 +800,41 @@ bool PnmParseHeader(const unsigned char *p, std::size_t n, bool complete, Layout
 bool PetscParseHeader(const unsigned char *p, std::size_t n, bool complete, PetscHeader &h, Error &err)
 {
   const Why more = complete ? Why::Malformed : Why::NeedMore;
-  if (n >= 8 && (Big64(p) == PETSC_MAT_ID || Big64(p) == PETSC_VEC_ID))
-    return err.Set(Why::Unsupported, "written by a PETSc with 64-bit indices; write it again with -viewer_binary_... of a 32-bit PETSc or in another format",
-                   -1, 0);
   if (n < 8) return err.Set(more, "the file ends inside the PETSc header", -1, static_cast<std::int64_t>(n));
-  const std::uint32_t id = Big32(p);
-  h.layout.elem          = Elem::F8;
-  h.layout.big           = true;
-  if (id == PETSC_VEC_ID) {
-    h.mat           = false;
-    h.M             = static_cast<std::int32_t>(Big32(p + 4));
-    h.N             = 1;
-    h.layout.offset = 8;
+  /* the class identifier is an index too: a wide one begins with four bytes of zero */
+  h.width          = Big64(p) == PETSC_MAT_ID || Big64(p) == PETSC_VEC_ID ? 8 : 4;
+  const auto w     = static_cast<std::size_t>(h.width);
+  const auto Index = [&](std::size_t k) {
+    return w == 8 ? static_cast<std::int64_t>(Big64(p + 8 * k)) : static_cast<std::int64_t>(static_cast<std::int32_t>(Big32(p + 4 * k)));
+  };
+  const std::int64_t id = Index(0);
+  h.layout.elem         = Elem::F8;
+  h.layout.big          = true;
+  if (id != PETSC_VEC_ID && id != PETSC_MAT_ID) return err.Set(Why::Malformed, "neither a matrix nor a vector of PETSc", -1, 0);
+  h.mat = id == PETSC_MAT_ID;
+  if (n < (h.mat ? 4 : 2) * w) return err.Set(more, "the file ends inside the PETSc header", -1, static_cast<std::int64_t>(n));
+  h.M = Index(1);
+  h.N = 1;
+  if (!h.mat) {
+    h.layout.offset = 2 * h.width;
     h.layout.dims   = {h.M};
-    if (h.M < 0) return err.Set(Why::Malformed, "negative length " + std::to_string(h.M), -1, 4);
+    if (h.M < 0) return err.Set(Why::Malformed, "negative length " + std::to_string(h.M), -1, h.width);
     return LayoutFinish(h.layout, err);
   }
-  if (id != PETSC_MAT_ID) return err.Set(Why::Malformed, "neither a matrix nor a vector of PETSc", -1, 0);
-  if (n < 16) return err.Set(more, "the file ends inside the PETSc header", -1, static_cast<std::int64_t>(n));
-  h.mat = true;
-  h.M   = static_cast<std::int32_t>(Big32(p + 4));
-  h.N   = static_cast<std::int32_t>(Big32(p + 8));
-  h.nnz = static_cast<std::int32_t>(Big32(p + 12));
-  if (h.M < 0 || h.N < 0) return err.Set(Why::Malformed, "negative size " + std::to_string(h.M) + " x " + std::to_string(h.N), -1, 4);
+  h.N   = Index(2);
+  h.nnz = Index(3);
+  if (h.M < 0 || h.N < 0) return err.Set(Why::Malformed, "negative size " + std::to_string(h.M) + " x " + std::to_string(h.N), -1, h.width);
   h.dense = h.nnz == -1;
-  if (h.nnz < -1) return err.Set(Why::Malformed, "negative number of entries " + std::to_string(h.nnz), -1, 12);
-  if (!h.dense && h.nnz > 0 && (!h.M || !h.N)) return err.Set(Why::Malformed, std::to_string(h.nnz) + " entries in an empty matrix", -1, 12);
-  h.layout.offset = 16;
+  if (h.nnz < -1) return err.Set(Why::Malformed, "negative number of entries " + std::to_string(h.nnz), -1, 3 * h.width);
+  if (!h.dense && h.nnz > 0 && (!h.M || !h.N)) return err.Set(Why::Malformed, std::to_string(h.nnz) + " entries in an empty matrix", -1, 3 * h.width);
+  h.layout.offset = 4 * h.width;
   if (h.dense) {
     h.layout.dims = {h.M, h.N};
     return LayoutFinish(h.layout, err);
   }
+  std::int64_t lengths, entries, all;
+  if (!MulFits(h.M, h.width, &lengths) || !MulFits(h.nnz, h.width + 8, &entries) || __builtin_add_overflow(lengths, entries, &all))
+    return err.Set(Why::Malformed, std::to_string(h.M) + " rows with " + std::to_string(h.nnz) + " entries are more than a file can hold", -1, h.width);
   return true;
 }
 

@@ -110,6 +110,7 @@ bool IdxParseHeader(const unsigned char *p, std::size_t n, bool complete, Layout
 bool PnmParseHeader(const unsigned char *p, std::size_t n, bool complete, Layout &a, bool *ascii, std::int64_t *lines, Error &err);
 struct PetscHeader {
   bool         mat = false, dense = false;
+  std::int64_t width = 4; /* bytes of an index: 8 where the PETSc that wrote it has 64-bit indices */
   std::int64_t M = 0, N = 0, nnz = 0;
   Layout       layout; /* dense matrices and vectors */
 };

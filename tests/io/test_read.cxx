@@ -239,40 +239,47 @@ TEST(ReadPnm, AllKinds)
   EXPECT_TEXT(Fails(Make("m.pbm", "P4\n8 1\n1"), PETSC_ERR_SUP), "P4");
 }
 
+/* what a PETSc writes whose indices have so many bytes, whatever this one's have */
 TEST(ReadPetsc, SparseAndDamage)
 {
-  std::string s;
-  for (unsigned long long v : {1211216ull, 3ull, 2ull, 3ull, 1ull, 0ull, 2ull, 1ull, 0ull, 1ull}) PutBig(s, v, 4);
-  for (double x : {5.0, 6.0, 7.0}) PutDouble(s, x);
-  EXPECT_EQ(Load(Make("a.bin", s)), (V{0, 5, 0, 0, 6, 7}));
-  EXPECT_EQ(Load(Make("a.bin.gz", s)), (V{0, 5, 0, 0, 6, 7}));
-  EXPECT_TEXT(Fails(Make("b.bin", s.substr(0, s.size() - 1))), "declares data up to byte 64, but the file has 63");
-  std::string t = s;
-  t[31]         = 9; /* a column index */
-  EXPECT_TEXT(Fails(Make("c.bin", t)), "byte 28: column index 9 is outside 0...1");
-  t     = s;
-  t[19] = 2; /* a row length */
-  EXPECT_TEXT(Fails(Make("d.bin", t)), "the rows have 4 entries together, the header declares 3");
-  t     = s;
-  t[16] = static_cast<char>(0xff);
-  EXPECT_TEXT(Fails(Make("e.bin", t)), "byte 16: row 0 has");
-  t    = s;
-  t[4] = static_cast<char>(0xff);
-  EXPECT_TEXT(Fails(Make("f.bin", t)), "negative size");
-  t    = s;
-  t[4] = t[12] = 0x7f;
-  EXPECT_TEXT(Fails(Make("g.bin", t)), "declares data");
-  std::string w;
-  PutBig(w, 1211216, 8);
-  EXPECT_TEXT(Fails(Make("h.bin", w + s), PETSC_ERR_SUP), "64-bit");
-  std::string v;
-  PutBig(v, 1211214, 4);
-  PutBig(v, 3, 4);
-  for (double x : {5.0, 6.0, 7.0}) PutDouble(v, x);
-  Vec x;
-  ASSERT_PETSC(SkeanVecLoadFile(PETSC_COMM_WORLD, Make("v.bin", v).c_str(), &x));
-  EXPECT_EQ(All(x), (V{5, 6, 7}));
-  VecDestroy(&x);
+  for (const int w : {4, 8}) {
+    const auto  B = [](int at) { return "byte " + std::to_string(at); };
+    std::string s;
+    for (unsigned long long v : {1211216ull, 3ull, 2ull, 3ull, 1ull, 0ull, 2ull, 1ull, 0ull, 1ull}) PutBig(s, v, w);
+    for (double x : {5.0, 6.0, 7.0}) PutDouble(s, x);
+    EXPECT_EQ(Load(Make("a.bin", s)), (V{0, 5, 0, 0, 6, 7}));
+    EXPECT_EQ(Load(Make("a.bin.gz", s)), (V{0, 5, 0, 0, 6, 7}));
+    EXPECT_TEXT(Fails(Make("b.bin", s.substr(0, s.size() - 1))),
+                "declares data up to " + B(10 * w + 24) + ", but the file has " + std::to_string(10 * w + 23));
+    std::string t = s;
+    t[8 * w - 1]  = 9; /* a column index */
+    EXPECT_TEXT(Fails(Make("c.bin", t)), B(7 * w) + ": column index 9 is outside 0...1");
+    t            = s;
+    t[5 * w - 1] = 2; /* a row length */
+    EXPECT_TEXT(Fails(Make("d.bin", t)), "the rows have 4 entries together, the header declares 3");
+    t        = s;
+    t[4 * w] = static_cast<char>(0xff);
+    EXPECT_TEXT(Fails(Make("e.bin", t)), B(4 * w) + ": row 0 has");
+    t    = s;
+    t[w] = static_cast<char>(0xff);
+    EXPECT_TEXT(Fails(Make("f.bin", t)), "negative size");
+    t    = s;
+    t[w] = t[3 * w] = 0x7f;
+    EXPECT_TEXT(Fails(Make("g.bin", t)), w == 4 ? "declares data" : "more than a file can hold");
+    EXPECT_TEXT(Fails(Make("h.bin", s.substr(0, 3 * w))), "ends inside the PETSc header");
+    std::string v;
+    PutBig(v, 1211214, w);
+    PutBig(v, 3, w);
+    for (double x : {5.0, 6.0, 7.0}) PutDouble(v, x);
+    Vec x;
+    ASSERT_PETSC(SkeanVecLoadFile(PETSC_COMM_WORLD, Make("v.bin", v).c_str(), &x));
+    EXPECT_EQ(All(x), (V{5, 6, 7}));
+    VecDestroy(&x);
+    std::string d; /* dense, by rows */
+    for (long long k : {1211216ll, 2ll, 2ll, -1ll}) PutBig(d, static_cast<unsigned long long>(k), w);
+    for (double y : {1.0, 2.0, 3.0, 4.0}) PutDouble(d, y);
+    EXPECT_EQ(Load(Make("w.bin", d)), (V{1, 2, 3, 4}));
+  }
 }
 
 TEST(ReadAny, MatrixIsNoVector)

@@ -25,7 +25,7 @@ public:
   /* Collective. After such a pass */
   PetscErrorCode Factor(const Work *w);
   /* Collective. more_j = the correction at the last pass; NULL: there is none */
-  PetscErrorCode Get(const Work *w, const double **more);
+  PetscErrorCode Get(const Work *w, const double **out);
 
 private:
   static constexpr PetscInt kMost = 1024;
