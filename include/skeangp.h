@@ -64,6 +64,7 @@ SKEAN_EXTERN PetscErrorCode SkeanGPSetFixedParameters(SkeanGP gp, PetscInt n, co
 SKEAN_EXTERN PetscErrorCode SkeanGPSetRestarts(SkeanGP gp, PetscInt restarts);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta);
+SKEAN_EXTERN PetscErrorCode SkeanGPSetNeighbors(SkeanGP gp, PetscInt reach);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetTolerances(SkeanGP gp, PetscReal rtol, PetscReal atol, PetscInt max_it);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetSeed(SkeanGP gp, SkeanSeed seed);
 SKEAN_EXTERN PetscErrorCode SkeanGPMonitorSet(SkeanGP gp, PetscErrorCode (*monitor)(SkeanGP, PetscInt, PetscReal, void *), void *ctx,

@@ -855,6 +855,43 @@ TEST(GP, VarianceOfScatteredPointsIsEstimatedGivenTheNeighbours)
   ASSERT_PETSC(SkeanGPDestroy(&gp));
 }
 
+/* Scattered gaps in a field that is rough on the grid, with little noise: neighbours are taken by themselves, in half the iterations, to the same answer
+   for any distribution */
+TEST(GP, RoughFieldsTakeNeighbors)
+{
+  Problem p = Make({14, 15, 16}, 0);
+  p.kernel  = "matern12(25),matern12(25),matern12(25)";
+  RandomStream s(8, Purpose::Test);
+  p.mask.assign(p.N(), 1.0);
+  for (PetscInt i = 0; i < p.N(); ++i) p.mask[i] = s.Uniform(i) < 0.3 ? 0.0 : 1.0;
+  SkeanGP       gp;
+  SkeanGPReport report;
+  Vec           a, b;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+  ASSERT_PETSC(SkeanGPSetVariances(gp, 1.0, 1e-6));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &a));
+  ASSERT_PETSC(VecDuplicate(a, &b));
+  PetscInt its[4];
+  int      k = 0;
+  for (PetscInt reach : {0, PETSC_DECIDE, 1, 2}) {
+    ASSERT_PETSC(SkeanGPSetNeighbors(gp, reach));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+    its[k] = report.filliterations;
+    ASSERT_PETSC(SkeanGPGetPosterior(gp, k ? b : a, NULL));
+    if (k++) { EXPECT_LT(MaxDiff(Take(a), Take(b)), 1e-6); }
+  }
+  EXPECT_GT(its[0], 40);
+  EXPECT_LT(its[1], its[0] / 2);
+  EXPECT_LE(its[2], its[1]);
+  EXPECT_LE(its[3], its[2]);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetNeighbors(gp, -5); }), PETSC_ERR_ARG_OUTOFRANGE);
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetNeighbors(gp, 9); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(VecDestroy(&a));
+  ASSERT_PETSC(VecDestroy(&b));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
 /* A large gap: deflated by itself, in a tenth of the iterations, to the same answer; scattered points: left alone, few iterations */
 TEST(GP, LargeGapsAreDeflated)
 {
@@ -874,6 +911,7 @@ TEST(GP, LargeGapsAreDeflated)
   int      k = 0;
   for (PetscInt modes : {PETSC_DECIDE, 0, 20}) {
     ASSERT_PETSC(SkeanGPSetDeflation(gp, modes, 1.0));
+    ASSERT_PETSC(SkeanGPSetNeighbors(gp, modes ? PETSC_DECIDE : 0));
     ASSERT_PETSC(SkeanGPSolve(gp));
     ASSERT_PETSC(SkeanGPGetReport(gp, &report));
     its[k] = report.filliterations;

@@ -2,6 +2,7 @@
 
 #include <skean/private/gpdeflation.hpp>
 #include <skean/private/gpkernels.hpp>
+#include <skean/private/gpneighbors.hpp>
 #include <skean/private/kron.hpp>
 #include <skean/private/skeansolver.h>
 #include <skeangp.h>
@@ -77,8 +78,12 @@ public:
   GapDeflation deflation;
   GapDeflation control; /* that of an optimisation's start, see HoldControl() */
   bool         controlheld = false;
-  double       looserrtol  = 0;  /* for solves that need less than fillrtol */
-  double       deflratio   = -1; /* the ratio that was decided for; negative: not decided for these factors and this mask */
+  /* small groups of gaps in rough fields: PETSC_DECIDE takes neighbours where that is expected to pay, 0 never */
+  PetscInt     reach = PETSC_DECIDE;
+  GapNeighbors neighbors;
+  bool         toneighbors = false; /* a solve has found that they pay */
+  double       looserrtol  = 0;     /* for solves that need less than fillrtol */
+  double       deflratio   = -1;    /* the ratio that was decided for; negative: not decided for these factors and this mask */
   KSP          ksp         = nullptr;
   Mat          shell       = nullptr;
   Vec          kx = nullptr, kb = nullptr;
@@ -114,6 +119,10 @@ public:
   PetscErrorCode Dot(const double *a, const double *b, double *dot);
   /* Whether the solves on M are preconditioned for the present hyper-parameters; force: yes */
   PetscErrorCode Deflate(bool force);
+  /* Steps to the neighbours that are taken if any are, and what setting them up costs in iterations */
+  PetscInt       Reach() const { return reach > 0 ? reach : (d > 2 ? 1 : 2); }
+  double         NeighborsCost() const;
+  PetscErrorCode TakeNeighbors();
   /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */
   PetscErrorCode MissingSolve(const double *b, double *x, PetscInt *its, bool *good);
   /* a = (K_OO + ratio I)^-1 b_O on O, zero (to CG's accuracy) on M; filled: b_O and the filled gaps; b == filled allowed */

@@ -134,6 +134,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_fill_max_it n        - its largest number of iterations
 .  -gp_fill_modes n         - largest number of slow modes of large gaps that are deflated, see `SkeanGPSetDeflation()`
 .  -gp_fill_theta t         - smallest eigenvalue that is deflated, over the noise (30)
+.  -gp_fill_reach n         - steps on the grid to the neighbours that precondition small groups of gaps, see `SkeanGPSetNeighbors()`
 .  -gp_probes n             - random vectors for the log determinant with missing points
 .  -gp_exactmissing n       - number of missing points up to which the log determinant and the variance are exact
 .  -gp_variance_samples n   - random vectors for the variance with missing points
@@ -201,6 +202,9 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
     PetscCall(PetscOptionsInt("-gp_fill_modes", "Largest number of slow modes of gaps that are deflated", "SkeanGPSetDeflation", modes, &modes, &set));
     PetscCall(PetscOptionsReal("-gp_fill_theta", "Smallest eigenvalue that is deflated, over the noise", "SkeanGPSetDeflation", theta, &theta, &flg));
     if (set || flg) PetscCall(SkeanGPSetDeflation(gp, modes, theta));
+    PetscInt reach = r->reach;
+    PetscCall(PetscOptionsInt("-gp_fill_reach", "Steps to the neighbours of gaps that precondition them", "SkeanGPSetNeighbors", reach, &reach, &set));
+    if (set) PetscCall(SkeanGPSetNeighbors(gp, reach));
   }
   PetscCall(PetscOptionsInt("-gp_probes", "Random vectors for the log determinant with missing points", "", r->probes, &r->probes, NULL));
   PetscCall(PetscOptionsInt("-gp_exactmissing", "Missing points up to which the log determinant and the variance are exact", "", exact, &exact, NULL));
@@ -912,6 +916,47 @@ PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta)
   PetscCheck(theta > 0 && std::isfinite(theta), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE, "theta %g must be positive", (double)theta);
   gp->reg->deflmodes    = modes;
   gp->reg->defltheta    = theta;
+  gp->reg->deflratio    = -1;
+  gp->reg->weightsready = false;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPSetNeighbors - Chooses whether the solve for missing values is preconditioned by entries between neighbouring gaps
+
+   Logically Collective
+
+   Input Parameters:
++  gp    - the regression
+-  reach - steps along each dimension up to which points are neighbours; 0: no such preconditioner; `PETSC_DECIDE` (the default): 2 in one and two
+           dimensions, otherwise 1, and only where the first iterations promise that it pays
+
+   Options Database Key:
+.  -gp_fill_reach n - the steps
+
+   Level: advanced
+
+   Notes:
+   Where the field is rough on the grid and the noise is small, small groups of neighbouring gaps make conjugate gradients slow. The entries of the missing
+   block of the full grid's inverse between points that are no further apart are computed exactly and make a sparse matrix, whose inverse, by a fixed number of
+   Chebyshev steps, is the preconditioner. If what was cut off costs it its definiteness, a multiple of its diagonal is added. Modes of large gaps that are
+   deflated (`SkeanGPSetDeflation()`) come first: with PETSC_DECIDE for both, one or the other is taken; with a number for reach and PETSC_DECIDE for the
+   modes, neighbours.
+   Cost: ((2 reach + 1)^d + 1)/2 chains of mode products for every new set of hyper-parameters (each half as much as an iteration, or as much where that is split
+   into even and odd parts), and as many numbers per missing point; 12 bytes per pair of neighbouring gaps. Applied: no more than 60 products with
+   a matrix that has a row per missing point, without reductions.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative number or one above 8.
+
+.seealso: `SkeanGPSolve()`, `SkeanGPSetDeflation()`, `SkeanGPSetMissingMethod()`
+@*/
+PetscErrorCode SkeanGPSetNeighbors(SkeanGP gp, PetscInt reach)
+{
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(reach == PETSC_DECIDE || (reach >= 0 && reach <= 8), GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE,
+             "Steps to neighbours %" PetscInt_FMT " must be in [0,8]", reach);
+  gp->reg->reach        = reach;
   gp->reg->deflratio    = -1;
   gp->reg->weightsready = false;
   PetscFunctionReturn(PETSC_SUCCESS);

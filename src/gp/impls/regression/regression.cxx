@@ -450,12 +450,15 @@ static PetscErrorCode BlockPrecondition(PC pc, Vec vx, Vec vy)
 
   PetscFunctionBegin;
   PetscCall(PCShellGetContext(pc, &r));
-  if (r->maskedcg || !r->deflation.Ready())
+  if (r->maskedcg || !(r->deflation.Ready() || r->neighbors.Ready()))
     PetscCall(VecCopy(vx, vy));
   else {
     PetscCall(VecGetArrayRead(vx, &x));
     PetscCall(VecGetArrayWrite(vy, &y));
-    PetscCall(r->deflation.Apply(*r->grid, r->mask.data(), x, y));
+    if (r->deflation.Ready())
+      PetscCall(r->deflation.Apply(*r->grid, r->mask.data(), x, y));
+    else
+      PetscCall(r->neighbors.Apply(x, y, r->HomeSize()));
     PetscCall(VecRestoreArrayWrite(vy, &y));
     PetscCall(VecRestoreArrayRead(vx, &x));
   }
@@ -471,14 +474,20 @@ static constexpr double   kSlow       = 30;   /* condition number above which de
 static constexpr PetscInt kPatience   = 40;   /* iterations without it */
 static constexpr double   kLanczosTol = 1e-8; /* of the quadrature's mean logarithm */
 static constexpr size_t   kMostModes  = 2000;
+static constexpr PetscInt kLook       = 4;  /* iterations after which their number is predicted */
+static constexpr double   kExpected   = 12; /* iterations with neighbours */
 
 PetscErrorCode Regression::Deflate(bool force)
 {
   PetscFunctionBegin;
   if (deflratio == Ratio() && !(force && !deflation.Ready())) PetscFunctionReturn(PETSC_SUCCESS);
   deflation.Reset();
+  if (deflratio != Ratio()) {
+    neighbors.Reset();
+    toneighbors = false;
+  }
   deflratio = Ratio();
-  if (!deflmodes || mask.empty()) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!deflmodes || mask.empty() || (deflmodes == PETSC_DECIDE && reach > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   const size_t most = deflmodes > 0 ? static_cast<size_t>(deflmodes) : kMostModes;
   if (deflmodes == PETSC_DECIDE && !force) {
     PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, std::min(most, kTrial)));
@@ -489,6 +498,64 @@ PetscErrorCode Regression::Deflate(bool force)
   PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, most));
   if (deflation.Ready())
     PetscCall(PetscInfo(ksp, "Missing points: %d modes deflated, condition at most %g\n", static_cast<int>(deflation.Modes()), 1 + deflation.Theta()));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* An offset's chain of products is half an iteration; twice that where the iterations' products split into even and odd parts */
+double Regression::NeighborsCost() const
+{
+  bool split = true;
+  for (int j = 0; j < d; ++j) split = split && eig[j].parts;
+  return (split ? 1.0 : 0.5) * static_cast<double>(GapNeighbors::Offsets(d, static_cast<int>(Reach())));
+}
+
+PetscErrorCode Regression::TakeNeighbors()
+{
+  PetscFunctionBegin;
+  PetscCall(neighbors.SetUp(*grid, eig, mask.data(), Ratio(), static_cast<int>(Reach())));
+  if (neighbors.Ready())
+    PetscCall(PetscInfo(ksp, "Missing points: entries up to %d steps apart, %g of the diagonal added, %d Chebyshev steps\n", static_cast<int>(Reach()),
+                        neighbors.Shift(), static_cast<int>(neighbors.Steps())));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+struct FillTest {
+  Regression *r     = nullptr;
+  void       *usual = nullptr; /* of KSPConvergedDefault() */
+  PetscReal   first = 0, last = 0;
+};
+
+/* The usual test, which also breaks a solve off where the rate of its first iterations says that a set-up of neighbours is well spent */
+static PetscErrorCode FillConverged(KSP ksp, PetscInt it, PetscReal norm, KSPConvergedReason *reason, void *ctx)
+{
+  FillTest   *test = static_cast<FillTest *>(ctx);
+  Regression *r    = test->r;
+  PetscReal   rtol;
+
+  PetscFunctionBegin;
+  PetscCall(KSPConvergedDefault(ksp, it, norm, reason, test->usual));
+  const PetscReal last = test->last;
+  test->last           = norm;
+  if (!it) test->first = norm;
+  if (*reason || it != kLook || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready() || !(norm > 0) || !(test->first > 0))
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(KSPGetTolerances(ksp, &rtol, NULL, NULL, NULL));
+  /* by the last step: smooth modes go first, and what is left goes more slowly */
+  const double rate = std::log(norm / last), left = rate < 0 ? std::log(rtol * test->first / norm) / rate : static_cast<double>(r->fillmaxit);
+  if (left > r->NeighborsCost() + kExpected) {
+    r->toneighbors = true;
+    *reason        = KSP_DIVERGED_ITS;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+static PetscErrorCode FillDestroy(void *ctx)
+{
+  FillTest *test = static_cast<FillTest *>(ctx);
+
+  PetscFunctionBegin;
+  PetscCall(KSPConvergedDefaultDestroy(test->usual));
+  delete test;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -515,6 +582,11 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
     PetscCall(PCShellSetContext(pc, this));
     PetscCall(PCShellSetApply(pc, BlockPrecondition));
     PetscCall(KSPSetTolerances(ksp, fillrtol, 0.0, PETSC_DEFAULT, fillmaxit));
+    FillTest *test;
+    PetscCallCXX(test = new FillTest);
+    test->r = this;
+    PetscCall(KSPConvergedDefaultCreate(&test->usual));
+    PetscCall(KSPSetConvergenceTest(ksp, FillConverged, test, FillDestroy));
     PetscCall(KSPSetFromOptions(ksp));
   }
   PetscCall(PetscObjectStateIncrease((PetscObject)shell)); /* the operator follows the hyper-parameters */
@@ -522,22 +594,31 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscCall(VecGetArrayWrite(kb, &p));
   std::copy(b, b + m, p);
   PetscCall(VecRestoreArrayWrite(kb, &p));
-  if (!maskedcg) PetscCall(Deflate(false));
-  const bool watch = !maskedcg && deflmodes == PETSC_DECIDE && !deflation.Ready() && fillmaxit > kPatience;
+  if (!maskedcg) {
+    PetscCall(Deflate(false));
+    if (reach > 0 && !deflation.Ready() && !neighbors.Ready()) PetscCall(TakeNeighbors());
+  }
+  /* without a preconditioner at first, where none was asked for; then one for what is found to be slow */
+  *its = 0;
   PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_FALSE));
-  PetscCall(KSPSetTolerances(ksp, std::max(fillrtol, looserrtol), PETSC_DEFAULT, PETSC_DEFAULT, watch ? kPatience : fillmaxit));
-  PetscCall(KSPSolve(ksp, kb, kx));
-  PetscCall(KSPGetConvergedReason(ksp, &reason));
-  PetscCall(KSPGetIterationNumber(ksp, its));
-  if (watch && reason == KSP_DIVERGED_ITS) {
-    PetscCall(Deflate(true));
-    PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_TRUE));
-    PetscCall(KSPSetTolerances(ksp, std::max(fillrtol, looserrtol), PETSC_DEFAULT, PETSC_DEFAULT, fillmaxit - kPatience));
+  for (bool again = true; again;) {
+    const bool watch   = !maskedcg && deflmodes == PETSC_DECIDE && !deflation.Ready() && *its < kPatience && fillmaxit > kPatience;
+    const bool decided = toneighbors;
+    PetscInt   more;
+
+    PetscCall(KSPSetTolerances(ksp, std::max(fillrtol, looserrtol), PETSC_DEFAULT, PETSC_DEFAULT, (watch ? kPatience : fillmaxit) - *its));
     PetscCall(KSPSolve(ksp, kb, kx));
     PetscCall(KSPGetConvergedReason(ksp, &reason));
-    PetscInt more;
     PetscCall(KSPGetIterationNumber(ksp, &more));
     *its += more;
+    again = true;
+    if (toneighbors && !decided)
+      PetscCall(TakeNeighbors());
+    else if (watch && reason == KSP_DIVERGED_ITS)
+      PetscCall(Deflate(true));
+    else
+      again = false;
+    PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_TRUE));
   }
   *good = reason > 0;
   PetscCall(VecGetArrayRead(kx, (const PetscScalar **)&p));
