@@ -249,8 +249,7 @@ TEST(ReadPetsc, SparseAndDamage)
     for (double x : {5.0, 6.0, 7.0}) PutDouble(s, x);
     EXPECT_EQ(Load(Make("a.bin", s)), (V{0, 5, 0, 0, 6, 7}));
     EXPECT_EQ(Load(Make("a.bin.gz", s)), (V{0, 5, 0, 0, 6, 7}));
-    EXPECT_TEXT(Fails(Make("b.bin", s.substr(0, s.size() - 1))),
-                "declares data up to " + B(10 * w + 24) + ", but the file has " + std::to_string(10 * w + 23));
+    EXPECT_TEXT(Fails(Make("b.bin", s.substr(0, s.size() - 1))), "declares data up to " + B(10 * w + 24) + ", but the file has " + std::to_string(10 * w + 23));
     std::string t = s;
     t[8 * w - 1]  = 9; /* a column index */
     EXPECT_TEXT(Fails(Make("c.bin", t)), B(7 * w) + ": column index 9 is outside 0...1");

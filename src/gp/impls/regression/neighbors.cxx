@@ -12,7 +12,7 @@ namespace gp {
 namespace {
 
 constexpr double   kLeast      = 0.01; /* smallest eigenvalue wanted of T scaled to a unit diagonal */
-constexpr double   kRemainder  = 0.05;  /* of the Chebyshev polynomial */
+constexpr double   kRemainder  = 0.05; /* of the Chebyshev polynomial */
 constexpr PetscInt kMostSteps  = 60;
 constexpr PetscInt kEstimation = 60; /* steps of the Lanczos process that estimates the eigenvalues */
 
