@@ -31,6 +31,42 @@ awk -F, -v told="$(sed -n 's/^left out one by one: .* times \([0-9.]*\) would.*/
     exit !(told != "" && below >= 0.95 * n && above < 0.95 * n)
   }' "$dir/a.csv" || fail "values left out one by one"
 
+# a search that stops early, on all of the data or on a part, is used but is no success
+stops() {
+  local got=0
+  "$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_max_it 2 "$@" >"$dir/out" 2>&1 || got=$?
+  [ $got = 1 ] || fail "exit code $got: $*"
+  grep -q DIVERGED_ITS "$dir/out" || fail "no reason: $*"
+  grep -q "posterior mean" "$dir/out" || fail "no posterior: $*"
+}
+stops -gp_optimize
+stops -train 0:7,0:8
+
+# a signal in the midst of a long search: the state is written, nothing else, and a second run goes on from there to the end
+awk 'BEGIN { for (i = 0; i < 120; i++) { for (j = 0; j < 130; j++) { v = sin(i / 9) * cos(j / 12) + 0.01 * ((i * 7 + j * 3) % 5 - 2);
+  printf "%s%s", (j ? "," : ""), ((i * 11 + j) % 9 == 4 ? "NA" : v) } printf "\n" } }' >"$dir/big.csv"
+for search in "-gp_optimize" "-train 0:120,0:130"; do
+  for signal in USR1 TERM; do
+    rm -f "$dir/state" "$dir/post.h5"
+    # shellcheck disable=SC2086
+    "$gp" -grid "$dir/big.csv" $search -gp_restarts 50 -gp_exactmissing 0 -gp_checkpoint "$dir/state" -gp_checkpoint_interval 1 -variance 0 -o "$dir/post.h5" >"$dir/out" 2>&1 &
+    run=$!
+    for _ in $(seq 600); do # the first checkpoint says that signals are looked for
+      [ -s "$dir/state" ] && break
+      sleep 0.02
+    done
+    kill -$signal $run
+    got=0
+    wait $run || got=$?
+    [ $got = 1 ] || fail "exit code $got after SIG$signal: $search"
+    grep -q "interrupted after [0-9]* steps; state in $dir/state; continue with -gp_restart $dir/state" "$dir/out" || fail "no message of the interruption: $search"
+    grep -q "posterior\|residual\|error" "$dir/out" && fail "more than the interruption is told: $search"
+    [ -e "$dir/post.h5" ] && fail "an interrupted search wrote -o: $search"
+  done
+  # shellcheck disable=SC2086
+  "$gp" -grid "$dir/big.csv" $search -gp_exactmissing 0 -gp_restart "$dir/state" -variance 0 >"$dir/out" 2>&1 || fail "continuing: $search"
+done
+
 refuse() { # message options...
   local want="$1"
   shift
