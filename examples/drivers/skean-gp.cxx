@@ -242,6 +242,24 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Options of the search for hyper-parameters, in a run that has none */
+PetscErrorCode CheckSearch(MPI_Comm comm, const Settings &s)
+{
+  char      checkpoint[PETSC_MAX_PATH_LEN] = "";
+  PetscBool optimize                       = PETSC_FALSE, given;
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-gp_optimize", &optimize, NULL));
+  if (!optimize && !s.train[0])
+    for (const char *o : {"-gp_restart", "-gp_checkpoint", "-gp_checkpoint_interval", "-gp_restarts", "-gp_fix"}) {
+      PetscCall(PetscOptionsHasName(NULL, NULL, o, &given));
+      PetscCheck(!given, comm, PETSC_ERR_USER_INPUT, "%s is of the search for hyper-parameters and needs -gp_optimize or -train", o);
+    }
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-gp_checkpoint", checkpoint, sizeof(checkpoint), NULL));
+  PetscCall(driver::CheckOutput(comm, "-gp_checkpoint", checkpoint, {}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode PrintOptions(void)
 {
   Settings s;
@@ -278,6 +296,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCheck(set.holdout >= 0 && set.holdout < 1, comm, PETSC_ERR_USER_INPUT, "-holdout %g must be in [0,1)", (double)set.holdout);
   PetscCall(driver::CheckOutput(comm, "-o", set.output, driver::DataEndings()));
   PetscCall(driver::CheckOutput(comm, "-plot", set.plot, driver::PlotEndings()));
+  PetscCall(CheckSearch(comm, set));
   PetscCall(SkeanWarnSlowBLAS(comm));
 
   /* data */

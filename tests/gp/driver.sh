@@ -79,6 +79,14 @@ refuse "Give the data" -gp_noise 1
 refuse "must be in" -grid "$dir/a.csv" -holdout 1.5
 refuse "noise variance must be positive" -grid "$dir/a.csv" -gp_noise -1
 refuse "expected first:last" -grid "$dir/a.csv" -train 0:3
+# what only a search for hyper-parameters has is refused without one, and with one before the work begins
+for option in "-gp_restart nope" "-gp_checkpoint nowhere/c" "-gp_checkpoint_interval 3" "-gp_restarts 2" "-gp_fix 17"; do
+  # shellcheck disable=SC2086
+  refuse "${option% *} .*needs -gp_optimize or -train" -grid "$dir/a.csv" $option
+done
+refuse "no such folder" -grid "$dir/a.csv" -gp_optimize -gp_checkpoint nowhere/c
+refuse "Fixed hyper-parameter 17 of 4" -grid "$dir/a.csv" -train 0:5,0:5 -gp_fix 17
+refuse nope -grid "$dir/a.csv" -train 0:5,0:5 -gp_restart nope
 awk 'BEGIN { for (i = 0; i < 4; i++) print "1,1,1" }' >"$dir/c.csv"
 refuse "constant field" -grid "$dir/c.csv" -gp_optimize
 awk 'BEGIN { for (i = 0; i < 4; i++) print "NA,NA,NA" }' >"$dir/m.csv"
