@@ -9,7 +9,9 @@ static const char help[] =
   "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
   "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
   "  -gp_...                see SkeanGPSetFromOptions()\n"
-  "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension.\n"
+  "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension. Without -gp_signal and -gp_noise: the variance of the observed values, and a "
+  "hundredth\n"
+  "of it (the values that the list of options names are those of the library alone). The mean of the observed values is subtracted unless -gp_samplemean 0.\n"
   "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
 
 #include "driver.hpp"
@@ -268,6 +270,7 @@ PetscErrorCode PrintOptions(void)
   PetscFunctionBegin;
   PetscCall(ReadSettings(s));
   PetscCall(SkeanGPCreate(PETSC_COMM_WORLD, &gp));
+  PetscCall(SkeanGPSetSampleMean(gp, PETSC_TRUE)); /* as Run() does */
   PetscCall(SkeanGPSetFromOptions(gp));
   PetscCall(SkeanGPDestroy(&gp));
   PetscFunctionReturn(PETSC_SUCCESS);

@@ -67,6 +67,11 @@ for search in "-gp_optimize" "-train 0:120,0:130"; do
   "$gp" -grid "$dir/big.csv" $search -gp_exactmissing 0 -gp_restart "$dir/state" -variance 0 >"$dir/out" 2>&1 || fail "continuing: $search"
 done
 
+# the help tells no chance numbers, and the defaults of the program
+"$mpi" "$np" 1 "$gp" -help >"$dir/out" 2>&1 || fail "-help"
+grep -q -- "-gp_fix <-1>" "$dir/out" || fail "the default of -gp_fix"
+grep -q -- "-gp_samplemean: <[a-zA-Z ]*TRUE" "$dir/out" || fail "the default of -gp_samplemean"
+
 refuse() { # message options...
   local want="$1"
   shift
