@@ -9,7 +9,9 @@ static const char help[] =
   "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
   "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
   "  -gp_...                see SkeanGPSetFromOptions()\n"
-  "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension.\n"
+  "Without -gp_kernel: Matern-5/2 with a fifth of the range of each dimension. Without -gp_signal and -gp_noise: the variance of the observed values, and a "
+  "hundredth\n"
+  "of it (the values that the list of options names are those of the library alone). The mean of the observed values is subtracted unless -gp_samplemean 0.\n"
   "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
 
 #include "driver.hpp"
@@ -114,8 +116,26 @@ PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, 
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The hyper-parameters of gp from the part of the data that the text names; gp is not optimised further */
-PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt dims[], const std::vector<const PetscReal *> &x, Vec y, Vec mask)
+/* An optimisation that stopped early leaves parameters that can be used; any other failure leaves no posterior */
+bool Usable(SkeanConvergedReason reason)
+{
+  return reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_STAGNATION || reason == SKEAN_DIVERGED_LINE_SEARCH;
+}
+
+/* What a run says that a signal ended: there is no posterior, and nothing is written but the checkpoint */
+PetscErrorCode PrintInterrupted(MPI_Comm comm, PetscInt its)
+{
+  char file[PETSC_MAX_PATH_LEN] = "";
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-gp_checkpoint", file, sizeof(file), NULL));
+  PetscCall(PetscPrintf(comm, "interrupted after %" PetscInt_FMT " steps; state in %s; continue with -gp_restart %s\n", its, file, file));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The hyper-parameters of gp from the part of the data that the text names; gp is not optimised further. stopped: why the search ended */
+PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt dims[], const std::vector<const PetscReal *> &x, Vec y, Vec mask,
+                     SkeanConvergedReason *stopped)
 {
   MPI_Comm                       comm = PetscObjectComm((PetscObject)y);
   SkeanGP                        part;
@@ -125,7 +145,6 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
   char                           one[4096];
   PetscInt                       first, last, np, its, N = 1;
   PetscReal                      s2f, s2n;
-  SkeanConvergedReason           reason;
   Vec                            v[2], whole[2] = {y, mask};
   IS                             is;
 
@@ -179,14 +198,19 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
   PetscCall(PetscTime(&t0));
   PetscCall(SkeanGPSolve(part));
   PetscCall(PetscTime(&t1));
-  PetscCall(SkeanGPGetConvergedReason(part, &reason));
+  PetscCall(SkeanGPGetConvergedReason(part, stopped));
   PetscCall(SkeanGPGetIterationNumber(part, &its));
-  SkeanGPReport report;
-  PetscCall(SkeanGPGetReport(part, &report));
-  PetscCall(PetscPrintf(comm,
-                        "hyper-parameters from %" PetscInt_FMT " points, %" PetscInt_FMT " missing: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
-                        " evaluations, %.2f s\n",
-                        N, report.missing, SkeanConvergedReasons[reason], its, report.evaluations, t1 - t0));
+  if (*stopped == SKEAN_DIVERGED_INTERRUPTED)
+    PetscCall(PrintInterrupted(comm, its));
+  else {
+    SkeanGPReport report;
+    PetscCall(SkeanGPGetReport(part, &report));
+    PetscCall(PetscPrintf(comm,
+                          "hyper-parameters from %" PetscInt_FMT " points, %" PetscInt_FMT " missing: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
+                          " evaluations, %.2f s\n",
+                          N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, t1 - t0));
+    PetscCheck(Usable(*stopped), comm, PETSC_ERR_NOT_CONVERGED, "No hyper-parameters from -train %s: %s", text, SkeanConvergedReasons[*stopped]);
+  }
   PetscCall(SkeanGPGetNumParameters(part, &np));
   std::vector<PetscReal> theta(np);
   PetscCall(SkeanGPGetParameters(part, theta.data()));
@@ -220,6 +244,24 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Options of the search for hyper-parameters, in a run that has none */
+PetscErrorCode CheckSearch(MPI_Comm comm, const Settings &s)
+{
+  char      checkpoint[PETSC_MAX_PATH_LEN] = "";
+  PetscBool optimize                       = PETSC_FALSE, given;
+
+  PetscFunctionBegin;
+  PetscCall(PetscOptionsGetBool(NULL, NULL, "-gp_optimize", &optimize, NULL));
+  if (!optimize && !s.train[0])
+    for (const char *o : {"-gp_restart", "-gp_checkpoint", "-gp_checkpoint_interval", "-gp_restarts", "-gp_fix"}) {
+      PetscCall(PetscOptionsHasName(NULL, NULL, o, &given));
+      PetscCheck(!given, comm, PETSC_ERR_USER_INPUT, "%s is of the search for hyper-parameters and needs -gp_optimize or -train", o);
+    }
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-gp_checkpoint", checkpoint, sizeof(checkpoint), NULL));
+  PetscCall(driver::CheckOutput(comm, "-gp_checkpoint", checkpoint, {}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 PetscErrorCode PrintOptions(void)
 {
   Settings s;
@@ -228,6 +270,7 @@ PetscErrorCode PrintOptions(void)
   PetscFunctionBegin;
   PetscCall(ReadSettings(s));
   PetscCall(SkeanGPCreate(PETSC_COMM_WORLD, &gp));
+  PetscCall(SkeanGPSetSampleMean(gp, PETSC_TRUE)); /* as Run() does */
   PetscCall(SkeanGPSetFromOptions(gp));
   PetscCall(SkeanGPDestroy(&gp));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -256,6 +299,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCheck(set.holdout >= 0 && set.holdout < 1, comm, PETSC_ERR_USER_INPUT, "-holdout %g must be in [0,1)", (double)set.holdout);
   PetscCall(driver::CheckOutput(comm, "-o", set.output, driver::DataEndings()));
   PetscCall(driver::CheckOutput(comm, "-plot", set.plot, driver::PlotEndings()));
+  PetscCall(CheckSearch(comm, set));
   PetscCall(SkeanWarnSlowBLAS(comm));
 
   /* data */
@@ -338,13 +382,27 @@ PetscErrorCode Run(driver::ExitCode *code)
   }
   PetscCall(SkeanGPSetFromOptions(gp));
   PetscCall(driver::WarnMisspelt());
-  if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask));
-  PetscCall(SkeanGPSetData(gp, y, mask));
-  PetscCall(PetscTime(&t0));
-  PetscCall(SkeanGPSolve(gp));
-  PetscCall(PetscTime(&t1));
-  PetscCall(SkeanGPGetConvergedReason(gp, &reason));
-  PetscCall(SkeanGPGetIterationNumber(gp, &its));
+  SkeanConvergedReason training = SKEAN_CONVERGED_ITS;
+  if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask, &training));
+  reason = training;
+  if (training != SKEAN_DIVERGED_INTERRUPTED) {
+    PetscCall(SkeanGPSetData(gp, y, mask));
+    PetscCall(PetscTime(&t0));
+    PetscCall(SkeanGPSolve(gp));
+    PetscCall(PetscTime(&t1));
+    PetscCall(SkeanGPGetConvergedReason(gp, &reason));
+    PetscCall(SkeanGPGetIterationNumber(gp, &its));
+    if (reason == SKEAN_DIVERGED_INTERRUPTED) PetscCall(PrintInterrupted(comm, its));
+  }
+  if (reason == SKEAN_DIVERGED_INTERRUPTED) {
+    *code = driver::NotConverged;
+    PetscCall(VecDestroy(&y));
+    PetscCall(VecDestroy(&mask));
+    PetscCall(VecDestroy(&hidden));
+    PetscCall(SkeanGPDestroy(&gp));
+    PetscCall(SkeanGridDestroy(&grid));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  }
   PetscCall(SkeanGPGetReport(gp, &report));
   PetscCall(SkeanGPGetVariances(gp, &s2f, &s2n));
   for (PetscInt j = 0; j < d; ++j) {
@@ -357,10 +415,8 @@ PetscErrorCode Run(driver::ExitCode *code)
                         " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
                         SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
                         (double)report.condition, t1 - t0));
-  *code = reason > 0 ? driver::Converged : driver::NotConverged;
-  /* an optimisation that stopped early leaves parameters that can be used; any other failure leaves no posterior */
-  PetscCheck(reason > 0 || reason == SKEAN_DIVERGED_ITS || reason == SKEAN_DIVERGED_STAGNATION || reason == SKEAN_DIVERGED_LINE_SEARCH, comm,
-             PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
+  *code = reason > 0 && training > 0 ? driver::Converged : driver::NotConverged;
+  PetscCheck(Usable(reason), comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
 
   /* posterior */
   PetscCall(VecDuplicate(values, &mean));

@@ -31,6 +31,47 @@ awk -F, -v told="$(sed -n 's/^left out one by one: .* times \([0-9.]*\) would.*/
     exit !(told != "" && below >= 0.95 * n && above < 0.95 * n)
   }' "$dir/a.csv" || fail "values left out one by one"
 
+# a search that stops early, on all of the data or on a part, is used but is no success
+stops() {
+  local got=0
+  "$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_max_it 2 "$@" >"$dir/out" 2>&1 || got=$?
+  [ $got = 1 ] || fail "exit code $got: $*"
+  grep -q DIVERGED_ITS "$dir/out" || fail "no reason: $*"
+  grep -q "posterior mean" "$dir/out" || fail "no posterior: $*"
+}
+stops -gp_optimize
+stops -train 0:7,0:8
+
+# a signal in the midst of a long search: the state is written, nothing else, and a second run goes on from there to the end
+awk 'BEGIN { for (i = 0; i < 120; i++) { for (j = 0; j < 130; j++) { v = sin(i / 9) * cos(j / 12) + 0.01 * ((i * 7 + j * 3) % 5 - 2);
+  printf "%s%s", (j ? "," : ""), ((i * 11 + j) % 9 == 4 ? "NA" : v) } printf "\n" } }' >"$dir/big.csv"
+for search in "-gp_optimize" "-train 0:120,0:130"; do
+  for signal in USR1 TERM; do
+    rm -f "$dir/state" "$dir/post.h5"
+    # shellcheck disable=SC2086
+    "$gp" -grid "$dir/big.csv" $search -gp_restarts 50 -gp_exactmissing 0 -gp_checkpoint "$dir/state" -gp_checkpoint_interval 1 -variance 0 -o "$dir/post.h5" >"$dir/out" 2>&1 &
+    run=$!
+    for _ in $(seq 600); do # the first checkpoint says that signals are looked for
+      [ -s "$dir/state" ] && break
+      sleep 0.02
+    done
+    kill -$signal $run
+    got=0
+    wait $run || got=$?
+    [ $got = 1 ] || fail "exit code $got after SIG$signal: $search"
+    grep -q "interrupted after [0-9]* steps; state in $dir/state; continue with -gp_restart $dir/state" "$dir/out" || fail "no message of the interruption: $search"
+    grep -q "posterior\|residual\|error" "$dir/out" && fail "more than the interruption is told: $search"
+    [ -e "$dir/post.h5" ] && fail "an interrupted search wrote -o: $search"
+  done
+  # shellcheck disable=SC2086
+  "$gp" -grid "$dir/big.csv" $search -gp_exactmissing 0 -gp_restart "$dir/state" -variance 0 >"$dir/out" 2>&1 || fail "continuing: $search"
+done
+
+# the help tells no chance numbers, and the defaults of the program
+"$mpi" "$np" 1 "$gp" -help >"$dir/out" 2>&1 || fail "-help"
+grep -q -- "-gp_fix <-1>" "$dir/out" || fail "the default of -gp_fix"
+grep -q -- "-gp_samplemean: <[a-zA-Z ]*TRUE" "$dir/out" || fail "the default of -gp_samplemean"
+
 refuse() { # message options...
   local want="$1"
   shift
@@ -43,6 +84,14 @@ refuse "Give the data" -gp_noise 1
 refuse "must be in" -grid "$dir/a.csv" -holdout 1.5
 refuse "noise variance must be positive" -grid "$dir/a.csv" -gp_noise -1
 refuse "expected first:last" -grid "$dir/a.csv" -train 0:3
+# what only a search for hyper-parameters has is refused without one, and with one before the work begins
+for option in "-gp_restart nope" "-gp_checkpoint nowhere/c" "-gp_checkpoint_interval 3" "-gp_restarts 2" "-gp_fix 17"; do
+  # shellcheck disable=SC2086
+  refuse "${option% *} .*needs -gp_optimize or -train" -grid "$dir/a.csv" $option
+done
+refuse "no such folder" -grid "$dir/a.csv" -gp_optimize -gp_checkpoint nowhere/c
+refuse "Fixed hyper-parameter 17 of 4" -grid "$dir/a.csv" -train 0:5,0:5 -gp_fix 17
+refuse nope -grid "$dir/a.csv" -train 0:5,0:5 -gp_restart nope
 awk 'BEGIN { for (i = 0; i < 4; i++) print "1,1,1" }' >"$dir/c.csv"
 refuse "constant field" -grid "$dir/c.csv" -gp_optimize
 awk 'BEGIN { for (i = 0; i < 4; i++) print "NA,NA,NA" }' >"$dir/m.csv"

@@ -762,6 +762,41 @@ TEST(GP, CheckpointContinuesToTheSameAnswer)
     EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }, &message), PETSC_ERR_FILE_UNEXPECTED);
     EXPECT_NE(message.find("other data"), std::string::npos) << message;
     ASSERT_PETSC(SkeanGPDestroy(&gp));
+    /* what has the same numbers of everything, the same names of hyper-parameters, the same mean and variance */
+    const auto Refused = [&](const char *what, const Problem &q, const std::function<PetscErrorCode(SkeanGP)> &before) {
+      SCOPED_TRACE(what);
+      message.clear();
+      ASSERT_PETSC(Create(PETSC_COMM_WORLD, q, &gp, [&](SkeanGP g) {
+        PetscFunctionBegin;
+        PetscCall(Prepare(g));
+        if (before) PetscCall(before(g));
+        PetscFunctionReturn(PETSC_SUCCESS);
+      }));
+      ASSERT_PETSC(PetscStrallocpy(file.c_str(), &gp->solver.restartfile));
+      EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }, &message), PETSC_ERR_FILE_UNEXPECTED);
+      EXPECT_NE(message.find(what), std::string::npos) << message;
+      ASSERT_PETSC(SkeanGPDestroy(&gp));
+    };
+    other        = p;
+    other.kernel = "matern32(0.8),se(0.6),matern32(0.5)";
+    Refused("covariance functions", other, nullptr);
+    other = p;
+    other.x[1][4] += 0.01;
+    for (size_t j = 0; j < other.x.size(); ++j) other.px[j] = other.x[j].data();
+    Refused("points", other, nullptr);
+    other = p;
+    std::swap(other.y[3], other.y[5]); /* both observed */
+    Refused("other data", other, nullptr);
+    Refused("fixed hyper-parameter 1", p, [](SkeanGP g) {
+      const PetscInt one = 1;
+      PetscReal      theta[5];
+      PetscFunctionBegin;
+      PetscCall(SkeanGPGetParameters(g, theta));
+      theta[1] += 0.1;
+      PetscCall(SkeanGPSetParameters(g, theta));
+      PetscCall(SkeanGPSetFixedParameters(g, 1, &one));
+      PetscFunctionReturn(PETSC_SUCCESS);
+    });
   }
   ASSERT_PETSC(MPI_Barrier(PETSC_COMM_WORLD));
   if (!skeantest::Rank()) std::remove(file.c_str());

@@ -127,7 +127,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_samplemean           - subtract the mean of the observed values
 .  -gp_optimize             - find the hyper-parameters that maximise the likelihood
 .  -gp_profile bool         - eliminate the signal variance in closed form while optimising (default true)
-.  -gp_fix i,j,...          - numbers of hyper-parameters that the optimiser leaves as they are
+.  -gp_fix i,j,...          - numbers of hyper-parameters that the optimiser leaves as they are (-1: none)
 .  -gp_restarts n           - further optimisations from random starting points
 .  -gp_maskedcg             - missing points by conjugate gradients on the observed block, for comparison
 .  -gp_fill_rtol r          - relative tolerance of the residual in the solve for the missing points (1e-8)
@@ -185,9 +185,10 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
   PetscCall(PetscOptionsBool("-gp_optimize", "Maximise the likelihood", "SkeanGPSetOptimize", gp->optimize, &gp->optimize, NULL));
   PetscCall(PetscOptionsBool("-gp_profile", "Eliminate the signal variance", "", gp->profile, &gp->profile, NULL));
   {
-    PetscInt fix[64], nfix = 64;
-    PetscCall(PetscOptionsIntArray("-gp_fix", "Hyper-parameters that are not optimised", "SkeanGPSetFixedParameters", fix, &nfix, &set));
-    if (set) PetscCall(SkeanGPSetFixedParameters(gp, nfix, fix));
+    PetscInt fix[64] = {-1}, nfix = 64; /* the help prints the first */
+    if (!r->fixed.empty()) fix[0] = r->fixed[0];
+    PetscCall(PetscOptionsIntArray("-gp_fix", "Hyper-parameters that are not optimised (-1: none)", "SkeanGPSetFixedParameters", fix, &nfix, &set));
+    if (set) PetscCall(SkeanGPSetFixedParameters(gp, nfix == 1 && fix[0] == -1 ? 0 : nfix, fix));
   }
   PetscCall(PetscOptionsInt("-gp_restarts", "Further optimisations from random starts", "SkeanGPSetRestarts", restarts, &restarts, &set));
   if (set) PetscCall(SkeanGPSetRestarts(gp, restarts));

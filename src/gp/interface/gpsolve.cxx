@@ -5,6 +5,7 @@
 #include <petsctao.h>
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 using namespace skean;
@@ -101,7 +102,68 @@ std::string ParameterNames(const Regression *r)
   return s;
 }
 
+/* The covariance functions without the values of their hyper-parameters, which the optimisation changes */
+std::string Structure(const Regression *r)
+{
+  std::string s;
+  for (int j = 0; j < r->d; ++j) {
+    Kernel1D                  k(r->kernel[j]);
+    const std::vector<double> zero(k.NumParams(), 0.0);
+    k.SetParams(zero.data());
+    s += (j ? "," : "") + (r->userK[j].empty() ? k.Text() : "matrix");
+  }
+  return s;
+}
+
+/* FNV-1a of the bits of some numbers, the same on machines of either byte order */
+std::int64_t Hash(const std::vector<double> &v, std::int64_t start)
+{
+  std::uint64_t h = static_cast<std::uint64_t>(start);
+  for (double x : v) {
+    std::uint64_t bits;
+    std::memcpy(&bits, &x, sizeof(bits));
+    for (int k = 0; k < 64; k += 8) h = (h ^ ((bits >> k) & 0xff)) * 1099511628211u;
+  }
+  return static_cast<std::int64_t>(h);
+}
+
+/* For each dimension: its number of points, and a checksum of its coordinates, its noise factor and a covariance matrix of the user's. All processes have the same */
+std::vector<std::int64_t> GridMarks(const Regression *r)
+{
+  std::vector<std::int64_t> marks;
+  for (int j = 0; j < r->d; ++j) {
+    marks.push_back(r->n[j]);
+    marks.push_back(Hash(r->userK[j], Hash(r->sqrtD[j], Hash(r->x[j], 1469598103934665603))));
+  }
+  return marks;
+}
+
 } // namespace
+
+/* Mean and variance of the data; their sum with fixed random weights, which a change of their places changes too, and the sum of absolute values for its rounding */
+static PetscErrorCode DataMarks(Regression *r, std::vector<double> *marks)
+{
+  const RandomStream stream(0, Purpose::Certificate);
+  const TensorBox    home  = r->grid->Home();
+  const double       shift = std::sqrt(r->yvar); /* a gap elsewhere counts, whatever the values are */
+  double             s[2]  = {0, 0};
+
+  PetscFunctionBegin;
+  for (PetscInt64 i = 0; i < r->HomeSize(); ++i) {
+    PetscInt64 rest = i, natural = 0, stride = 1;
+    if (!r->mask.empty() && !r->mask[i]) continue;
+    for (int j = r->d - 1; j >= 0; --j) {
+      natural += (home.lo[j] + rest % home.Length(j)) * stride;
+      rest /= home.Length(j);
+      stride *= r->n[j];
+    }
+    s[0] += stream.Uniform(static_cast<std::uint64_t>(natural)) * (shift + r->y[i]);
+    s[1] += shift + std::abs(r->y[i]);
+  }
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, r->comm));
+  PetscCallCXX(*marks = {r->mean, r->yvar, s[0], s[1]});
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
 
 /* The parameters of the regression from the optimiser's, s2f = 1 where it is eliminated */
 static PetscErrorCode SetFromOptimizer(SkeanGP gp, const double *x, PetscInt nx)
@@ -117,15 +179,19 @@ static PetscErrorCode SetFromOptimizer(SkeanGP gp, const double *x, PetscInt nx)
 
 static PetscErrorCode WriteCheckpoint(Objective *o)
 {
-  SkeanGP           gp = o->gp;
-  const Regression *r  = gp->reg;
-  CheckpointWriter  w;
+  SkeanGP             gp = o->gp;
+  Regression         *r  = gp->reg;
+  CheckpointWriter    w;
+  std::vector<double> data;
 
   PetscFunctionBegin;
+  PetscCall(DataMarks(r, &data));
   PetscCall(w.Open(GP_COMM(gp), gp->solver.checkpointfile, "SkeanGP"));
   PetscCall(w.PutString("parameters", ParameterNames(r)));
   PetscCall(w.PutInts("problem", {r->N, r->nobs, gp->profile ? 1 : 0, gp->solver.seed, r->probes, r->exactlimit}));
-  PetscCall(w.PutReals("data", {r->mean, r->yvar}));
+  PetscCall(w.PutString("covariance", Structure(r)));
+  PetscCall(w.PutInts("grid", GridMarks(r)));
+  PetscCall(w.PutReals("data", data));
   PetscCall(w.PutReals("start", o->start));
   PetscCall(w.PutReals("evaluations", o->journal));
   PetscCall(w.Close());
@@ -135,15 +201,20 @@ static PetscErrorCode WriteCheckpoint(Objective *o)
 static PetscErrorCode ReadCheckpoint(Objective *o)
 {
   SkeanGP                   gp   = o->gp;
-  const Regression         *r    = gp->reg;
+  Regression               *r    = gp->reg;
   const char               *file = gp->solver.restartfile;
   CheckpointReader          c;
-  std::string               names;
-  std::vector<std::int64_t> problem;
-  std::vector<double>       data;
+  std::string               names, covariance;
+  std::vector<std::int64_t> problem, grid;
+  std::vector<double>       data, mydata;
+  const std::vector<double> start(o->start);
 
   PetscFunctionBegin;
   PetscCall(c.Open(GP_COMM(gp), file, "SkeanGP"));
+  PetscCheck(c.Has("covariance") && c.Has("grid"), GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+             "%s was written by an older version, which did not write down of which covariance functions and coordinates it is: start again without it", file);
+  PetscCall(c.GetString("covariance", &covariance));
+  PetscCall(c.GetInts("grid", &grid));
   PetscCall(c.GetString("parameters", &names));
   PetscCall(c.GetInts("problem", &problem));
   PetscCall(c.GetReals("data", &data));
@@ -155,11 +226,27 @@ static PetscErrorCode ReadCheckpoint(Objective *o)
   const std::vector<std::int64_t> mine{r->N, r->nobs, gp->profile ? 1 : 0, gp->solver.seed, r->probes, r->exactlimit};
   PetscCheck(problem == mine, GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
              "%s is of another regression: number of points, observed values, -gp_profile, -gp_seed, -gp_probes and -gp_exactmissing must be the same", file);
-  PetscCheck(data.size() == 2 && std::abs(data[0] - r->mean) <= 1e-10 * (std::abs(r->mean) + std::sqrt(r->yvar)) &&
-               std::abs(data[1] - r->yvar) <= 1e-10 * r->yvar,
-             GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED, "%s is of other data: their mean and variance differ", file);
+  const std::vector<std::int64_t> mygrid = GridMarks(r);
+  PetscCheck(covariance == Structure(r), GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+             "%s is of a regression with the covariance functions %s (the values set aside), this one has %s", file, covariance.c_str(), Structure(r).c_str());
+  PetscCheck(grid.size() == mygrid.size(), GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED, "%s is of a grid of %d dimensions, this one has %d", file,
+             static_cast<int>(grid.size() / 2), r->d);
+  for (int j = 0; j < r->d; ++j)
+    PetscCheck(grid[2 * j] == mygrid[2 * j] && grid[2 * j + 1] == mygrid[2 * j + 1], GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+               "%s is of another grid: the points (or the matrix, or the noise factor) of dimension %d differ", file, j);
+  PetscCall(DataMarks(r, &mydata));
+  PetscCheck(data.size() == mydata.size() && std::abs(data[0] - r->mean) <= 1e-10 * (std::abs(r->mean) + std::sqrt(r->yvar)) &&
+               std::abs(data[1] - r->yvar) <= 1e-10 * r->yvar && std::abs(data[2] - mydata[2]) <= 1e-10 * mydata[3],
+             GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED, "%s is of other data: the values, their places or the places of the missing ones differ", file);
   PetscCheck(o->start.size() == static_cast<size_t>(o->nx) && o->journal.size() % o->Width() == 0, GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
              "%s holds evaluations of another length", file);
+  /* those that are not fixed start where the checkpoint's did */
+  for (PetscInt k : r->fixed) {
+    const PetscInt i = gp->profile && k == o->nx ? o->nx - 1 : k;
+    PetscCheck(std::abs(o->start[i] - start[i]) <= 1e-10 * (1 + std::abs(start[i])), GP_COMM(gp), PETSC_ERR_FILE_UNEXPECTED,
+               "%s has another value of the fixed hyper-parameter %" PetscInt_FMT " (%s): %g, this one %g", file, k,
+               r->ParamName(static_cast<size_t>(k)).c_str(), o->start[i], start[i]);
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -468,6 +555,7 @@ static PetscErrorCode Optimize(SkeanGP gp)
    this estimate, so that the optimiser sees one smooth function; at its maximum the preconditioner is renewed and the optimisation goes on until the maximum stays.
    -gp_checkpoint writes all evaluations of the likelihood every -gp_checkpoint_interval iterations, at the end, and when SIGTERM or SIGUSR1 comes, which also stops
    (`SKEAN_DIVERGED_INTERRUPTED`); -gp_restart hands them to the optimiser again, without computing them, and goes on from there, on any number of processes.
+   A checkpoint is taken only for the same covariance functions (whatever the values of their hyper-parameters), the same coordinates, and the same data.
    Then (K + s I) alpha = y is solved, through the eigenvectors of the factors and, with missing points, by filling the gaps with conjugate gradients (options with prefix
    -gp_fill_). The residual is computed with the factors themselves and the solve is refined if it is not at rounding level.
    Where a dimension's points (and its noise factor) are symmetric about their middle, all covariance matrices are centrosymmetric: the eigenvectors are found at a quarter of the flops, and
