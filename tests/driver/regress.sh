@@ -140,6 +140,7 @@ if [ "$what" = mistakes ]; then
   mistake "-ksp_sketch_method. Available options: auto" -A A.mtx -b b.mtx -ksp_sketch_method bogus
   mistake "-ksp_type bogus: " -A A.mtx -b b.mtx -ksp_type bogus
   mistake "-sketch_type bogus: " -A A.mtx -b b.mtx -ksp_sketch_method iterative -sketch_type bogus
+  says err sparsestack
   mistake "-pc_type bjacobi is for square matrices, A.mtx is 41 x 3" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type bjacobi
   mistake "-pc_type ilu is for square matrices" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type ilu
   mistake "probability" -A A.mtx -b b.mtx -bounds 2

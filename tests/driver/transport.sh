@@ -90,6 +90,7 @@ else
   for e in h5 bin; do onfull "$program" -x x.csv -y y.csv -transport_epsilon 1e-1 -o full/t.$e; done
   onfull "$program" -batch stack.idx -pairs good.csv -o full/t.csv
   mistake nothing -x x.csv -y y.csv -transport_type nothing
+  says err "sinkhorn"
   mistake "-c negative.csv: entry 3 (counted from 0) is negative" -x x.csv -y y.csv -r w.csv -c negative.csv
   mistake NaN -x x.csv -y y.csv -r nan.csv -c w.csv
   mistake unequal -graph path.mtx -r two.csv -c more.csv
