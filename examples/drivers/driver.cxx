@@ -2,6 +2,8 @@
 #include <skean/private/progress.hpp>
 #include <algorithm>
 #include <cctype>
+#include <cerrno>
+#include <cmath>
 #include <cstdio>
 #include <cstring>
 #include <set>
@@ -155,10 +157,69 @@ std::string Nearest(const std::string &option, const std::set<std::string> &know
 /* Options that PETSc reads when it ends */
 bool ReadLate(const std::string &o)
 {
-  for (const char *p : {"options_left", "malloc", "memory_view", "objects_dump", "log_", "x_virtual", "nox", "saws", "info", "check_pointer", "get_total_flops",
-                        "viewer_", "citations", "on_error", "fp_trap", "traceback"})
+  for (const char *p : {"options_left", "options_view", "malloc", "memory_view", "objects_dump", "log_", "x_virtual", "nox", "saws", "info", "check_pointer",
+                        "get_total_flops", "viewer_", "citations", "on_error", "fp_trap", "traceback"})
     if (o.compare(0, std::strlen(p), p) == 0) return true;
   return false;
+}
+
+/* Every option of the run with its value, which may hold blanks; does not count as reading them */
+PetscErrorCode AllOptions(std::vector<std::pair<std::string, std::string>> *options)
+{
+  char       *all;
+  std::string word;
+
+  PetscFunctionBegin;
+  options->clear();
+  PetscCall(PetscOptionsGetAll(NULL, &all));
+  std::istringstream words(all);
+  while (words >> word)
+    if (word.size() > 1 && word[0] == '-' && std::isalpha(static_cast<unsigned char>(word[1])))
+      options->emplace_back(word, "");
+    else if (!options->empty())
+      options->back().second += (options->back().second.empty() ? "" : " ") + word;
+  PetscCall(PetscFree(all));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* What tells files apart whatever they are called; of one that does not exist, its folder and name. Empty: it cannot exist */
+std::string Identity(const std::string &name)
+{
+  struct stat s;
+  std::string base;
+
+  if (name.empty()) return "";
+  if (stat(name.c_str(), &s)) {
+    const std::size_t slash = name.rfind('/');
+    base                    = "/" + (slash == std::string::npos ? name : name.substr(slash + 1));
+    if (stat(slash == std::string::npos ? "." : slash == 0 ? "/" : name.substr(0, slash).c_str(), &s)) return "";
+  } else if (!S_ISREG(s.st_mode))
+    return ""; /* /dev/null may be given as often as one likes */
+  return std::to_string(s.st_dev) + ":" + std::to_string(s.st_ino) + base;
+}
+
+/* The option, with its value, that names the same file as this one does; by one process */
+PetscErrorCode SameFile(const char option[], const std::string &file, std::string *other)
+{
+  std::vector<std::pair<std::string, std::string>> options;
+
+  PetscFunctionBegin;
+  other->clear();
+  const std::string id = Identity(file);
+  if (id.empty()) PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(AllOptions(&options));
+  for (const auto &o : options) {
+    if (o.first == option) continue;
+    /* the value, each of a list, and without a variable of the file */
+    std::vector<std::string> names{o.second};
+    std::istringstream       items(o.second);
+    for (std::string item; std::getline(items, item, ',');) names.push_back(item);
+    for (std::size_t k = names.size(); k-- > 0;)
+      if (names[k].rfind(':') != std::string::npos) names.push_back(names[k].substr(0, names[k].rfind(':')));
+    for (const std::string &n : names)
+      if (Identity(n) == id) *other = o.first + " " + n;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
 }
 
 PetscErrorCode WarnLeft(bool misspeltonly)
@@ -187,10 +248,48 @@ PetscErrorCode WarnLeft(bool misspeltonly)
 }
 } // namespace
 
+/* The first argument that belongs to no option, as PETSc, which skips it, sees them */
+static std::string Stray(const std::vector<char *> &args)
+{
+  bool value = false; /* whether one may follow */
+  for (std::size_t i = 1; i < args.size() && args[i]; ++i) {
+    const char *a      = args[i] + (args[i][0] == '-' && args[i][1] == '-');
+    const bool  option = a[0] == '-' && (std::isalpha(static_cast<unsigned char>(a[1])) || a[1] == '_');
+    if (!option && !value) return args[i];
+    value = option;
+  }
+  return "";
+}
+
+/*
+   Whether the files given with -options_file can be read, before PETSc tries and ends with thirty lines on every process. Starts MPI,
+   so that one process looks and all know, only if there is such an option; *started then says so.
+*/
+static bool OptionFilesReadable(const char *name, const std::vector<char *> &args, bool *started)
+{
+  int bad = -1, rank = 0, level;
+
+  for (std::size_t i = 1; i + 1 < args.size(); ++i) {
+    if (std::strcmp(args[i], "-options_file") || !args[i + 1]) continue;
+    if (!*started) {
+      MPI_Initialized(&level);
+      if (level || MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level)) return true;
+      *started = true;
+    }
+    MPI_Comm_rank(MPI_COMM_WORLD, &rank);
+    if (!rank && bad < 0 && access(args[i + 1], R_OK)) bad = static_cast<int>(i + 1);
+  }
+  if (!*started) return true;
+  if (bad >= 0)
+    std::fprintf(stderr, "%s: error: -options_file %s: cannot open the file: %s\n", name, args[static_cast<std::size_t>(bad)], std::strerror(errno));
+  MPI_Bcast(&bad, 1, MPI_INT, 0, MPI_COMM_WORLD);
+  return bad < 0;
+}
+
 int Main(int argc, char **argv, const Program &p)
 {
   ExitCode            code = Failed;
-  bool                help = false, intro = false;
+  bool                help = false, intro = false, started = false;
   std::vector<char *> args;
   PetscErrorCode      ierr;
 
@@ -206,7 +305,12 @@ int Main(int argc, char **argv, const Program &p)
   }
   int nargs = static_cast<int>(args.size());
   args.push_back(nullptr);
-  char **pargs = args.data();
+  const std::string stray = help ? "" : Stray(args);
+  char            **pargs = args.data();
+  if (!OptionFilesReadable(p.name, args, &started)) {
+    MPI_Finalize();
+    return Failed;
+  }
   if (SkeanInitialize(&nargs, &pargs, NULL, p.help)) return Failed;
   if (help) {
     ierr = PetscPrintf(PETSC_COMM_WORLD, "%s", p.help);
@@ -220,6 +324,9 @@ int Main(int argc, char **argv, const Program &p)
     ierr = PetscOptionsGetBool(NULL, NULL, "-traceback", &traceback, NULL);
     MPI_Comm_dup(PETSC_COMM_WORLD, &failing);
     (void)PetscPushErrorHandler(KeepMessage, NULL);
+    if (!ierr && !stray.empty())
+      ierr = PetscError(PETSC_COMM_WORLD, __LINE__, PETSC_FUNCTION_NAME, __FILE__, PETSC_ERR_USER_INPUT, PETSC_ERROR_INITIAL,
+                        "The argument '%s' belongs to no option (see -help)", stray.c_str());
     if (!ierr) ierr = p.run(&code);
     (void)PetscPopErrorHandler();
     MPI_Comm_free(&failing);
@@ -231,6 +338,7 @@ int Main(int argc, char **argv, const Program &p)
     (void)WarnLeft(ierr != 0);
   }
   if (PetscFinalize() && code == Converged) code = Failed;
+  if (started) MPI_Finalize();
   return code;
 }
 
@@ -255,7 +363,7 @@ const std::vector<const char *> &PlotEndings()
 PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &endings)
 {
   const std::string name = file;
-  std::string       all;
+  std::string       all, other;
   bool              known = endings.empty();
   int               why   = 0, rank;
 
@@ -280,10 +388,32 @@ PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[]
       why = 3;
     else if (!stat(file, &s) && access(file, W_OK))
       why = 4;
+    else {
+      PetscCall(SameFile(option, name, &other));
+      if (!other.empty()) why = 5;
+    }
   }
   PetscCallMPI(MPI_Bcast(&why, 1, MPI_INT, 0, comm));
   const char *text[] = {"", "there is no such folder", "the folder cannot be written to", "this is a folder", "the file exists and cannot be overwritten"};
+  if (why == 5) {
+    int n = static_cast<int>(other.size());
+    PetscCallMPI(MPI_Bcast(&n, 1, MPI_INT, 0, comm));
+    other.resize(static_cast<std::size_t>(n));
+    PetscCallMPI(MPI_Bcast(&other[0], n, MPI_CHAR, 0, comm));
+    SETERRQ(comm, PETSC_ERR_ARG_WRONG, "%s %s: the same file as %s, which would be overwritten", option, file, other.c_str());
+  }
   PetscCheck(!why, comm, PETSC_ERR_FILE_OPEN, "%s %s: %s", option, file, text[why]);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckOutputParts(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &parts)
+{
+  const std::string name = file;
+  const std::size_t dot  = name.rfind('.');
+
+  PetscFunctionBegin;
+  if (dot == std::string::npos || (name.substr(dot) != ".npy" && name.substr(dot) != ".mtx" && name.substr(dot) != ".mm")) PetscFunctionReturn(PETSC_SUCCESS);
+  for (const char *p : parts) PetscCall(CheckOutput(comm, option, (name.substr(0, dot) + "." + p + name.substr(dot)).c_str(), {}));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -305,6 +435,38 @@ PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s)
   PetscCall(CheckOutput(comm, "-o", s.o, DataEndings()));
   PetscCall(CheckOutput(comm, "-plot", s.plot, PlotEndings()));
   if (s.monitor) skean::ReadMonitor() = PETSC_VIEWER_STDOUT_(comm);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckTolerances(KSP ksp)
+{
+  PetscReal rtol, abstol;
+  MPI_Comm  comm = PetscObjectComm((PetscObject)ksp);
+
+  PetscFunctionBegin;
+  PetscCall(KSPGetTolerances(ksp, &rtol, &abstol, NULL, NULL));
+  PetscCheck(rtol >= 0.0 && rtol < 1.0, comm, PETSC_ERR_USER_INPUT, "-ksp_rtol: %s is not a number from 0 to 1 (1 excluded)", Number(rtol).c_str());
+  PetscCheck(abstol >= 0.0, comm, PETSC_ERR_USER_INPUT, "-ksp_atol: %s is not a non-negative number", Number(abstol).c_str());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode CheckNonNegative(Vec v, const char option[], const char file[])
+{
+  const PetscScalar *a;
+  PetscInt           lo, hi;
+  PetscInt64         first = PETSC_MAX_INT; /* twice the index, and one more for what is no number */
+  MPI_Comm           comm  = PetscObjectComm((PetscObject)v);
+
+  PetscFunctionBegin;
+  first = 2 * first + 1;
+  PetscCall(VecGetOwnershipRange(v, &lo, &hi));
+  PetscCall(VecGetArrayRead(v, &a));
+  for (PetscInt i = hi; i-- > lo;)
+    if (!(a[i - lo] >= 0.0) || std::isinf(a[i - lo])) first = 2 * static_cast<PetscInt64>(i) + !(a[i - lo] < 0.0 && !std::isinf(a[i - lo]));
+  PetscCall(VecRestoreArrayRead(v, &a));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPIU_INT64, MPI_MIN, comm));
+  PetscCheck(first / 2 == PETSC_MAX_INT, comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %s: entry %" PetscInt64_FMT " (counted from 0) is %s", option, file, first / 2,
+             first % 2 ? "NaN or infinite" : "negative");
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -28,8 +28,11 @@ int Main(int argc, char **argv, const Program &program);
 PetscErrorCode WarnMisspelt(void);
 
 /* Collective. PETSC_ERR_FILE_OPEN unless a file of this name can be made, PETSC_ERR_ARG_WRONG unless it has one of the endings
-   (if there are any); empty: nothing wanted */
+   (if there are any) or if another option names the same file (an input, also file:variable and lists, or another output);
+   empty: nothing wanted */
 PetscErrorCode CheckOutput(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &endings);
+/* Collective. The same for the files stem.part.ending that are written in place of one, where its format holds one object only */
+PetscErrorCode CheckOutputParts(MPI_Comm comm, const char option[], const char file[], const std::vector<const char *> &parts);
 /* Endings that SkeanWriteFile() and PlotWrite() know */
 const std::vector<const char *> &DataEndings();
 const std::vector<const char *> &PlotEndings();
@@ -44,6 +47,10 @@ struct FitSettings {
 PetscErrorCode ReadFitSettings(SkeanOptionItems PetscOptionsObject, FitSettings &s);
 /* Collective. Whether the probability is one and the files can be written */
 PetscErrorCode CheckFitSettings(MPI_Comm comm, const FitSettings &s);
+/* Collective. Whether the tolerances that options gave to a solver can be any: PETSc takes negative ones */
+PetscErrorCode CheckTolerances(KSP ksp);
+/* Collective. PETSC_ERR_ARG_OUTOFRANGE with option, file and the first index if an entry is negative, NaN or infinite */
+PetscErrorCode CheckNonNegative(Vec v, const char option[], const char file[]);
 /* A KSP of type sketch, before the options speak */
 PetscErrorCode CreateSolver(MPI_Comm comm, KSP *ksp);
 /* For -help: what such a solver's KSPSetFromOptions() prints */

@@ -282,6 +282,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(driver::CheckFitSettings(comm, s));
   PetscCall(driver::CreateSolver(comm, &ksp));
   PetscCall(KSPSetFromOptions(ksp));
+  PetscCall(driver::CheckTolerances(ksp));
   PetscCall(PetscObjectTypeCompare((PetscObject)ksp, KSPSKETCH, &sketch));
   PetscCall(KSPGetType(ksp, &type));
   PetscCheck(sketch || !(s.ridge || s.bounds || s.weights[0] || s.C[0]), comm, PETSC_ERR_SUP, "%s works with -ksp_type sketch, not with -ksp_type %s",
@@ -323,6 +324,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(VecGetSize(w, &k));
     PetscCheck(k == n, comm, PETSC_ERR_ARG_SIZ, "%s has %" PetscInt_FMT " rows, but -weights %s has %" PetscInt_FMT, s.A, n, s.weights, k);
     PetscCall(CheckFinite(w, "-weights", s.weights));
+    PetscCall(driver::CheckNonNegative(w, "-weights", s.weights));
     PetscCall(KSPSketchSetWeights(ksp, w));
   }
   if (s.C[0]) {

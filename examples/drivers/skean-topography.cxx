@@ -218,6 +218,7 @@ PetscErrorCode Solve(const Settings &s, const char file[], bool wantfit, Fit &f)
   /* 3. Solve */
   PetscCall(driver::CreateSolver(comm, &ksp));
   PetscCall(KSPSetFromOptions(ksp));
+  PetscCall(driver::CheckTolerances(ksp));
   PetscCall(PetscObjectTypeCompare((PetscObject)ksp, KSPSKETCH, &sketch));
   PetscCall(KSPGetType(ksp, &type));
   PetscCheck(sketch || (scaled && !s.bounds), comm, PETSC_ERR_SUP, "%s works with -ksp_type sketch, not with -ksp_type %s",

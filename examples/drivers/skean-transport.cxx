@@ -23,7 +23,9 @@ static const char help[] =
   "  -batch file       images (first dimension: their number); every pair of numbers in -pairs file (two columns) is a problem of\n"
   "                    its own, solved on one process; -o gets the table: pair, cost, bounds, marginal error, iterations, reason, error code\n"
   "  -threshold x      entries of the plan above it are written (default 1e-9 of the mass)\n"
-  "  -o file           potentials, map and plan (.h5)\n"
+  "  -o file           potentials f and g, map and plan to one file (.h5 .hdf5, or .bin .petsc .dat of PETSc) or to stem.f.mtx and so on\n"
+  "                    (.mtx .mm); without a plan, that is for -source and -target, also .nc .cdf, and stem.f.npy and so on (.npy).\n"
+  "                    The barycentre: .h5 .hdf5 .npy .nc .cdf. The table of a batch: .csv, or as numbers any of these\n"
   "  -plot file        picture of both densities and where the mass goes (.png, .svg, .pdf)\n"
   "  -transport_...    see SkeanTransportSetFromOptions()\n"
   "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
@@ -38,6 +40,7 @@ static const char help[] =
 #include <cstdio>
 #include <string>
 #include <vector>
+#include <unistd.h>
 
 namespace {
 
@@ -53,7 +56,7 @@ PetscErrorCode Option(const char name[], std::string *value)
 }
 
 /* masses from a file, redistributed as the rows of A are, or all equal */
-PetscErrorCode Masses(const std::string &file, PetscInt local, PetscInt n, Vec *v)
+PetscErrorCode Masses(const char option[], const std::string &file, PetscInt local, PetscInt n, Vec *v)
 {
   PetscFunctionBegin;
   PetscCall(VecCreateMPI(PETSC_COMM_WORLD, local, n, v));
@@ -77,6 +80,7 @@ PetscErrorCode Masses(const std::string &file, PetscInt local, PetscInt n, Vec *
     PetscCall(VecScatterDestroy(&sc));
     PetscCall(ISDestroy(&is));
     PetscCall(VecDestroy(&in));
+    PetscCall(driver::CheckNonNegative(*v, option, file.c_str()));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -501,9 +505,11 @@ PetscErrorCode WriteTable(const std::string &name, const Images &I, const std::v
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(PETSC_COMM_WORLD, &rank));
-  if (!rank) {
-    FILE *f = std::fopen(name.c_str(), "w");
-    bad     = !f;
+  if (!rank) {                                     /* under another name until it is complete: an old table stays if there is no room for this one */
+    const size_t      slash = name.rfind('/') + 1; /* 0 if there is none */
+    const std::string temp  = name.substr(0, slash) + ".skean-" + std::to_string(getpid()) + "-" + name.substr(slash);
+    FILE             *f     = std::fopen(temp.c_str(), "w");
+    bad                     = !f;
     if (f) {
       std::fprintf(f, "source,target,cost,lower,upper,marginal_error,iterations,reason,error\n");
       for (size_t k = 0; k < x.size(); ++k)
@@ -513,9 +519,11 @@ PetscErrorCode WriteTable(const std::string &name, const Images &I, const std::v
       bad = std::ferror(f) != 0;
       bad = std::fclose(f) != 0 || bad;
     }
+    bad = bad || std::rename(temp.c_str(), name.c_str());
+    if (bad) (void)std::remove(temp.c_str());
   }
   PetscCallMPI(MPI_Bcast(&bad, 1, MPI_INT, 0, PETSC_COMM_WORLD));
-  PetscCheck(!bad, PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "%s: cannot be written", name.c_str());
+  PetscCheck(!bad, PETSC_COMM_WORLD, PETSC_ERR_FILE_WRITE, "%s: cannot write all bytes: is the disk full?", name.c_str());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -630,6 +638,12 @@ PetscErrorCode Path(SkeanTransport t, Vec r, Vec c)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* relative; none where the bounds are equal, which may both be zero */
+PetscReal Gap(PetscReal lower, PetscReal upper)
+{
+  return upper == lower ? 0.0 : (upper - lower) / PetscAbsReal(upper);
+}
+
 PetscErrorCode PrintOptions(void)
 {
   SkeanTransport t;
@@ -674,6 +688,20 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-separable", &separable, NULL));
   PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
   PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-plot", plot.c_str(), driver::PlotEndings()));
+  /* what can be written depends on what there will be: a plan is sparse, a barycentre a grid, a batch a table */
+  if (!fbary.empty())
+    PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", output.c_str(), {".h5", ".hdf5", ".npy", ".nc", ".cdf"}));
+  else if (!fbatch.empty()) {
+    std::vector<const char *> endings = driver::DataEndings();
+    PetscCallCXX(endings.insert(endings.begin(), ".csv"));
+    PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", output.c_str(), endings));
+  } else if (!fs.empty() && separable) {
+    PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", output.c_str(), driver::DataEndings()));
+    PetscCall(driver::CheckOutputParts(PETSC_COMM_WORLD, "-o", output.c_str(), {"f", "g", "map"}));
+  } else {
+    PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", output.c_str(), {".h5", ".hdf5", ".mtx", ".mm", ".bin", ".petsc", ".dat"}));
+    PetscCall(driver::CheckOutputParts(PETSC_COMM_WORLD, "-o", output.c_str(), {"f", "g", "map", "plan"}));
+  }
   const int inputs = (!fx.empty() || !fy.empty()) + (!fs.empty() || !ft.empty()) + !fcost.empty() + !fgraph.empty() + !fbary.empty() + !fbatch.empty();
   if (inputs == 1 && (!fbary.empty() || !fbatch.empty())) {
     bool converged;
@@ -712,24 +740,24 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(MatGetSize(Y, &m, NULL));
     PetscCall(MatGetLocalSize(X, &nl, NULL));
     PetscCall(MatGetLocalSize(Y, &ml, NULL));
-    PetscCall(Masses(fr, nl, n, &r));
-    PetscCall(Masses(fc, ml, m, &c));
+    PetscCall(Masses("-r", fr, nl, n, &r));
+    PetscCall(Masses("-c", fc, ml, m, &c));
     PetscCall(SkeanTransportSetPoints(t, X, Y));
   } else if (!fgraph.empty()) {
     PetscInt n, nl;
     PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, fgraph.c_str(), MATAIJ, &C));
     PetscCall(MatGetSize(C, &n, NULL));
     PetscCall(MatGetLocalSize(C, &nl, NULL));
-    PetscCall(Masses(fr, nl, n, &r));
-    PetscCall(Masses(fc, nl, n, &c));
+    PetscCall(Masses("-r", fr, nl, n, &r));
+    PetscCall(Masses("-c", fc, nl, n, &c));
     PetscCall(SkeanTransportSetGraph(t, C));
   } else {
     PetscInt n, m, nl;
     PetscCall(SkeanMatLoadFile(PETSC_COMM_WORLD, fcost.c_str(), NULL, &C));
     PetscCall(MatGetSize(C, &n, &m));
     PetscCall(MatGetLocalSize(C, &nl, NULL));
-    PetscCall(Masses(fr, nl, n, &r));
-    PetscCall(Masses(fc, PETSC_DECIDE, m, &c));
+    PetscCall(Masses("-r", fr, nl, n, &r));
+    PetscCall(Masses("-c", fc, PETSC_DECIDE, m, &c));
     PetscCall(SkeanTransportSetCost(t, C));
   }
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-normalize", &normalize, NULL));
@@ -765,8 +793,8 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(PetscPrintf(PETSC_COMM_WORLD, "marginal error %.3e (l1, relative)\n<C,P> = %.10g   entropy = %.10g   total = %.10g\n", (double)err, (double)cost,
                         (double)entropy, (double)total));
   if (lower > PETSC_NINFINITY)
-    PetscCall(PetscPrintf(PETSC_COMM_WORLD, "certificate: %.10g <= unregularised cost <= %.10g, gap %.2e\n", (double)lower, (double)upper,
-                          (double)((upper - lower) / upper)));
+    PetscCall(
+      PetscPrintf(PETSC_COMM_WORLD, "certificate: %.10g <= unregularised cost <= %.10g, gap %.2e\n", (double)lower, (double)upper, (double)Gap(lower, upper)));
   PetscBool divergence = PETSC_FALSE;
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-divergence", &divergence, NULL));
   if (divergence) {
@@ -840,7 +868,7 @@ PetscErrorCode Run(driver::ExitCode *code)
                      h1     = 0.5 * (source.hi[1] - source.lo[1]) / PetscMax(source.dims[1] - 1, 1);
         figure.Add(p.Extent(source.lo[1] - h1, source.hi[1] + h1, source.lo[0] - h0, source.hi[0] + h0));
       }
-    PetscCall(PetscSNPrintf(title, sizeof(title), "where the mass goes: cost %.4g, gap %.1e", (double)cost, (double)((upper - lower) / upper)));
+    PetscCall(PetscSNPrintf(title, sizeof(title), "where the mass goes: cost %.4g, gap %.1e", (double)cost, (double)Gap(lower, upper)));
     skean::PlotPanel arrows = skean::PlotPanel::Lines(title);
     PetscCall(Arrows(r, X, T, &arrows));
     figure.Add(arrows);

@@ -112,8 +112,15 @@ class AtomicFile {
 public:
   PetscErrorCode     Begin(MPI_Comm comm, const std::string &name);
   const std::string &Temp() const noexcept { return temp; }
-  /* err: what this process met; agreed on */
-  PetscErrorCode Commit(const Error &err);
+  const std::string &Name() const noexcept { return name; } /* for messages: the user knows nothing of the other */
+  /* Collective. Sets aside the space that the file will need, because not all libraries that write notice or survive a full disk; again after
+     one that empties the file when it makes it. Unless the file system cannot do that (guaranteed, may be NULL), there is then no such error
+     while writing. */
+  PetscErrorCode Reserve(std::int64_t bytes, bool *guaranteed);
+  /* Collective. Empties the file, so that a library that cannot close a file on a full disk can */
+  PetscErrorCode Abandon();
+  /* err: what this process met; agreed on. An error if the file is shorter than `least` bytes */
+  PetscErrorCode Commit(const Error &err, std::int64_t least = 0);
   ~AtomicFile();
 
 private:

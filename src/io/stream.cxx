@@ -8,6 +8,7 @@
 #include <limits>
 #include <new>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -756,7 +757,51 @@ PetscErrorCode AtomicFile::Begin(MPI_Comm c, const std::string &n)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-PetscErrorCode AtomicFile::Commit(const Error &err)
+/* What is said to the user when there is no room, whichever way it was noticed */
+static const char NoSpace[] = "cannot write all bytes: is the disk full?";
+
+PetscErrorCode AtomicFile::Reserve(std::int64_t bytes, bool *guaranteed)
+{
+  Error err;
+  int   sure = 0;
+
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Barrier(comm)); /* nobody empties it any more */
+  if (mine && bytes > 0) {
+    int       e  = 0;
+    const int fd = open(temp.c_str(), O_WRONLY | O_CLOEXEC);
+#if defined(FALLOC_FL_KEEP_SIZE)
+    do e = fd >= 0 && !fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, static_cast<off_t>(bytes)) ? 0 : errno;
+    while (e == EINTR);
+#else
+    e = EOPNOTSUPP;
+#endif
+    if (fd >= 0) close(fd);
+    sure = !e;
+    if (e == ENOSPC || e == EDQUOT || e == EFBIG)
+      err.Set(Why::Open, NoSpace);
+    else if (e) {
+      struct statvfs v;
+      if (!statvfs(temp.c_str(), &v) && v.f_blocks > 0 && static_cast<double>(v.f_bavail) * static_cast<double>(v.f_frsize) < static_cast<double>(bytes))
+        err.Set(Why::Open, NoSpace);
+    }
+  }
+  PetscCallMPI(MPI_Bcast(&sure, 1, MPI_INT, 0, comm));
+  if (guaranteed) *guaranteed = sure != 0;
+  PetscCall(Agree(comm, name, err));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode AtomicFile::Abandon()
+{
+  PetscFunctionBegin;
+  PetscCallMPI(MPI_Barrier(comm));
+  if (mine && truncate(temp.c_str(), 0)) mine = true; /* nothing more can be done: it is removed in any case */
+  PetscCallMPI(MPI_Barrier(comm));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+PetscErrorCode AtomicFile::Commit(const Error &err, std::int64_t least)
 {
   Error late;
 
@@ -764,7 +809,13 @@ PetscErrorCode AtomicFile::Commit(const Error &err)
   PetscCall(Agree(comm, name, err));
   PetscCallMPI(MPI_Barrier(comm));
   if (mine) {
-    const int fd = open(temp.c_str(), O_RDONLY | O_CLOEXEC);
+    const int   fd = open(temp.c_str(), O_RDWR | O_CLOEXEC);
+    struct stat st;
+    if (fd >= 0 && !fstat(fd, &st)) {
+      if (st.st_size < least) late.Set(Why::Open, NoSpace);
+      /* gives back what was set aside and not used */
+      if (ftruncate(fd, st.st_size)) late.Set(Why::Open, std::string("cannot set the length of the file: ") + std::strerror(errno));
+    }
     if (fd < 0 || fsync(fd)) late.Set(Why::Open, std::string("cannot flush to the disk: ") + std::strerror(errno));
     if (fd >= 0) close(fd);
     if (!late.Failed() && rename(temp.c_str(), name.c_str())) late.Set(Why::Open, std::string("cannot rename the finished file: ") + std::strerror(errno));

@@ -78,6 +78,16 @@ struct Rows {
     for (PetscInt i = i0; i < i1; ++i)
       for (PetscInt j = 0; j < N; ++j) *out++ = w.dense[i + static_cast<std::size_t>(j) * static_cast<std::size_t>(w.lda)];
   }
+  /* The entries of a row of a sparse matrix by column: its parts have them in another order on every number of processes */
+  void GetSparse(PetscInt i, std::vector<std::pair<PetscInt, double>> &row) const
+  {
+    const RowView &w = block.View();
+    row.clear();
+    for (int p = 0; p < w.nparts; ++p)
+      for (PetscInt k = w.part[p].i[i]; k < w.part[p].i[i + 1]; ++k) row.emplace_back(w.part[p].Column(k), w.part[p].a[k]);
+    const auto less = [](const std::pair<PetscInt, double> &a, const std::pair<PetscInt, double> &b) { return a.first < b.first; };
+    if (!std::is_sorted(row.begin(), row.end(), less)) std::stable_sort(row.begin(), row.end(), less);
+  }
 };
 
 static PetscErrorCode RowsOpen(PetscObject obj, Rows &r)
@@ -150,6 +160,21 @@ static PetscErrorCode MaxRounds(MPI_Comm comm, std::int64_t mine, std::int64_t *
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* What the numbers of all objects take; of sparse ones, with columns and an entry for every row, in integers of these widths */
+static PetscErrorCode DataBytes(MPI_Comm comm, const std::vector<Rows> &rows, std::int64_t column, std::int64_t row, std::int64_t *bytes)
+{
+  PetscFunctionBegin;
+  *bytes = 0;
+  for (const Rows &r : rows) {
+    std::int64_t mine = r.sparse ? r.block.View().Entries() : 0, total = 0;
+    PetscCallMPI(MPI_Allreduce(&mine, &total, 1, MPI_INT64_T, MPI_SUM, comm));
+    *bytes += r.sparse ? (8 + column) * total + row * (static_cast<std::int64_t>(r.M) + 1) : 8 * static_cast<std::int64_t>(r.M) * r.N;
+    if (r.grid)
+      for (const auto &d : r.grid->data->dim) *bytes += 8 * static_cast<std::int64_t>(d.coordinates.size());
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Bytes at given places of one file, by MPI-IO */
 class SharedFile {
 public:
@@ -216,10 +241,11 @@ static PetscErrorCode WriteNpy(MPI_Comm comm, const Rows &r, AtomicFile &file)
   head                       = std::string("{'descr': '") + (little ? "<" : ">") + "f8', 'fortran_order': False, 'shape': (" + shape + "), }";
   while ((10 + head.size() + 1) % 64) head += ' ';
   head += '\n';
-  head = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(head.size() & 255) + static_cast<char>(head.size() >> 8) + head;
-  f.Open(comm, file.Temp(), err);
-  PetscCall(Agree(comm, file.Temp(), err));
+  head                        = std::string("\x93NUMPY\x01\x00", 8) + static_cast<char>(head.size() & 255) + static_cast<char>(head.size() >> 8) + head;
   const std::int64_t rowbytes = 8 * static_cast<std::int64_t>(r.N), start = static_cast<std::int64_t>(head.size());
+  PetscCall(file.Reserve(start + rowbytes * r.M, nullptr));
+  f.Open(comm, file.Temp(), err);
+  PetscCall(Agree(comm, file.Name(), err));
   f.Size(start + rowbytes * r.M, err);
   if (!rank && !err.Failed()) f.Write(0, head.data(), head.size(), err);
   std::vector<double> buf;
@@ -263,24 +289,26 @@ static PetscErrorCode WriteMM(MPI_Comm comm, const Rows &r, AtomicFile &file)
     head += std::to_string(r.M) + " " + std::to_string(r.N) + "\n";
   std::int64_t start = static_cast<std::int64_t>(head.size());
   PetscCallMPI(MPI_Bcast(&start, 1, MPI_INT64_T, 0, comm));
+  const int          wi = static_cast<int>(std::to_string(r.M).size()), wj = static_cast<int>(std::to_string(r.N).size());
+  const std::int64_t width = r.sparse ? wi + wj + 27 : 25; /* of a line */
+  PetscCall(file.Reserve(start + width * (r.sparse ? total : static_cast<std::int64_t>(r.M) * r.N), nullptr));
   f.Open(comm, file.Temp(), err);
-  PetscCall(Agree(comm, file.Temp(), err));
+  PetscCall(Agree(comm, file.Name(), err));
   if (!rank) f.Write(0, head.data(), head.size(), err);
-  const int   wi = static_cast<int>(std::to_string(r.M).size()), wj = static_cast<int>(std::to_string(r.N).size());
   std::string out;
   if (r.sparse) {
-    const std::int64_t width = wi + wj + 27;
-    std::int64_t       at    = start + width * before;
-    const RowView     &w     = r.block.View();
+    std::int64_t at = start + width * before;
+
+    std::vector<std::pair<PetscInt, double>> row;
     for (PetscInt i = 0; i < r.nrows && !err.Failed(); ++i) {
-      for (int p = 0; p < w.nparts; ++p)
-        for (PetscInt k = w.part[p].i[i]; k < w.part[p].i[i + 1]; ++k) {
-          if (!std::isfinite(w.part[p].a[k]))
-            err.Set(Why::Malformed, "the entry in row " + std::to_string(r.rstart + i) + " is not finite, which Matrix Market cannot hold");
-          std::snprintf(line, sizeof(line), "%*lld %*lld %24.16e\n", wi, static_cast<long long>(r.rstart) + i + 1, wj,
-                        static_cast<long long>(w.part[p].Column(k)) + 1, static_cast<double>(w.part[p].a[k]));
-          out += line;
-        }
+      r.GetSparse(i, row);
+      for (const auto &e : row) {
+        if (!std::isfinite(e.second))
+          err.Set(Why::Malformed, "the entry in row " + std::to_string(r.rstart + i) + " is not finite, which Matrix Market cannot hold");
+        std::snprintf(line, sizeof(line), "%*lld %*lld %24.16e\n", wi, static_cast<long long>(r.rstart) + i + 1, wj, static_cast<long long>(e.first) + 1,
+                      e.second);
+        out += line;
+      }
       if (out.size() > (1u << 22) || i + 1 == r.nrows) {
         f.Write(at, out.data(), out.size(), err);
         at += static_cast<std::int64_t>(out.size());
@@ -304,7 +332,7 @@ static PetscErrorCode WriteMM(MPI_Comm comm, const Rows &r, AtomicFile &file)
           std::snprintf(line, sizeof(line), "%24.16e\n", x);
           out += line;
         }
-        f.Write(start + 25 * (static_cast<std::int64_t>(j) * r.M + r.rstart + i), out.data(), out.size(), err);
+        f.Write(start + width * (static_cast<std::int64_t>(j) * r.M + r.rstart + i), out.data(), out.size(), err);
       }
     }
   }
@@ -313,50 +341,111 @@ static PetscErrorCode WriteMM(MPI_Comm comm, const Rows &r, AtomicFile &file)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode WriteBinary(MPI_Comm comm, PetscInt n, PetscObject objs[], const std::string &name, AtomicFile &file)
+/* The words of PETSc's binary files: big endian, integers as wide as PetscInt */
+template <class T>
+static void PutBig(std::string &out, T x)
 {
-  PetscViewer viewer;
-  PetscMPIInt rank;
-  Error       err;
-  AtomicFile  side;
+  const std::uint16_t one    = 1;
+  const bool          little = *reinterpret_cast<const unsigned char *>(&one) == 1;
+  char                b[8];
+  std::memcpy(b, &x, sizeof(x));
+  if (little) std::reverse(b, b + sizeof(x));
+  out.append(b, sizeof(x));
+}
+
+/* Not by PETSc's viewer: when that cannot write, only the first process knows */
+static PetscErrorCode WriteBinary(MPI_Comm comm, const std::vector<Rows> &rows, AtomicFile &file)
+{
+  PetscMPIInt        rank;
+  Error              err;
+  SharedFile         f;
+  AtomicFile         side;
+  std::string        out;
+  std::int64_t       start = 0, bytes; /* of an object; of all */
+  const std::int64_t wi    = sizeof(PetscInt);
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  PetscCall(PetscViewerCreate(comm, &viewer));
-  PetscCall(PetscViewerSetType(viewer, PETSCVIEWERBINARY));
-  PetscCall(PetscViewerBinarySetSkipInfo(viewer, PETSC_TRUE));
-  PetscCall(PetscViewerFileSetMode(viewer, FILE_MODE_WRITE));
-  PetscCall(PetscViewerFileSetName(viewer, file.Temp().c_str()));
-  for (PetscInt k = 0; k < n; ++k) {
-    PetscClassId id;
-    PetscCall(PetscObjectGetClassId(objs[k], &id));
-    if (id == VEC_CLASSID)
-      PetscCall(VecView((Vec)objs[k], viewer));
-    else {
-      PetscCheck(id == MAT_CLASSID, comm, PETSC_ERR_SUP, "%s: PETSc binary files hold matrices and vectors; write a grid to HDF5, NetCDF or .npy",
-                 name.c_str());
-      PetscCall(PetscViewerPushFormat(viewer, PETSC_VIEWER_NATIVE));
-      PetscBool dense;
-      PetscCall(PetscObjectTypeCompareAny(objs[k], &dense, MATSEQDENSE, MATMPIDENSE, ""));
-      if (!dense) PetscCall(PetscViewerPopFormat(viewer));
-      PetscCall(MatView((Mat)objs[k], viewer));
-      if (dense) PetscCall(PetscViewerPopFormat(viewer));
+  for (const Rows &r : rows)
+    PetscCheck(!r.grid, comm, PETSC_ERR_SUP, "%s: PETSc binary files hold matrices and vectors; write a grid to HDF5, NetCDF or .npy", file.Name().c_str());
+  PetscCall(DataBytes(comm, rows, wi, wi, &bytes));
+  PetscCall(file.Reserve(bytes + 4 * wi * static_cast<std::int64_t>(rows.size()), nullptr));
+  f.Open(comm, file.Temp(), err);
+  PetscCall(Agree(comm, file.Name(), err));
+  for (const Rows &r : rows) {
+    std::int64_t mine = r.sparse ? r.block.View().Entries() : 0, before = 0, total = 0;
+    PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPI_INT64_T, MPI_SUM, comm));
+    if (!rank) before = 0;
+    PetscCallMPI(MPI_Allreduce(&mine, &total, 1, MPI_INT64_T, MPI_SUM, comm));
+    PetscCheck(total <= PETSC_MAX_INT, comm, PETSC_ERR_SUP, "%s: PETSc binary files of this PETSc hold up to %" PetscInt_FMT " entries; use .h5 or .mtx",
+               file.Name().c_str(), PETSC_MAX_INT);
+    out.clear();
+    PutBig(out, static_cast<PetscInt>(r.vec ? VEC_FILE_CLASSID : MAT_FILE_CLASSID));
+    PutBig(out, r.M);
+    if (!r.vec) {
+      PutBig(out, r.N);
+      PutBig(out, r.sparse ? static_cast<PetscInt>(total) : static_cast<PetscInt>(MATRIX_BINARY_FORMAT_DENSE));
+    }
+    const std::int64_t head = static_cast<std::int64_t>(out.size());
+    if (!rank && !err.Failed()) f.Write(start, out.data(), out.size(), err);
+    start += head;
+    out.clear();
+    if (r.sparse) {
+      /* lengths of rows, then columns, then values */
+      const std::int64_t                       columns = start + wi * r.M, values = columns + wi * total;
+      std::int64_t                             at = before;
+      std::string                              lengths, col;
+      std::vector<std::pair<PetscInt, double>> row;
+      PetscInt                                 first = 0; /* row whose length is the first that is not yet written */
+      for (PetscInt i = 0; i < r.nrows && !err.Failed(); ++i) {
+        r.GetSparse(i, row);
+        PutBig(lengths, static_cast<PetscInt>(row.size()));
+        for (const auto &e : row) {
+          PutBig(col, e.first);
+          PutBig(out, e.second);
+        }
+        if (lengths.size() + out.size() > (1u << 22) || i + 1 == r.nrows) {
+          f.Write(start + wi * (r.rstart + first), lengths.data(), lengths.size(), err);
+          f.Write(columns + wi * at, col.data(), col.size(), err);
+          f.Write(values + 8 * at, out.data(), out.size(), err);
+          at += static_cast<std::int64_t>(out.size() / 8);
+          first = i + 1;
+          lengths.clear();
+          col.clear();
+          out.clear();
+        }
+      }
+      start = values + 8 * total;
+    } else {
+      std::vector<double> buf;
+      const PetscInt      step = BlockRows(r.N);
+      for (PetscInt i = 0; i < r.nrows && !err.Failed(); i += step) {
+        const PetscInt e = std::min<PetscInt>(r.nrows, i + step);
+        buf.resize(static_cast<std::size_t>(e - i) * static_cast<std::size_t>(r.N));
+        r.Get(i, e, buf.data());
+        out.clear();
+        for (const double x : buf) PutBig(out, x);
+        f.Write(start + 8 * static_cast<std::int64_t>(r.N) * (r.rstart + i), out.data(), out.size(), err);
+      }
+      start += 8 * static_cast<std::int64_t>(r.N) * r.M;
     }
   }
-  PetscCall(PetscViewerDestroy(&viewer));
-  PetscCall(file.Commit(err));
-  /* the .info file that PETSc reads options from: ours are comments */
-  PetscCall(side.Begin(comm, name + ".info"));
+  f.Close(err);
+  PetscCall(Agree(comm, file.Name(), err));
+  /* the .info file that PETSc reads options from: ours are comments. Written before the other appears: both or none */
+  PetscCall(side.Begin(comm, file.Name() + ".info"));
   if (!rank) {
-    std::FILE *f = std::fopen(side.Temp().c_str(), "w");
-    if (!f)
+    std::FILE *g = std::fopen(side.Temp().c_str(), "w");
+    if (!g)
       err.Set(Why::Open, "cannot open for writing");
     else {
-      for (PetscInt k = 0; k < n; ++k)
-        for (const auto &p : Provenance(objs[k])) std::fprintf(f, "# %s: %s\n", p.first.c_str(), OneLine(p.second).c_str());
-      if (std::ferror(f) | std::fclose(f)) err.Set(Why::Open, "cannot write");
+      for (const Rows &r : rows)
+        for (const auto &p : Provenance(r.obj)) std::fprintf(g, "# %s: %s\n", p.first.c_str(), OneLine(p.second).c_str());
+      if (std::ferror(g) | std::fclose(g)) err.Set(Why::Open, "cannot write all bytes: is the disk full?");
     }
   }
+  PetscCall(Agree(comm, side.Name(), err));
+  PetscCall(file.Commit(err, start));
   PetscCall(side.Commit(err));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -418,41 +507,34 @@ PetscErrorCode PutDataset(MPI_Comm comm, hid_t file, const std::string &path, co
 }
 } // namespace
 
-static PetscErrorCode WriteHdf5(MPI_Comm comm, std::vector<Rows> &rows, AtomicFile &file)
+static PetscErrorCode WriteHdf5Objects(MPI_Comm comm, hid_t f, std::vector<Rows> &rows, AtomicFile &file)
 {
   Error       err;
   PetscMPIInt rank;
 
   PetscFunctionBegin;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  const hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
-  #if defined(H5_HAVE_PARALLEL)
-  H5Pset_fapl_mpio(fapl, comm, MPI_INFO_NULL);
-  #endif
-  const hid_t f = H5Fcreate(file.Temp().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
-  H5Pclose(fapl);
-  if (f < 0) err.Set(Why::Open, "HDF5 cannot make the file");
-  PetscCall(Agree(comm, file.Temp(), err));
   for (Rows &r : rows) {
     std::vector<double>  buf;
     std::vector<hsize_t> dims(r.dims.begin(), r.dims.end());
     hid_t                obj;
     if (r.sparse) {
-      const RowView            &w    = r.block.View();
-      std::int64_t              mine = w.Entries(), before = 0, total;
+      std::int64_t              mine = r.block.View().Entries(), before = 0, total;
       std::vector<std::int64_t> ptr(static_cast<std::size_t>(r.nrows) + 1), col;
+
+      std::vector<std::pair<PetscInt, double>> row;
       PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPI_INT64_T, MPI_SUM, comm));
       if (!rank) before = 0;
       PetscCallMPI(MPI_Allreduce(&mine, &total, 1, MPI_INT64_T, MPI_SUM, comm));
       std::int64_t at = before;
       for (PetscInt i = 0; i < r.nrows; ++i) {
         ptr[static_cast<std::size_t>(i)] = at;
-        for (int p = 0; p < w.nparts; ++p)
-          for (PetscInt k = w.part[p].i[i]; k < w.part[p].i[i + 1]; ++k) {
-            col.push_back(w.part[p].Column(k));
-            buf.push_back(w.part[p].a[k]);
-            ++at;
-          }
+        r.GetSparse(i, row);
+        for (const auto &e : row) {
+          col.push_back(e.first);
+          buf.push_back(e.second);
+          ++at;
+        }
       }
       ptr[static_cast<std::size_t>(r.nrows)] = at;
       const bool last                        = r.rstart + r.nrows == r.M;
@@ -525,15 +607,92 @@ static PetscErrorCode WriteHdf5(MPI_Comm comm, std::vector<Rows> &rows, AtomicFi
       for (const auto &p : Provenance(r.obj)) PutAttribute(obj, p.first, p.second, err);
       H5Oclose(obj);
     }
-    PetscCall(Agree(comm, file.Temp(), err));
+    if (!err.Failed() && H5Fflush(f, H5F_SCOPE_LOCAL) < 0) err.Set(Why::Open, "cannot write all bytes: is the disk full?");
+    PetscCall(Agree(comm, file.Name(), err));
   }
-  if (H5Fclose(f) < 0) err.Set(Why::Open, "HDF5 cannot finish the file");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+namespace {
+/* HDF5's own reports of errors, some sixty lines on every process: ours says it in one */
+struct Hdf5Silence {
+  H5E_auto2_t f    = nullptr;
+  void       *data = nullptr;
+  Hdf5Silence()
+  {
+    H5Eget_auto2(H5E_DEFAULT, &f, &data);
+    H5Eset_auto2(H5E_DEFAULT, nullptr, nullptr);
+  }
+  ~Hdf5Silence() { H5Eset_auto2(H5E_DEFAULT, f, data); }
+};
+} // namespace
+
+static PetscErrorCode WriteHdf5(MPI_Comm comm, std::vector<Rows> &rows, AtomicFile &file)
+{
+  Error             err;
+  const Hdf5Silence silence;
+  std::int64_t      bytes;
+
+  PetscFunctionBegin;
+  PetscCall(DataBytes(comm, rows, 8, 8, &bytes));
+  /* and what HDF5 adds: headers, tables of names, gaps after attributes that did not fit */
+  bytes += 8192;
+  for (const Rows &r : rows) {
+    bytes += 4096 * static_cast<std::int64_t>(1 + (r.grid ? r.dims.size() : 0));
+    for (const auto &p : Provenance(r.obj)) bytes += 2 * static_cast<std::int64_t>(p.first.size() + p.second.size() + 64);
+  }
+  PetscCall(file.Reserve(bytes, nullptr)); /* before HDF5 makes the file, which empties it, and after: it survives neither time without */
+  const hid_t fapl = H5Pcreate(H5P_FILE_ACCESS);
+  #if defined(H5_HAVE_PARALLEL)
+  H5Pset_fapl_mpio(fapl, comm, MPI_INFO_NULL);
+  #endif
+  const hid_t f = H5Fcreate(file.Temp().c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, fapl);
+  H5Pclose(fapl);
+  if (f < 0) err.Set(Why::Open, "HDF5 cannot make the file");
+  PetscErrorCode ierr = Agree(comm, file.Name(), err);
+  if (!ierr) {
+    ierr = file.Reserve(bytes, nullptr);
+    if (!ierr) ierr = WriteHdf5Objects(comm, f, rows, file);
+    /* HDF5 keeps a file that it cannot finish, and crashes over it when the program ends */
+    if (ierr) PetscCall(file.Abandon());
+  }
+  if (f >= 0 && H5Fclose(f) < 0) err.Set(Why::Open, "HDF5 cannot finish the file: is the disk full?");
+  PetscCall(ierr);
   PetscCall(file.Commit(err));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 #endif
 
 #if defined(SKEAN_HAVE_PNETCDF)
+/* Whether the file holds these rows: Open MPI's files tell PnetCDF nothing of bytes that could not be written */
+static PetscErrorCode CompareNetcdf(const std::vector<Rows> &rows, const std::vector<MPI_Offset> &at, const std::string &name, Error &err)
+{
+  std::vector<double> want;
+  std::vector<char>   got;
+  std::string         big;
+
+  PetscFunctionBegin;
+  std::FILE *f = std::fopen(name.c_str(), "rb");
+  if (!f) err.Set(Why::Open, "cannot be read again");
+  for (std::size_t k = 0; k < rows.size() && !err.Failed(); ++k) {
+    const Rows    &r    = rows[k];
+    const PetscInt step = BlockRows(r.N);
+    for (PetscInt i = 0; i < r.nrows && !err.Failed(); i += step) {
+      const PetscInt e = std::min<PetscInt>(r.nrows, i + step);
+      want.resize(static_cast<std::size_t>(e - i) * static_cast<std::size_t>(r.N));
+      r.Get(i, e, want.data());
+      big.clear();
+      for (const double x : want) PutBig(big, x);
+      got.resize(big.size());
+      if (fseeko(f, static_cast<off_t>(at[k]) + 8 * static_cast<off_t>(r.N) * (r.rstart + i), SEEK_SET) ||
+          std::fread(got.data(), 1, got.size(), f) != got.size() || std::memcmp(got.data(), big.data(), got.size()))
+        err.Set(Why::Open, "cannot write all bytes: is the disk full?");
+    }
+  }
+  if (f) std::fclose(f);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode WriteNetcdf(MPI_Comm comm, std::vector<Rows> &rows, AtomicFile &file)
 {
   Error err;
@@ -544,9 +703,12 @@ static PetscErrorCode WriteNetcdf(MPI_Comm comm, std::vector<Rows> &rows, Atomic
     if (code != NC_NOERR) err.Set(Why::Open, "NetCDF: " + what + ": " + ncmpi_strerror(code));
     return code == NC_NOERR;
   };
+  std::int64_t bytes;
+  PetscCall(DataBytes(comm, rows, 8, 8, &bytes));
+  PetscCall(file.Reserve(bytes, nullptr));
   e = ncmpi_create(comm, file.Temp().c_str(), NC_CLOBBER | NC_64BIT_DATA, MPI_INFO_NULL, &nc);
   check(e, "cannot make the file");
-  PetscCall(Agree(comm, file.Temp(), err));
+  PetscCall(Agree(comm, file.Name(), err));
   std::map<std::string, std::pair<int, PetscInt>> dimids;
   std::map<std::string, int>                      coordids;
   std::vector<int>                                varids;
@@ -592,7 +754,30 @@ static PetscErrorCode WriteNetcdf(MPI_Comm comm, std::vector<Rows> &rows, Atomic
   if (!err.Failed()) check(ncmpi_enddef(nc), "cannot write the header");
   PetscMPIInt rank;
   PetscCallMPI(MPI_Comm_rank(comm, &rank));
-  bool bad;
+  /* the space, and where the numbers will stand */
+  std::vector<MPI_Offset> at(rows.size(), 0);
+  MPI_Offset              headsize = 0;
+  std::int64_t            end      = 0;
+  bool                    bad, sure = false;
+  if (!err.Failed() && check(ncmpi_inq_header_size(nc, &headsize), "header")) {
+    end = static_cast<std::int64_t>(headsize);
+    for (std::size_t k = 0; k < rows.size(); ++k)
+      if (check(ncmpi_inq_varoffset(nc, varids[k], &at[k]), rows[k].name))
+        end = std::max(end, static_cast<std::int64_t>(at[k]) + 8 * static_cast<std::int64_t>(rows[k].M) * rows[k].N);
+    for (const auto &c : coordids) {
+      MPI_Offset o = 0, len = 0;
+      int        id = -1;
+      if (check(ncmpi_inq_varoffset(nc, c.second, &o), c.first) && check(ncmpi_inq_vardimid(nc, c.second, &id), c.first) &&
+          check(ncmpi_inq_dimlen(nc, id, &len), c.first))
+        end = std::max(end, static_cast<std::int64_t>(o) + 8 * static_cast<std::int64_t>(len));
+    }
+  }
+  PetscErrorCode ierr = Agree(comm, file.Name(), err);
+  if (!ierr) ierr = file.Reserve(end, &sure);
+  if (ierr) {
+    (void)ncmpi_abort(nc);
+    PetscCall(ierr);
+  }
   for (std::size_t k = 0; k < rows.size(); ++k) {
     int any = err.Failed(), all;
     PetscCallMPI(MPI_Allreduce(&any, &all, 1, MPI_INT, MPI_MAX, comm));
@@ -623,7 +808,19 @@ static PetscErrorCode WriteNetcdf(MPI_Comm comm, std::vector<Rows> &rows, Atomic
   }
   e = ncmpi_close(nc);
   check(e, "cannot finish the file");
-  PetscCall(file.Commit(err));
+  PetscCallMPI(MPI_Barrier(comm)); /* nobody writes any more */
+  if (!rank && !err.Failed()) {
+    NcHeader                   h;
+    Error                      parse;
+    std::vector<unsigned char> head(static_cast<std::size_t>(headsize));
+    std::FILE                 *f = std::fopen(file.Temp().c_str(), "rb");
+    if (!f || std::fread(head.data(), 1, head.size(), f) != head.size() || !NcParseHeader(head.data(), head.size(), true, end, h, parse) ||
+        h.vars.size() < rows.size())
+      err.Set(Why::Open, "cannot write all bytes: is the disk full?");
+    if (f) std::fclose(f);
+  }
+  if (!sure && !err.Failed()) PetscCall(CompareNetcdf(rows, at, file.Temp(), err));
+  PetscCall(file.Commit(err, end));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 #endif
@@ -659,11 +856,6 @@ static PetscErrorCode WriteFile(MPI_Comm comm, const char cname[], PetscInt n, P
     }
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  if (bin) {
-    PetscCall(file.Begin(comm, name));
-    PetscCall(WriteBinary(comm, n, objs, name, file));
-    PetscFunctionReturn(PETSC_SUCCESS);
-  }
   PetscErrorCode ierr = PETSC_SUCCESS;
   PetscInt       open = 0;
   for (; open < n && !ierr; ++open) ierr = RowsOpen(objs[open], rows[static_cast<std::size_t>(open)]);
@@ -671,7 +863,7 @@ static PetscErrorCode WriteFile(MPI_Comm comm, const char cname[], PetscInt n, P
   for (PetscInt k = 0; k < n && !ierr; ++k) {
     const Rows &r = rows[static_cast<std::size_t>(k)];
     for (PetscInt q = 0; q < k; ++q)
-      if (rows[static_cast<std::size_t>(q)].name == r.name)
+      if (!bin && rows[static_cast<std::size_t>(q)].name == r.name) /* in PETSc's files objects have no name, only an order */
         ierr = PetscError(comm, __LINE__, PETSC_FUNCTION_NAME, __FILE__, PETSC_ERR_ARG_WRONG, PETSC_ERROR_INITIAL,
                           "%s: two objects are called '%s'; name them with PetscObjectSetName()", cname, r.name.c_str());
     if (!ierr && r.sparse && (npy || nc))
@@ -687,6 +879,8 @@ static PetscErrorCode WriteFile(MPI_Comm comm, const char cname[], PetscInt n, P
       ierr = WriteNpy(comm, rows[0], file);
     else if (mm)
       ierr = WriteMM(comm, rows[0], file);
+    else if (bin)
+      ierr = WriteBinary(comm, rows, file);
 #if defined(SKEAN_HAVE_HDF5)
     else if (h5)
       ierr = WriteHdf5(comm, rows, file);
@@ -787,9 +981,12 @@ static PetscErrorCode FileGetAttribute(MPI_Comm comm, const char name[], const s
    scipy.sparse.csr_matrix takes them); grids to .h5, .nc and .npy.
 
    The name, Skean's version, the options of the run and what `SkeanFileSetAttribute()` gave are written as attributes (HDF5,
-   NetCDF), comments (Matrix Market, cut after 1000 characters) or a file name.info (PETSc binary); .npy has no room. All processes write at once by MPI-IO,
-   except PETSc binary, which PETSc collects on the first process. Memory: about 8 MB besides the objects; sparse HDF5 copies this
-   process's entries.
+   NetCDF), comments (Matrix Market, cut after 1000 characters) or a file name.info (PETSc binary); .npy has no room. All processes write at once by MPI-IO.
+   The entries of every row of a sparse matrix are written in the order of their columns, whatever the number of processes. Memory: about 8 MB
+   besides the objects; sparse HDF5 copies this process's entries.
+
+   A full disk is an error of every process, and the old file stays: the space is set aside first for HDF5 and NetCDF, whose libraries do not
+   notice or do not survive it. Where the file system cannot set space aside, NetCDF files are read again and compared.
 
    Errors: `PETSC_ERR_FILE_OPEN` if the file cannot be written, `PETSC_ERR_ARG_WRONG` for an unknown ending or two objects of one name,
    `PETSC_ERR_SUP` if the format cannot hold the object.

@@ -31,6 +31,28 @@ mistake() {
   silent err MPI_ABORT
   once
 }
+# onfull <program> <arguments of the program>... -o <file>: the file, in a full folder, stays as it was, and nothing else is left there. Skipped
+# where no small file system can be mounted
+onfull() {
+  local how
+  for how in -m -rm; do
+    unshare $how mount -t tmpfs -o size=64k none "$tmp" 2>/dev/null && break
+    how=
+  done
+  [ -n "$how" ] || { echo "SKIPPED: a full disk (no file system can be mounted)"; return; }
+  mkdir -p full
+  # shellcheck disable=SC2016
+  unshare $how bash -c 'mount -t tmpfs -o size=64k none full && file=$1 && shift && echo "what was there" >"$file" &&
+    { dd if=/dev/zero of=full/filler bs=4k 2>/dev/null; "$@" >out 2>err; echo $? >code; cat "$file" >kept; find full -type f | sort >left; }' \
+    full "${!#}" "$mpiexec" -n "$np" "$@"
+  [ "$(cat code)" = 2 ] || { fail "exit code $(cat code) in place of 2 on a full disk: $*"; cat out err >&2; }
+  says err "error: ${!#}: cannot write all bytes: is the disk full?"
+  silent err "HDF5-DIAG"
+  silent err MPI_ABORT
+  once
+  [ "$(cat kept)" = "what was there" ] || fail "a full disk: the old ${!#} is lost"
+  [ "$(wc -l <left)" = 2 ] || fail "a full disk: left behind: $(cat left)"
+}
 # field <label>: what the report says after it (labels are separated from values by two blanks)
 field() { sed -n "s/^  $1  *//p" "$tmp/out" | head -1; }
 # near <what> <value> <reference> <relative tolerance>

@@ -69,6 +69,9 @@ if [ "$what" = answers ]; then
   says out "lsqr, preconditioner sketch"
   run 0 "$program" -A A.mtx -b b.mtx -ksp_type lsqr -ksp_rtol 1e-14
   near "plain lsqr x3" "$(x 3)" 0.5 1e-8
+  # PETSc's monitor of the true residual sees the solution of every pass: with one factor, zero and then the answer
+  run 0 "$program" -A A.mtx -b b.mtx -ksp_sketch_method tsqr -ksp_monitor_true_residual
+  near "last true residual" "$(sed -n 's/.*true resid norm \([^ ]*\).*/\1/p' out | tail -1)" "$rnorm" 1e-9
   run 0 "$program" -A A.mtx -b B.csv -o X.mtx
   says out "column 2"
   near "two columns x3" "$(sed -n '/^[^%]/p' X.mtx | sed -n 4p)" 0.5 1e-13
@@ -137,6 +140,7 @@ if [ "$what" = mistakes ]; then
   mistake "-ksp_sketch_method. Available options: auto" -A A.mtx -b b.mtx -ksp_sketch_method bogus
   mistake "-ksp_type bogus: " -A A.mtx -b b.mtx -ksp_type bogus
   mistake "-sketch_type bogus: " -A A.mtx -b b.mtx -ksp_sketch_method iterative -sketch_type bogus
+  says err sparsestack
   mistake "-pc_type bjacobi is for square matrices, A.mtx is 41 x 3" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type bjacobi
   mistake "-pc_type ilu is for square matrices" -A A.mtx -b b.mtx -ksp_type lsqr -pc_type ilu
   mistake "probability" -A A.mtx -b b.mtx -bounds 2
@@ -147,6 +151,28 @@ if [ "$what" = mistakes ]; then
   mistake "nanA.mtx" -A nanA.mtx -b b.mtx
   mistake "infb.mtx" -A A.mtx -b infb.mtx
   mistake "-pc_type" -A A.mtx -b b.mtx -pc_type jacobi # made for square matrices
+  # an output that is an input, whatever it is called, or another output
+  cp b.mtx precious.mtx
+  mistake "-o precious.mtx: the same file as -b precious.mtx" -A A.mtx -b precious.mtx -o precious.mtx
+  mistake "-o ./precious.mtx: the same file as -b precious.mtx" -A A.mtx -b precious.mtx -o ./precious.mtx
+  ln -s precious.mtx link.mtx
+  mistake "-o link.mtx: the same file as -b precious.mtx" -A A.mtx -b precious.mtx -o link.mtx
+  cp b.mtx data.h5
+  mistake "-o data.h5: the same file as -b data.h5" -A A.mtx -b data.h5:b -o data.h5
+  cmp -s b.mtx precious.mtx && cmp -s b.mtx data.h5 || fail "an input was overwritten"
+  cp b.mtx same.png
+  mistake "-plot same.png: the same file as -compare same.png" -A A.mtx -b b.mtx -compare same.png -plot same.png
+  # what belongs to no option, options out of range, files that are named
+  mistake "The argument 'extra' belongs to no option" -A A.mtx -b b.mtx extra
+  mistake "The argument 'extra' belongs to no option" extra -A A.mtx -b b.mtx
+  mistake "-ksp_rtol: -1 is not" -A A.mtx -b b.mtx -ksp_rtol -1
+  mistake "-options_file nope: cannot open the file" -A A.mtx -b b.mtx -options_file nope
+  sed '7s/.*/-1/' w.mtx >negative.mtx
+  mistake "-weights negative.mtx: entry 4 (counted from 0) is negative" -A A.mtx -b b.mtx -weights negative.mtx
+  printf -- "-A A.mtx\n-b b.mtx\n" >settings
+  run 0 "$program" -options_file settings -options_view
+  silent err "not known here"
+  for e in nc h5 bin npy mtx; do onfull "$program" -A A.mtx -b b.mtx -o full/y.$e; done
   # a typo is no error but is named, with what was probably meant
   run 0 "$program" -A A.mtx -b b.mtx -bonds 1e-3
   says err "option -bonds 1e-3 is not known here and was ignored; did you mean -bounds?"

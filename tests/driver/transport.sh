@@ -26,7 +26,7 @@ awk 'BEGIN {
     name = k ? "b.pgm" : "a.pgm"; print "P2\n9 7\n255" > name
     for (i = 0; i < 7; i++) { line = ""; for (j = 0; j < 9; j++) line = line ((i == 3 && j == (k ? 7 : 1)) ? 200 : 0) " "; print line > name }
   }
-  print "0,1\n1,2\n2,2\n0,3" > "pairs.csv"; print "0,1\n0,9" > "toomany.csv"
+  print "0,1\n1,2\n2,2\n0,3" > "pairs.csv"; print "0,1\n0,9" > "toomany.csv"; print "0,1\n1,2" > "good.csv"
 }'
 # four images of 3 x 4 pixels in IDX: one pixel each, at (0,0), (0,2), (2,3), and none
 {
@@ -63,9 +63,35 @@ if [ "$what" = answers ]; then
   for q in "1 4" "2 5" "3 0"; do
     near "pair $q" "$(tail -n +2 table.csv | sed -n "${q% *}p" | cut -d, -f3)" "${q#* }" 1e-12
   done
+  # all mass at one point: cost zero, and no gap; a density with itself: no cost is below zero
+  echo "1,2" >one.csv
+  run 0 "$program" -x one.csv:table -y one.csv:table -transport_epsilon 1e-1
+  says out "certificate: 0 <= unregularised cost <= 0, gap 0.00e+00"
+  run 0 "$program" -source a.pgm -target a.pgm -transport_epsilon 1e-1 -offset -1
+  near "lower bound of a density with itself" "$(value 'certificate:')" 0 0
+  # the plan in every format that holds it
+  for e in h5 bin mtx; do run 0 "$program" -x x.csv -y y.csv -transport_epsilon 1e-1 -o plan.$e; done
+  [ -s plan.h5 ] && [ -s plan.bin ] && [ -s plan.plan.mtx ] || fail "no plan"
+  run 0 "$program" -source a.pgm -target b.pgm -transport_epsilon 1e-1 -o grids.npy
+  [ -s grids.map.npy ] || fail "no map"
 else
+  # the output is refused before the work, which says how it went
+  before() { mistake "$@"; silent out epsilon; silent out problems; }
+  before "no such folder" -x x.csv -y y.csv -transport_epsilon 1e-1 -o nowhere/x.h5
+  before "no such folder" -barycenter a.pgm,b.pgm -transport_epsilon 1e-1 -o nowhere/b.npy
+  before "no such folder" -batch stack.idx -pairs pairs.csv -o nowhere/c.csv
+  before ending -x x.csv -y y.csv -transport_epsilon 1e-1 -o x.npy
+  before ending -barycenter a.pgm,b.pgm -transport_epsilon 1e-1 -o x.csv
+  before ending -batch stack.idx -pairs pairs.csv -o x.txt
+  [ ! -e x.f.npy ] || fail "a part of the output was written"
+  before "same file as -pairs pairs.csv" -batch stack.idx -pairs pairs.csv -o pairs.csv
+  cp a.pgm a.npy
+  before "same file as -barycenter a.npy" -barycenter b.pgm,a.npy -transport_epsilon 1e-1 -o a.npy
+  for e in h5 bin; do onfull "$program" -x x.csv -y y.csv -transport_epsilon 1e-1 -o full/t.$e; done
+  onfull "$program" -batch stack.idx -pairs good.csv -o full/t.csv
   mistake nothing -x x.csv -y y.csv -transport_type nothing
-  mistake negative -x x.csv -y y.csv -r w.csv -c negative.csv
+  says err "sinkhorn"
+  mistake "-c negative.csv: entry 3 (counted from 0) is negative" -x x.csv -y y.csv -r w.csv -c negative.csv
   mistake NaN -x x.csv -y y.csv -r nan.csv -c w.csv
   mistake unequal -graph path.mtx -r two.csv -c more.csv
   mistake Infeasible -graph broken.mtx -r left.csv -c right.csv

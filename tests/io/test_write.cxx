@@ -2,7 +2,9 @@
 #include "iotest.hpp"
 #include <cstdlib>
 #include <sys/stat.h>
+#include <iterator>
 #include <limits>
+#include <sstream>
 
 using namespace iotest;
 
@@ -91,6 +93,48 @@ TEST(Write, SparseMatrixRoundTrip)
   MatDestroy(&A);
 }
 
+/* The rows of what is written are sorted, though those of a parallel matrix are held in two parts */
+TEST(Write, SparseRowsAreSorted)
+{
+  const std::string mtx = skeantest::ScratchDir() + "/sorted.mtx", bin = skeantest::ScratchDir() + "/sorted.bin";
+  const PetscInt    M = 23, N = 11;
+  Mat               A = Sparse(M, N);
+  ASSERT_PETSC(SkeanMatWriteFile(A, mtx.c_str()));
+  ASSERT_PETSC(SkeanMatWriteFile(A, bin.c_str()));
+  std::ifstream f(mtx);
+  std::string   line;
+  long          entries = -1, i, j, lasti = 0, lastj = 0, count = 0;
+  while (std::getline(f, line)) {
+    if (line[0] == '%') continue;
+    std::istringstream words(line);
+    words >> i >> j;
+    if (entries < 0)
+      words >> entries;
+    else {
+      EXPECT_TRUE(i > lasti || (i == lasti && j > lastj)) << "entry " << count << ": (" << i << ", " << j << ") after (" << lasti << ", " << lastj << ")";
+      lasti = i;
+      lastj = j;
+      ++count;
+    }
+  }
+  EXPECT_EQ(count, entries);
+  EXPECT_GT(count, M);
+#if !defined(PETSC_USE_64BIT_INDICES)
+  /* PETSc's file: class, M, N, entries, lengths, columns; big endian */
+  std::ifstream     b(bin, std::ios::binary);
+  std::vector<char> bytes((std::istreambuf_iterator<char>(b)), std::istreambuf_iterator<char>());
+  const auto        word = [&](long k) {
+    const auto *q = reinterpret_cast<const unsigned char *>(bytes.data()) + 4 * k;
+    return static_cast<long>(q[0]) << 24 | q[1] << 16 | q[2] << 8 | q[3];
+  };
+  ASSERT_ALL(bytes.size() == static_cast<std::size_t>(4 * (4 + M) + 12 * entries));
+  long at = 4 + M;
+  for (i = 0; i < M; ++i)
+    for (j = 0; j < word(4 + i); ++j, ++at) EXPECT_TRUE(!j || word(at - 1) < word(at)) << "row " << i;
+#endif
+  MatDestroy(&A);
+}
+
 TEST(Write, VectorRoundTrip)
 {
   for (const PetscInt n : {1, 3, 40})
@@ -139,8 +183,34 @@ TEST(Write, AgreesWithPetsc)
   ASSERT_PETSC(MatLoad(B, viewer));
   EXPECT_EQ(All(A), All(B));
   PetscViewerDestroy(&viewer);
+  MatDestroy(&B);
+  /* three kinds of object, one after the other */
+  Mat         D = Dense(7, 3);
+  Vec         x, y;
+  PetscObject all[3] = {(PetscObject)D, NULL, (PetscObject)A};
+  MatCreateVecs(A, NULL, &x);
+  VecSetRandom(x, NULL);
+  all[1] = (PetscObject)x;
+  ASSERT_PETSC(SkeanWriteFile(PETSC_COMM_WORLD, bin.c_str(), 3, all));
+  ASSERT_PETSC(PetscViewerBinaryOpen(PETSC_COMM_WORLD, bin.c_str(), FILE_MODE_READ, &viewer));
+  MatCreate(PETSC_COMM_WORLD, &B);
+  MatSetType(B, MATDENSE);
+  ASSERT_PETSC(MatLoad(B, viewer));
+  EXPECT_EQ(All(D), All(B));
+  MatDestroy(&B);
+  VecCreate(PETSC_COMM_WORLD, &y);
+  ASSERT_PETSC(VecLoad(y, viewer));
+  EXPECT_EQ(All(x), All(y));
+  MatCreate(PETSC_COMM_WORLD, &B);
+  MatSetType(B, MATAIJ);
+  ASSERT_PETSC(MatLoad(B, viewer));
+  EXPECT_EQ(All(A), All(B));
+  PetscViewerDestroy(&viewer);
+  VecDestroy(&x);
+  VecDestroy(&y);
   MatDestroy(&A);
   MatDestroy(&B);
+  MatDestroy(&D);
 #if defined(PETSC_HAVE_HDF5) && defined(SKEAN_HAVE_HDF5)
   Vec v, w;
   VecCreateMPI(PETSC_COMM_WORLD, PETSC_DECIDE, 10, &v);

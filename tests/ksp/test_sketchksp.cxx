@@ -135,6 +135,87 @@ TEST_P(Methods, MatchLAPACK)
   EXPECT_NEAR(rnorm, std::sqrt(rr), 1e-13 * std::sqrt(rr));
   ASSERT_PETSC(p.Destroy());
 }
+/* What a monitor of PETSc sees at every pass: the residual and the solution of that pass, not those before the solve */
+struct Seen {
+  std::vector<double> residual, given, solution;
+};
+static PetscErrorCode See(KSP ksp, PetscInt, PetscReal rnorm, void *ctx)
+{
+  Seen     *seen = static_cast<Seen *>(ctx);
+  Vec       r, x;
+  PetscReal norm;
+
+  PetscFunctionBegin;
+  PetscCall(KSPBuildResidual(ksp, NULL, NULL, &r));
+  PetscCall(VecNorm(r, NORM_2, &norm));
+  PetscCall(VecDestroy(&r));
+  seen->residual.push_back(norm);
+  seen->given.push_back(rnorm);
+  PetscCall(KSPBuildSolution(ksp, NULL, &x));
+  PetscCall(Everything(x, seen->solution));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+static PetscErrorCode TrueResidual(const Problem &p, double *norm)
+{
+  Vec r;
+
+  PetscFunctionBegin;
+  PetscCall(VecDuplicate(p.rhs, &r));
+  PetscCall(MatMult(p.A, p.x, r));
+  PetscCall(VecAYPX(r, -1.0, p.rhs));
+  PetscCall(VecNorm(r, NORM_2, norm));
+  PetscCall(VecDestroy(&r));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+TEST_P(Methods, MonitorsSeeTheSolutionOfThePass)
+{
+  const Variant v = std::get<0>(GetParam());
+  Problem       p{301, 13, std::get<1>(GetParam()) ? Gauss : Sparse, Side, std::get<1>(GetParam()), std::get<2>(GetParam())};
+  Seen          seen;
+  double        norm, bnorm;
+  ASSERT_PETSC(p.Create());
+  ASSERT_PETSC(KSPSketchSetMethod(p.ksp, v.method));
+  ASSERT_PETSC(KSPSketchSetInner(p.ksp, v.inner));
+  ASSERT_PETSC(KSPMonitorSet(p.ksp, See, &seen, NULL));
+  ASSERT_PETSC(KSPSolve(p.ksp, p.rhs, p.x));
+  ASSERT_PETSC(TrueResidual(p, &norm));
+  ASSERT_PETSC(VecNorm(p.rhs, NORM_2, &bnorm));
+  ASSERT_ALL(seen.residual.size() >= 2);
+  EXPECT_LT(norm, 0.99 * bnorm); /* a residual that stays |b| would be seen */
+  EXPECT_NEAR(seen.residual.back(), norm, 1e-12 * norm);
+  std::vector<double> x;
+  ASSERT_PETSC(Everything(p.x, x));
+  EXPECT_LT(Distance(seen.solution, x), 1e-13 * Length(x));
+  /* no pass is worse than the first, and where the solver has a fresh residual, as at the beginning and the end, it is this one */
+  EXPECT_NEAR(seen.residual.front(), seen.given.front(), 1e-12 * bnorm);
+  EXPECT_NEAR(seen.residual.back(), seen.given.back(), 1e-12 * bnorm);
+  for (double r : seen.residual) EXPECT_LE(r, seen.residual.front() * (1 + 1e-12));
+  if (v.inner == KSP_SKETCH_LSQR) { /* keeps its residual norm up to date */
+    for (size_t k = 0; k < seen.residual.size(); ++k) EXPECT_NEAR(seen.residual[k], seen.given[k], 1e-10 * bnorm) << "pass " << k;
+  }
+  ASSERT_PETSC(p.Destroy());
+}
+
+TEST(Monitors, SeeTheSolutionOfMinimumNorm)
+{
+  for (KSPSketchMethod m : {KSP_SKETCH_AUTO, KSP_SKETCH_ITERATIVE}) {
+    Problem p{20, 90, Gauss, Side};
+    Seen    seen;
+    ASSERT_PETSC(p.Create());
+    ASSERT_PETSC(KSPSketchSetMethod(p.ksp, m));
+    ASSERT_PETSC(KSPMonitorSet(p.ksp, See, &seen, NULL));
+    ASSERT_PETSC(KSPSolve(p.ksp, p.rhs, p.x));
+    std::vector<double> x;
+    double              bnorm;
+    ASSERT_PETSC(Everything(p.x, x));
+    ASSERT_PETSC(VecNorm(p.rhs, NORM_2, &bnorm));
+    EXPECT_NEAR(seen.residual.front(), bnorm, 1e-13 * bnorm); /* x = 0 */
+    EXPECT_LT(seen.residual.back(), 1e-12 * bnorm);
+    EXPECT_LT(Distance(seen.solution, x), 1e-12 * Length(x));
+    ASSERT_PETSC(p.Destroy());
+  }
+}
 INSTANTIATE_TEST_SUITE_P(All, Methods,
                          testing::Combine(testing::Values(Variant{KSP_SKETCH_AUTO, KSP_SKETCH_CG}, Variant{KSP_SKETCH_ITERATIVE, KSP_SKETCH_CG},
                                                           Variant{KSP_SKETCH_ITERATIVE, KSP_SKETCH_HEAVYBALL}, Variant{KSP_SKETCH_ITERATIVE, KSP_SKETCH_LSQR},

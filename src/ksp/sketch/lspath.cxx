@@ -240,7 +240,10 @@ PetscErrorCode LSSolvePath(MPI_Comm comm, const RowView &A, SkeanSketch sketch, 
     !N.ConstraintBasis(), comm, PETSC_ERR_SUP,
     "KSP type sketch does not support paths of ridge parameters with equality constraints; call KSPSketchSetRidge() and KSPSolve() for each parameter");
   *passes = 0;
-  if (options.monitor) o.monitor = [&](PetscInt it, double rnorm, double backward) { return options.monitor(done + it, rnorm, backward); };
+  if (options.monitor)
+    o.monitor = [&](PetscInt it, double rnorm, double backward, const LSSolveOptions::Current &current) {
+      return options.monitor(done + it, rnorm, backward, current);
+    };
   const auto solve = [&](std::vector<double> ridge, PetscBool guess, PetscInt n, double *to, std::vector<LSColumn> &col) -> PetscErrorCode {
     PetscInt its = 0;
     PetscFunctionBegin;

@@ -72,6 +72,7 @@ private:
                          bool *failed);
   void           Collect(const std::vector<PetscInt> &act, std::vector<double> &C) const;
   void           Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y);
+  void           Current(const double *y, double *x);
   PetscErrorCode TwofoldResiduals(const double *B, PetscInt ldb);
   bool           WorthTwofold(PetscInt j) const;
   /* |N'A'r| at which an inner iteration for an x of this norm has reached the backward error that is asked for */
@@ -206,7 +207,7 @@ PetscErrorCode Solver::Judge()
     col[j].backward = verdict[3 * j + 1];
     worth[j]        = verdict[3 * j + 2] != 0.0;
   }
-  if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, col[0].backward));
+  if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, col[0].backward, [&](double *x) { Current(nullptr, x); }));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -221,6 +222,17 @@ void Solver::Collect(const std::vector<PetscInt> &act, std::vector<double> &C) c
 }
 
 /* X += N Y for the active columns */
+/* The first column, and N y if an inner solver is on the way with it */
+void Solver::Current(const double *y, double *x)
+{
+  const PetscInt first = 0;
+  if (y)
+    N.Apply(y, x, 1, &first);
+  else
+    std::fill(x, x + d, 0.0);
+  for (PetscInt i = 0; i < d; ++i) x[i] += X[i];
+}
+
 void Solver::Accept(const std::vector<PetscInt> &act, const std::vector<double> &Y)
 {
   std::vector<double> x(static_cast<size_t>(d) * act.size());
@@ -326,7 +338,10 @@ PetscErrorCode Solver::InnerCG(int loop)
                                      : res <= InnerTarget(act[a], xn[a]) && res <= reduction * c0[a];
       if (small || res > 1e3 * best[a]) frozen[a] = 1;
     }
-    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0));
+    if (o.monitor)
+      PetscCall(o.monitor(passes, col[0].rnorm, -1.0, [&](double *x) { /* the first column may be one of those that are through */
+                                                                       Current(all[0] != 0 ? nullptr : act[0] == 0 ? Y.data() : Yall.data(), x);
+      }));
     /* compress: the columns that process 0 had asked to stop have made their last step */
     PetscInt to = 0;
     for (PetscInt a = 0; a < w; ++a) {
@@ -405,7 +420,7 @@ PetscErrorCode Solver::InnerHeavyBall(bool *diverged)
                   (Outer == 0 && step <= 10 * Unit * 0.04 * N.Condition() * s.rnorm);
       last[a] = step;
     }
-    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0));
+    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0, [&](double *x) { Current(act[0] == 0 ? Y.data() : nullptr, x); }));
     if (agreed[0]) {
       badagreed = bad;
       break;
@@ -490,7 +505,7 @@ PetscErrorCode Solver::InnerLSQR(const double *R)
       }
       const double res = std::fabs(phibar * alpha * cs);
       stop             = step <= floorstep || res <= 0.25 * std::max(o.rtol / 10, Unit) * ScaledXNorm(j) * FrobeniusNorm(j) || res <= Unit * start;
-      if (o.monitor) PetscCall(o.monitor(passes, phibar, -1.0));
+      if (o.monitor) PetscCall(o.monitor(passes, phibar, -1.0, [&](double *z) { Current(j == 0 ? y.data() : nullptr, z); }));
     }
     PetscCallCXX(Accept({j}, y));
   }
@@ -784,7 +799,7 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
       int verdict         = s.reason;
       PetscCallMPI(MPI_Bcast(&verdict, 1, MPI_INT, 0, comm));
       s.reason = static_cast<KSPConvergedReason>(verdict);
-      if (o.monitor) PetscCall(o.monitor(*passes, rn, be));
+      if (o.monitor) PetscCall(o.monitor(*passes, rn, be, [&](double *now) { std::copy(x, x + nl, now); }));
       if (s.reason != KSP_CONVERGED_ITERATING) break;
       y.assign(k, 0.0);
       if (N.Exact())
@@ -816,7 +831,14 @@ PetscErrorCode LSMinimumNorm(MPI_Comm comm, const RowView &At, LSPrecond &N, con
           for (PetscInt i = 0; i < k; ++i) p[i] = c[i] + next / rho * p[i];
           rho  = next;
           stop = std::sqrt(rho) <= Unit * start;
-          if (o.monitor) PetscCall(o.monitor(*passes, rn, -1.0));
+          if (o.monitor)
+            PetscCall(o.monitor(*passes, rn, -1.0, [&](double *now) {
+              std::copy(x, x + nl, now);
+              if (j) return;
+              N.Apply(y.data(), z.data(), 1);
+              MultiplyPass(At, z.data(), 1, dx.data());
+              for (PetscInt i = 0; i < nl; ++i) now[i] += dx[i];
+            }));
         }
       }
       N.Apply(y.data(), z.data(), 1);

@@ -22,8 +22,10 @@ struct LSSolveOptions {
 
   KSPSketchExtraPrecise precise = KSP_SKETCH_EXTRA_PRECISE_AUTO; /* not on paths: the gradients of the combinations come from working precision */
 
-  /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass) */
-  std::function<PetscErrorCode(PetscInt, double, double)> monitor;
+  /* after each pass: passes so far, residual norm (first column), backward error (negative: not computed at this pass), and what writes the first
+     column as it is then (replicated; of minimum norm: this process's rows), which costs a product with N and is for the time of the call only */
+  using Current = std::function<void(double *)>;
+  std::function<PetscErrorCode(PetscInt, double, double, const Current &)> monitor;
 };
 
 struct LSColumn {

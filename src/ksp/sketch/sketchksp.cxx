@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cfloat>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <memory>
 
@@ -37,6 +38,9 @@ struct KSP_Sketch {
   Mat             C = nullptr;
 
   KSPSketchExtraPrecise precise = KSP_SKETCH_EXTRA_PRECISE_AUTO;
+
+  /* while a monitor runs: writes the local part of the solution as it is at this pass */
+  std::function<PetscErrorCode(PetscScalar *)> current;
 
   /* what is derived from A, and the state of A (and of the weights and constraints) it was derived from */
   skean::LSPrecond    N;
@@ -369,13 +373,24 @@ static PetscErrorCode KSPSketchSolve_Private(KSP ksp, PetscInt q, const PetscSca
     o.refine  = s->refine;
     o.inner   = s->inner;
     o.precise = s->precise;
-    o.monitor = [&](PetscInt it, double rnorm, double backward) -> PetscErrorCode {
+    o.monitor = [&](PetscInt it, double rnorm, double backward, const skean::LSSolveOptions::Current &current) -> PetscErrorCode {
       PetscFunctionBegin;
+      s->current = [&](PetscScalar *local) -> PetscErrorCode {
+        std::vector<double> now;
+        PetscFunctionBegin;
+        PetscCallCXX(now.resize((size_t)PetscMax(s->At ? dl : d, 1)));
+        PetscCallCXX(current(now.data()));
+        const double *from = now.data() + (s->At ? 0 : ranges[rank]);
+        std::copy(from, from + dl, local);
+        PetscFunctionReturn(PETSC_SUCCESS);
+      };
       ksp->its   = it;
       ksp->rnorm = rnorm;
       if (backward >= 0) s->columns[0].backward = backward;
       PetscCall(KSPLogResidualHistory(ksp, rnorm));
-      PetscCall(KSPMonitor(ksp, it, rnorm));
+      const PetscErrorCode ierr = KSPMonitor(ksp, it, rnorm);
+      s->current                = nullptr;
+      PetscCall(ierr);
       PetscFunctionReturn(PETSC_SUCCESS);
     };
     std::vector<LSColumn> columns;
@@ -551,10 +566,20 @@ static PetscErrorCode KSPView_Sketch(KSP ksp, PetscViewer viewer)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Within a monitor the solution of this pass, which is brought to PETSc's vector only when it is asked for */
 static PetscErrorCode KSPBuildSolution_Sketch(KSP ksp, Vec v, Vec *V)
 {
+  KSP_Sketch *s = (KSP_Sketch *)ksp->data;
+
   PetscFunctionBegin;
-  if (v) {
+  if (s->current && (v || ksp->vec_sol)) {
+    Vec          to = v ? v : ksp->vec_sol;
+    PetscScalar *a;
+    PetscCall(VecGetArray(to, &a));
+    PetscCall(s->current(a));
+    PetscCall(VecRestoreArray(to, &a));
+    if (V) *V = to;
+  } else if (v) {
     PetscCall(VecCopy(ksp->vec_sol, v));
     if (V) *V = v;
   } else

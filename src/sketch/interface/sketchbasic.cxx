@@ -1,5 +1,6 @@
 /* Life cycle and type of a SkeanSketch */
 #include <skean/private/sketchimpl.h>
+#include <string>
 
 extern PetscFunctionList SkeanSketchList;
 
@@ -135,7 +136,15 @@ PetscErrorCode SkeanSketchSetType(SkeanSketch sketch, SkeanSketchType type)
   PetscCall(PetscObjectTypeCompare((PetscObject)sketch, type, &same));
   if (same) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFunctionListFind(SkeanSketchList, type, &create));
-  PetscCheck(create, PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown sketch type: %s", type);
+  if (!create) {
+    const char **names;
+    int          n;
+    std::string  all;
+    PetscCall(PetscFunctionListGet(SkeanSketchList, &names, &n));
+    for (int k = 0; k < n; ++k) PetscCallCXX(all += std::string(" ") + names[k]);
+    PetscCall(PetscFree(names));
+    SETERRQ(PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown sketch type: %s; there are:%s", type, all.c_str());
+  }
   PetscTryTypeMethod(sketch, destroy);
   sketch->data = NULL;
   PetscCall(PetscMemzero(sketch->ops, sizeof(struct _SkeanSketchOps)));

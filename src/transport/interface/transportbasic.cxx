@@ -1,6 +1,7 @@
 /* Creation, destruction and the setters of the problem */
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
+#include <string>
 
 using skean::transport::Work;
 
@@ -153,7 +154,15 @@ PetscErrorCode SkeanTransportSetType(SkeanTransport transport, SkeanTransportTyp
   PetscCall(PetscObjectTypeCompare((PetscObject)transport, type, &same));
   if (same) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFunctionListFind(SkeanTransportList, type, &create));
-  PetscCheck(create, PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown SkeanTransport type %s", type);
+  if (!create) {
+    const char **names;
+    int          n;
+    std::string  all;
+    PetscCall(PetscFunctionListGet(SkeanTransportList, &names, &n));
+    for (int k = 0; k < n; ++k) PetscCallCXX(all += std::string(" ") + names[k]);
+    PetscCall(PetscFree(names));
+    SETERRQ(PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown SkeanTransport type %s; there are:%s", type, all.c_str());
+  }
   PetscTryTypeMethod(transport, destroy);
   PetscCall(PetscMemzero(transport->ops, sizeof(struct _SkeanTransportOps)));
   transport->data = NULL;

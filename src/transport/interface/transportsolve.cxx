@@ -1,6 +1,7 @@
 /* The driver of a solve, the fused pass, and the certificate */
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
+#include <skean/private/rowblock.hpp>
 #include <algorithm>
 
 using namespace skean;
@@ -147,6 +148,29 @@ static PetscErrorCode Start(SkeanTransport t)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Whether no pair of points can cost less than nothing: then neither can any plan. A penalty for forbidden pairs, and the free row and
+   column of partial transport, are no less */
+static PetscErrorCode CostsAreNonNegative(SkeanTransport t, bool *yes)
+{
+  RowBlock block;
+  bool     negative = false;
+
+  PetscFunctionBegin;
+  *yes = !(t->X && t->costtype == SKEAN_TRANSPORT_COST_USER);
+  if (t->C) {
+    PetscCall(block.Open(t->C));
+    const RowView &A = block.View();
+    for (PetscInt j = 0; A.IsDense() && j < A.ncols; ++j)
+      for (PetscInt i = 0; i < A.nrows; ++i) negative = negative || A.dense[i + static_cast<size_t>(j) * static_cast<size_t>(A.lda)] < 0;
+    for (int p = 0; p < A.nparts; ++p)
+      for (PetscInt k = 0; A.nrows && k < A.part[p].i[A.nrows]; ++k) negative = negative || A.part[p].a[k] < 0;
+    PetscCall(block.Restore());
+    PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), negative, &negative));
+    *yes = !negative;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*
    Upper bound: the plan rounded to the marginals (Altschuler, Weed and Rigollet, NeurIPS 2017, Algorithm 2): rows scaled by min(1, r/a), columns
    by min(1, c/b), and the missing mass added as a rank-one plan, which is never formed.
@@ -201,6 +225,11 @@ static PetscErrorCode Certify(SkeanTransport t, PetscReal *lower, PetscReal *upp
   for (PetscInt j = 0; j < e->mloc; ++j) s[0] += w->c[j] * v2[j];
   PetscCall(SumAll(e->comm, s, 1, &bad));
   *lower = w->massr * s[0];
+  if (*lower < 0 && *upper > *lower) { /* the dual point may be far off where the optimum is small against the largest cost */
+    bool nonnegative;
+    PetscCall(CostsAreNonNegative(t, &nonnegative));
+    if (nonnegative) *lower = PetscMin(0.0, *upper);
+  }
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Certificate, t, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -601,7 +630,7 @@ PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, PetscReal *cost,
 .  transport - the solver
 
    Output Parameters:
-+  lower - value of a feasible point of the dual problem, or NULL
++  lower - value of a feasible point of the dual problem, or zero where that is negative and no cost is, or NULL
 -  upper - cost of the plan rounded to the marginals, or NULL
 
    Level: beginner
