@@ -207,8 +207,8 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
     PetscCall(SkeanGPGetReport(part, &report));
     PetscCall(PetscPrintf(comm,
                           "hyper-parameters from %" PetscInt_FMT " points, %" PetscInt_FMT " missing: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
-                          " evaluations, %.2f s\n",
-                          N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, t1 - t0));
+                          " evaluations, log likelihood %.10g, %.2f s\n",
+                          N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, (double)report.loglikelihood, t1 - t0));
     PetscCheck(Usable(*stopped), comm, PETSC_ERR_NOT_CONVERGED, "No hyper-parameters from -train %s: %s", text, SkeanConvergedReasons[*stopped]);
   }
   PetscCall(SkeanGPGetNumParameters(part, &np));
@@ -410,10 +410,16 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, text));
   }
   PetscCall(PetscPrintf(comm, "signal variance %.12g, noise variance %.12g\n", (double)s2f, (double)s2n));
-  PetscCall(PetscPrintf(comm,
-                        "solve: %s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, %" PetscInt_FMT
-                        " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
-                        SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
+  PetscCall(PetscPrintf(comm, "solve: "));
+  if (std::isfinite(report.loglikelihood)) /* the hyper-parameters were searched for */
+    PetscCall(PetscPrintf(comm, "%s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, log likelihood %.10g, ",
+                          SkeanConvergedReasons[reason], its, report.evaluations, (double)report.loglikelihood));
+  else if (reason <= 0)
+    PetscCall(PetscPrintf(comm, "%s, ", SkeanConvergedReasons[reason]));
+  else if (!report.missing)
+    PetscCall(PetscPrintf(comm, "solved directly, "));
+  if (report.missing) PetscCall(PetscPrintf(comm, "%" PetscInt_FMT " iterations for the missing values, ", report.filliterations));
+  PetscCall(PetscPrintf(comm, "residual %.2e, effective rank %g, condition %.2e, %.2f s\n", (double)report.residual, (double)report.effectiverank,
                         (double)report.condition, t1 - t0));
   *code = reason > 0 && training > 0 ? driver::Converged : driver::NotConverged;
   PetscCheck(Usable(reason), comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
