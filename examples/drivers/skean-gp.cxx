@@ -515,14 +515,20 @@ PetscErrorCode Run(driver::ExitCode *code)
         fig.Add(p);
       }
     } else if (!a.empty()) {
-      /* the last two dimensions, at the first index of the others */
+      /*
+         The last two dimensions, at the first index of the others. Without coordinates it is a picture or a table: the first row at the top and square pixels,
+         unless that made a strip of it. With coordinates their smallest value is at the bottom, for example south.
+      */
       const PetscInt ny = dims[d - 2], nx = dims[d - 1];
       const double   xa = x[d - 1][0], xb = x[d - 1][nx - 1], ya = x[d - 2][0], yb = x[d - 2][ny - 1];
-      const auto     Map = [&](const char *title, const std::vector<double> &v) {
+      const bool     picture = !number[d - 1].empty() && !number[d - 2].empty() && std::max(nx, ny) <= 8 * std::min(nx, ny);
+      const auto     Map     = [&](const char *title, const std::vector<double> &v) {
         std::vector<double> w(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(ny) * nx);
         if (ya > yb)
           for (PetscInt i = 0; i < ny; ++i) std::copy(v.begin() + i * nx, v.begin() + (i + 1) * nx, w.begin() + (ny - 1 - i) * nx);
-        fig.Add(skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w).Extent(xa, xb, std::min(ya, yb), std::max(ya, yb)));
+        skean::PlotPanel p = skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w);
+        p.Extent(xa, xb, std::min(ya, yb), std::max(ya, yb));
+        fig.Add(picture ? p.Image() : p);
       };
       Map("data", a);
       Map("posterior mean", m);
