@@ -29,12 +29,12 @@ SKEAN_EXTERN PetscClassId SKEAN_GP_CLASSID;
    effectiverank: eigenvalues of the signal's covariance above the noise; negative: eigenvalues that rounding made negative (they are used as they are, nothing is clamped);
    condition: of the data's covariance on the full grid; floor: smallest noise-to-signal ratio that rounding allows on this grid; residual: |y - V alpha| / |y| with the gaps of y filled, computed with the factors
    and not with the eigenvectors; filliterations: conjugate-gradient iterations for the missing points, deflated: modes deflated in them; missing: their number; logdeterror: standard error of
-   the log likelihood's determinant where it is estimated (0: exact).
+   the log likelihood's determinant where it is estimated (0: exact); loglikelihood: the largest log p(y | hyper-parameters) that the optimisation found, NaN without one.
 
 .seealso: `SkeanGPGetReport()`
 S*/
 typedef struct {
-  PetscReal effectiverank, negative, condition, floor, residual, logdeterror;
+  PetscReal effectiverank, negative, condition, floor, residual, logdeterror, loglikelihood;
   PetscInt  filliterations, missing, evaluations, deflated;
 } SkeanGPReport;
 

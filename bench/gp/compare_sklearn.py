@@ -33,8 +33,8 @@ def skean(y, *options):
             mean = np.array(f["mean"]).reshape(y.shape)
     ell = [float(e) for e in re.findall(r"^covariance \d: se\(([^)]*)\)", out, re.M)]
     variances = [float(v) for v in re.search(r"^signal variance (\S+), noise variance (\S+)$", out, re.M).groups()]
-    line = re.search(r"^solve:.*?(\d+) evaluations.* ([0-9.]+) s$", out, re.M)
-    return mean, ell, variances, int(line.group(1)), float(line.group(2)) + float(re.search(r"^posterior mean: ([0-9.]+) s", out, re.M).group(1))
+    line = re.search(r"^solve:(?:.*?(\d+) evaluations)?.* ([0-9.]+) s$", out, re.M)
+    return mean, ell, variances, int(line.group(1) or 0), float(line.group(2)) + float(re.search(r"^posterior mean: ([0-9.]+) s", out, re.M).group(1))
 
 
 def sklearn(optimizer):

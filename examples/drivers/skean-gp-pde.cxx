@@ -6,23 +6,26 @@
      skean-gp-pde -plugin ./mypde.so -gppde_n 200,200    an equation of your own: the plug-in defines
                                                            extern "C" PetscErrorCode SkeanGPPDEPlugin(SkeanGPPDE pde)
                                                          which calls SkeanGPPDESetDomain(), SkeanGPPDESetOperator(), SkeanGPPDESetBoundary(), ...
-   All -gppde_ options of SkeanGPPDESetFromOptions() hold. -o file writes the solution at the collocation points (PETSc binary).
+   All -gppde_ options of SkeanGPPDESetFromOptions() hold. -o file writes the solution at the collocation points, in the format that its ending names.
    -deviation file writes the posterior deviations there, in the same order (linear equations).
    -plot file draws it (PNG, SVG or PDF by the name): a curve, a map, or the mid-plane of a box.
 */
 #include "driver.hpp"
 #include <skean.h>
+#include <skean/private/gppdeimpl.h>
 #include <skean/private/plot.hpp>
+#include <skeanio.h>
 #include <petsctime.h>
 #include <dlfcn.h>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 static const char help[] = "Solves a partial differential equation by collocation with a spectral-mixture Gaussian-process prior.\n"
-                           "  -problem <name|all>   a named test problem, or the table of all\n"
+                           "  -problem <name|all>   a named test problem (-gppde_problem is the same), or the table of all\n"
                            "  -plugin <file.so>     an equation of your own, see the head of the source\n"
-                           "  -o <file>             write the solution (PETSc binary)\n"
-                           "  -deviation <file>     write the posterior deviation at the collocation points (PETSc binary)\n"
+                           "  -o <file>             write the solution (.bin, .h5, .nc, .npy, .mtx)\n"
+                           "  -deviation <file>     write the posterior deviation at the collocation points, of linear equations\n"
                            "  -plot <file>          draw the solution (PNG, SVG or PDF)\n"
                            "  -gppde_...            see SkeanGPPDESetFromOptions()\n"
                            "Exit code: 0 converged, 1 not converged, 2 error. -traceback: where an error arose.\n\n";
@@ -57,11 +60,13 @@ static PetscErrorCode Report(SkeanGPPDE pde, const char name[], PetscBool table,
     PetscCall(PetscSNPrintf(ranks + strlen(ranks), sizeof(ranks) - strlen(ranks), "%s%" PetscInt_FMT, k ? "x" : "", r[k]));
   }
   if (table) {
-    PetscCall(PetscPrintf(comm, "%-10s %-7s %-12s %-12s %10.2e %10.2e ", name, type, grid, ranks, (double)bound, (double)agreement));
-    if (exact)
-      PetscCall(PetscPrintf(comm, "%10.2e", (double)error));
-    else
-      PetscCall(PetscPrintf(comm, "%10s", "-"));
+    PetscCall(PetscPrintf(comm, "%-10s %-7s %-12s %-12s", name, type, grid, ranks));
+    for (const PetscReal v : {bound, agreement, error}) { /* negative: there is none */
+      if (v >= 0)
+        PetscCall(PetscPrintf(comm, " %10.2e", (double)v));
+      else
+        PetscCall(PetscPrintf(comm, " %10s", "-"));
+    }
     PetscCall(PetscPrintf(comm, " %8.2f s  %s (%" PetscInt_FMT ")\n", (double)(t1 - t0), SkeanConvergedReasons[reason], its));
   } else {
     PetscCall(PetscPrintf(comm, "%s: %s points, %s functions, %.2f s, %s\n", name, grid, ranks, (double)(t1 - t0), SkeanConvergedReasons[reason]));
@@ -105,14 +110,11 @@ static PetscErrorCode Plot(SkeanGPPDE pde, const char title[], const char file[]
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-static PetscErrorCode Write(Vec u, const char file[])
+static PetscErrorCode Write(Vec u, const char name[], const char file[])
 {
-  PetscViewer viewer;
-
   PetscFunctionBegin;
-  PetscCall(PetscViewerBinaryOpen(PetscObjectComm((PetscObject)u), file, FILE_MODE_WRITE, &viewer));
-  PetscCall(VecView(u, viewer));
-  PetscCall(PetscViewerDestroy(&viewer));
+  PetscCall(PetscObjectSetName((PetscObject)u, name));
+  PetscCall(SkeanVecWriteFile(u, file));
   PetscCall(VecDestroy(&u));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -128,23 +130,51 @@ static PetscErrorCode PrintOptions(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Before the solve: what will not be known after it */
+static PetscErrorCode CheckDeviation(SkeanGPPDE pde)
+{
+  PetscBool direct;
+  MPI_Comm  comm;
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectGetComm((PetscObject)pde, &comm));
+  PetscCall(PetscObjectTypeCompare((PetscObject)pde, SKEANGPPDEDIRECT, &direct));
+  PetscCheck(!pde->reaction && !pde->residual, comm, PETSC_ERR_SUP, "-deviation: the deviation is known for linear equations only, and this one is not");
+  PetscCheck(direct && pde->basis <= SKEAN_GPPDE_BASIS_COVARIANCE, comm, PETSC_ERR_SUP,
+             "-deviation: the deviation is known for -gppde_type direct with the mixture or covariance basis only");
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Run(driver::ExitCode *code)
 {
-  char       problem[64] = "p1b", plugin[PETSC_MAX_PATH_LEN] = "", out[PETSC_MAX_PATH_LEN] = "", dev[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
-  PetscBool  hasplugin, write, deviation, draw;
-  SkeanGPPDE pde;
-  PetscInt   n;
+  char problem[64] = "", other[64] = "", plugin[PETSC_MAX_PATH_LEN] = "", out[PETSC_MAX_PATH_LEN] = "", dev[PETSC_MAX_PATH_LEN] = "",
+       plot[PETSC_MAX_PATH_LEN] = "";
+  PetscBool          hasproblem, hasplugin, hasother, write, deviation, draw;
+  SkeanGPPDE         pde;
+  PetscInt           n;
   const char *const *names;
 
   PetscFunctionBegin;
   PetscCall(SkeanWarnSlowBLAS(PETSC_COMM_WORLD));
-  PetscCall(PetscOptionsGetString(NULL, NULL, "-problem", problem, sizeof(problem), NULL));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-problem", problem, sizeof(problem), &hasproblem));
+  PetscCall(PetscOptionsGetString(NULL, NULL, "-gppde_problem", other, sizeof(other), &hasother));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plugin", plugin, sizeof(plugin), &hasplugin));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-o", out, sizeof(out), &write));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-deviation", dev, sizeof(dev), &deviation));
   PetscCall(PetscOptionsGetString(NULL, NULL, "-plot", plot, sizeof(plot), &draw));
-  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", out, {}));
-  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-deviation", dev, {}));
+  const char *equation = NULL; /* the option that names it */
+  for (const auto &o : {std::make_pair(hasproblem, "-problem"), std::make_pair(hasother, "-gppde_problem"), std::make_pair(hasplugin, "-plugin")}) {
+    PetscCheck(!o.first || !equation, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT, "%s and %s name an equation each: give one", equation, o.second);
+    if (o.first) equation = o.second;
+  }
+  if (!equation) PetscCall(driver::WarnMisspelt());
+  PetscCheck(equation, PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
+             "Give an equation with -problem name, all with -problem all, or one of your own with -plugin file.so; -help prints the options");
+  if (hasother) PetscCall(PetscStrncpy(problem, other, sizeof(problem)));
+  PetscCheck(strcmp(problem, "all") || !(write || deviation || draw), PETSC_COMM_WORLD, PETSC_ERR_USER_INPUT,
+             "-problem all prints a table; %s is for one problem", write ? "-o" : (deviation ? "-deviation" : "-plot"));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-o", out, driver::DataEndings()));
+  PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-deviation", dev, driver::DataEndings()));
   PetscCall(driver::CheckOutput(PETSC_COMM_WORLD, "-plot", plot, driver::PlotEndings()));
   *code = driver::Converged;
   if (!hasplugin && !strcmp(problem, "all")) {
@@ -171,11 +201,12 @@ static PetscErrorCode Run(driver::ExitCode *code)
       PetscCall(SkeanGPPDESetProblem(pde, problem));
     PetscCall(SkeanGPPDESetFromOptions(pde));
     PetscCall(driver::WarnMisspelt());
+    if (deviation) PetscCall(CheckDeviation(pde));
     PetscCall(Report(pde, hasplugin ? plugin : problem, PETSC_FALSE, hasplugin ? PETSC_FALSE : PETSC_TRUE, code));
     if (write) {
       Vec u;
       PetscCall(SkeanGPPDEGetSolution(pde, &u));
-      PetscCall(Write(u, out));
+      PetscCall(Write(u, "u", out));
     }
     if (deviation) {
       PetscInt         dim, nk[3];
@@ -184,7 +215,7 @@ static PetscErrorCode Run(driver::ExitCode *code)
       PetscCall(SkeanGPPDEGetDomain(pde, &dim, NULL, NULL));
       for (PetscInt k = 0; k < dim; k++) PetscCall(SkeanGPPDEGetCoordinates(pde, k, &nk[k], &x[k]));
       PetscCall(SkeanGPPDEEvaluateDeviation(pde, nk, x, &v));
-      PetscCall(Write(v, dev));
+      PetscCall(Write(v, "deviation", dev));
     }
     if (draw) PetscCall(Plot(pde, hasplugin ? "solution" : problem, plot));
     PetscCall(SkeanGPPDEDestroy(&pde));

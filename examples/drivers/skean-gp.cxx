@@ -21,11 +21,35 @@ static const char help[] =
 #include <skean/private/random.hpp>
 #include <petsctime.h>
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <limits>
 
 namespace {
+
+/* The text of covariance functions with 12 digits of every number, as the variances are told. A number begins where no name goes on: not in matern52, not in sm:2 */
+std::string Shorter(const char *text)
+{
+  std::string out;
+  bool        inname = false;
+  while (*text) {
+    char  *end = nullptr;
+    double v   = 0;
+    if (!inname && (std::isdigit(static_cast<unsigned char>(*text)) || *text == '-')) v = std::strtod(text, &end);
+    if (end && end > text) {
+      char s[32];
+      std::snprintf(s, sizeof(s), "%.12g", v);
+      out += s;
+      text = end;
+      continue;
+    }
+    inname = std::isalnum(static_cast<unsigned char>(*text)) || *text == '_' || *text == ':';
+    out += *text++;
+  }
+  return out;
+}
 
 /* What is said about the values of some points: how many, the error of their predictions, how many lie in the 95 % interval, as it is and widened */
 struct Judgement {
@@ -207,8 +231,8 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
     PetscCall(SkeanGPGetReport(part, &report));
     PetscCall(PetscPrintf(comm,
                           "hyper-parameters from %" PetscInt_FMT " points, %" PetscInt_FMT " missing: %s, %" PetscInt_FMT " iterations, %" PetscInt_FMT
-                          " evaluations, %.2f s\n",
-                          N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, t1 - t0));
+                          " evaluations, log likelihood %.10g, %.2f s\n",
+                          N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, (double)report.loglikelihood, t1 - t0));
     PetscCheck(Usable(*stopped), comm, PETSC_ERR_NOT_CONVERGED, "No hyper-parameters from -train %s: %s", text, SkeanConvergedReasons[*stopped]);
   }
   PetscCall(SkeanGPGetNumParameters(part, &np));
@@ -407,13 +431,19 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanGPGetVariances(gp, &s2f, &s2n));
   for (PetscInt j = 0; j < d; ++j) {
     PetscCall(SkeanGPGetKernel(gp, j, text, sizeof(text)));
-    PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, text));
+    PetscCall(PetscPrintf(comm, "covariance %" PetscInt_FMT ": %s\n", j, Shorter(text).c_str()));
   }
   PetscCall(PetscPrintf(comm, "signal variance %.12g, noise variance %.12g\n", (double)s2f, (double)s2n));
-  PetscCall(PetscPrintf(comm,
-                        "solve: %s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, %" PetscInt_FMT
-                        " iterations for the missing values, residual %.2e, effective rank %g, condition %.2e, %.2f s\n",
-                        SkeanConvergedReasons[reason], its, report.evaluations, report.filliterations, (double)report.residual, (double)report.effectiverank,
+  PetscCall(PetscPrintf(comm, "solve: "));
+  if (std::isfinite(report.loglikelihood)) /* the hyper-parameters were searched for */
+    PetscCall(PetscPrintf(comm, "%s, %" PetscInt_FMT " optimiser iterations, %" PetscInt_FMT " evaluations, log likelihood %.10g, ",
+                          SkeanConvergedReasons[reason], its, report.evaluations, (double)report.loglikelihood));
+  else if (reason <= 0)
+    PetscCall(PetscPrintf(comm, "%s, ", SkeanConvergedReasons[reason]));
+  else if (!report.missing)
+    PetscCall(PetscPrintf(comm, "solved directly, "));
+  if (report.missing) PetscCall(PetscPrintf(comm, "%" PetscInt_FMT " iterations for the missing values, ", report.filliterations));
+  PetscCall(PetscPrintf(comm, "residual %.2e, effective rank %g, condition %.2e, %.2f s\n", (double)report.residual, (double)report.effectiverank,
                         (double)report.condition, t1 - t0));
   *code = reason > 0 && training > 0 ? driver::Converged : driver::NotConverged;
   PetscCheck(Usable(reason), comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
@@ -485,14 +515,20 @@ PetscErrorCode Run(driver::ExitCode *code)
         fig.Add(p);
       }
     } else if (!a.empty()) {
-      /* the last two dimensions, at the first index of the others */
+      /*
+         The last two dimensions, at the first index of the others. Without coordinates it is a picture or a table: the first row at the top and square pixels,
+         unless that made a strip of it. With coordinates their smallest value is at the bottom, for example south.
+      */
       const PetscInt ny = dims[d - 2], nx = dims[d - 1];
       const double   xa = x[d - 1][0], xb = x[d - 1][nx - 1], ya = x[d - 2][0], yb = x[d - 2][ny - 1];
-      const auto     Map = [&](const char *title, const std::vector<double> &v) {
+      const bool     picture = !number[d - 1].empty() && !number[d - 2].empty() && std::max(nx, ny) <= 8 * std::min(nx, ny);
+      const auto     Map     = [&](const char *title, const std::vector<double> &v) {
         std::vector<double> w(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(ny) * nx);
         if (ya > yb)
           for (PetscInt i = 0; i < ny; ++i) std::copy(v.begin() + i * nx, v.begin() + (i + 1) * nx, w.begin() + (ny - 1 - i) * nx);
-        fig.Add(skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w).Extent(xa, xb, std::min(ya, yb), std::max(ya, yb)));
+        skean::PlotPanel p = skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w);
+        p.Extent(xa, xb, std::min(ya, yb), std::max(ya, yb));
+        fig.Add(picture ? p.Image() : p);
       };
       Map("data", a);
       Map("posterior mean", m);

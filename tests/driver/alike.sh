@@ -35,6 +35,19 @@ says out "Exit code: 0 converged, 1 not converged"
 says out -gppde_type
 mistake "-gppde_length abc: " -problem p1b -gppde_length abc
 mistake missing.so -plugin missing.so
-mistake "no such folder" -o nowhere/x.bin
+mistake "no such folder" -problem p1b -o nowhere/x.bin
+mistake "Give an equation"
+mistake "-problem and -gppde_problem name an equation each" -problem p1a -gppde_problem p1b
+mistake "-problem and -plugin name an equation each" -problem p1a -plugin missing.so
+mistake ending -problem p1b -o x.doc
+mistake ending -problem p1b -deviation x
+mistake "-o is for one problem" -problem all -o x.bin
+mistake "linear equations only" -problem ac2 -deviation x.bin
+silent out points # before the solve
+mistake "mixture or covariance basis only" -problem p1b -gppde_basis chebyshev -deviation x.bin
+run 0 "$program" -gppde_problem p1a -gppde_n 60 -o u.h5 -deviation d.npy
+says out "p1a: 60 points"
+[ "$(head -c 4 u.h5 | tail -c 3)" = HDF ] || fail "u.h5 is no HDF5 file"
+[ "$(head -c 6 d.npy | tail -c 5)" = NUMPY ] || fail "d.npy is no NumPy file"
 mistake "did you mean -problem?" -probelm p1b -gppde_type nothing
 exit $bad

@@ -21,6 +21,19 @@ awk '/root mean square error/ { sub(/.*error /, ""); if ($1 + 0 > 0.05) exit 1 }
 "$mpi" "$np" 2 "$gp" -grid "$dir/post.h5:mean" -variance 0 >"$dir/out" 2>&1 || fail "reading the result"
 grep -q ", 0 of 99 values missing" "$dir/out" || fail "the filled field has gaps"
 
+grep -q "^solve: solved directly, residual" "$dir/out" || fail "a full grid without a search is solved directly"
+# the likelihood that is told is that of its search, and a part of the grid that is all of it gives the same
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_optimize >"$dir/out" 2>&1 || fail "search"
+whole="$(sed -n 's/^solve: .*\(log likelihood [^,]*\),.*/\1/p' "$dir/out")"
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -train 0:9,0:11 >"$dir/out" 2>&1 || fail "training"
+grep -q "^hyper-parameters from .*${whole:-none}," "$dir/out" || fail "no '$whole'"
+grep -q "^solve: [0-9]* iterations for the missing values, residual" "$dir/out" || fail "a solve after training"
+
+# numbers as they were given, names whole
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_kernel "0.3*se(3)+sm:1(0.7,3,-0.1),matern52(1e-1)*periodic(1.5,12)" >"$dir/out" 2>&1 || fail "sums and products"
+grep -qF "covariance 0: 0.3*se(3)+1*sm:1(0.7,3,-0.1)" "$dir/out" || fail "numbers of covariance 0"
+grep -qF "covariance 1: matern52(0.1)*periodic(1.5,12)" "$dir/out" || fail "numbers of covariance 1"
+
 # leaving out one by one, in closed form: with a constant covariance the others predict signal * their sum / (noise + signal * their number)
 "$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_kernel "const(1),const(1)" -gp_signal 2 -gp_noise 0.5 -gp_samplemean 0 >"$dir/out" 2>&1 || fail "leave one out"
 awk -F, -v told="$(sed -n 's/^left out one by one: .* times \([0-9.]*\) would.*/\1/p' "$dir/out")" '

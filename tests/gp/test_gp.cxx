@@ -719,6 +719,13 @@ TEST(GP, CheckpointContinuesToTheSameAnswer)
     ASSERT_PETSC(SkeanGPGetParameters(gp, whole));
     ASSERT_PETSC(SkeanGPGetIterationNumber(gp, &its));
     all = gp->evaluations;
+    if (exact == 300) { /* the likelihood that is reported is that of the hyper-parameters that were found */
+      SkeanGPReport report;
+      PetscReal     L;
+      ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+      EXPECT_NEAR(report.loglikelihood, L, 1e-9 * std::abs(L));
+    }
     ASSERT_PETSC(SkeanGPDestroy(&gp));
 
     ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, Prepare));

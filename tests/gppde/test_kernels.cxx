@@ -188,6 +188,14 @@ TEST(Kernels, ParserRoundTripAndErrors)
     }
     EXPECT_NEAR(Eval(k, 0.3, 0)[0], Eval(l, 0.3, 0)[0], 1e-14);
   }
+  /* numbers come back as they were written */
+  for (const char *s : {"se(3)", "periodic(1.5,12)", "0.3*se(0.2)+1*white(0.0001)", "sm:1(0.7,1e+30,0.1)", "rq(0.1,7)", "matern52(1e-09)"})
+    EXPECT_EQ(Parse(s).Text(), s);
+  for (int i = 1; i < 2000; i++) { /* and whatever the value, to rounding */
+    const double   ell = std::exp(0.02 * (i - 1000) + 1e-3 * std::sin(i));
+    const Kernel1D k = Parse(("se(" + std::to_string(ell) + "1)").c_str()), l = Parse(k.Text().c_str());
+    EXPECT_NEAR(k.Params()[0], l.Params()[0], 3e-16 * (1 + std::fabs(k.Params()[0])));
+  }
   EXPECT_EQ(Parse("sm:30").NumParams(), 90u);
   EXPECT_EQ(Parse("se+periodic").NumParams(), 5u);
   EXPECT_EQ(Parse("se+periodic").ParamName(4), "2.period");

@@ -2,6 +2,7 @@
 #include <skean/private/gpimpl.h> /*I "skeangp.h" I*/
 #include <skean/private/reduce.hpp>
 #include <cmath>
+#include <limits>
 #include <type_traits>
 
 using namespace skean;
@@ -58,7 +59,7 @@ PetscErrorCode SkeanGPCreate(MPI_Comm comm, SkeanGP *gp)
   g->restarts        = 0;
   g->variancesamples = 32;
   g->evaluations     = 0;
-  g->loglikelihood   = 0;
+  g->loglikelihood   = std::numeric_limits<PetscReal>::quiet_NaN();
   *gp                = g;
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -525,7 +525,10 @@ static PetscErrorCode Optimize(SkeanGP gp)
     if (!o.interrupted) PetscCall(WriteCheckpoint(&o));
     PetscCall(SignalLatchEnd());
   }
-  if (!bestall.empty()) r->SetParams(bestall.data());
+  if (!bestall.empty()) {
+    r->SetParams(bestall.data());
+    gp->loglikelihood = -bestvalue;
+  }
   gp->solver.its = bestits;
   if (o.interrupted)
     gp->solver.reason = SKEAN_DIVERGED_INTERRUPTED;
@@ -582,6 +585,7 @@ PetscErrorCode SkeanGPSolve(SkeanGP gp)
   PetscCall(SkeanSolverBegin_Private((PetscObject)gp, &gp->solver));
   PetscCall(PetscLogEventBegin(SKEAN_GPSolve, gp, 0, 0, 0));
   gp->evaluations   = 0;
+  gp->loglikelihood = std::numeric_limits<PetscReal>::quiet_NaN();
   gp->solver.reason = SKEAN_CONVERGED_ITS;
   if (gp->optimize) PetscCall(Optimize(gp));
   if (gp->solver.reason != SKEAN_DIVERGED_ROUNDING_FLOOR && gp->solver.reason != SKEAN_DIVERGED_INTERRUPTED) {
@@ -628,6 +632,7 @@ PetscErrorCode SkeanGPGetReport(SkeanGP gp, SkeanGPReport *report)
   report->floor          = Floor(r);
   report->residual       = r->residual;
   report->logdeterror    = r->logdeterr;
+  report->loglikelihood  = gp->loglikelihood;
   report->filliterations = r->fillits;
   report->missing        = static_cast<PetscInt>(r->N - r->nobs);
   report->evaluations    = gp->evaluations;

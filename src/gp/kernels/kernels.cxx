@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 
 namespace skean {
 namespace gp {
@@ -10,10 +11,25 @@ namespace {
 
 constexpr double TWOPI = 6.283185307179586476925286766559;
 
+/* With as few digits as give v back */
 std::string Number(double v)
 {
   char s[32];
-  std::snprintf(s, sizeof(s), "%.17g", v);
+  for (int digits = 1; digits <= 17; digits++) {
+    std::snprintf(s, sizeof(s), "%.*g", digits, v);
+    if (std::strtod(s, nullptr) == v) break;
+  }
+  return s;
+}
+
+/* exp(t) with as few digits as give t back to rounding: exp(log(3)) is not 3 */
+std::string NumberOfLog(double t)
+{
+  char s[32];
+  for (int digits = 1; digits <= 17; digits++) {
+    std::snprintf(s, sizeof(s), "%.*g", digits, std::exp(t));
+    if (std::fabs(std::log(std::strtod(s, nullptr)) - t) <= 2.3e-16 * (1 + std::fabs(t))) break;
+  }
   return s;
 }
 
@@ -88,7 +104,7 @@ public:
   std::string Text() const override
   {
     std::string s = name;
-    for (size_t i = 0; i < NumParams(); i++) s += (i ? "," : "(") + Number(ParamIsLog(i) ? std::exp(theta[i]) : theta[i]);
+    for (size_t i = 0; i < NumParams(); i++) s += (i ? "," : "(") + (ParamIsLog(i) ? NumberOfLog(theta[i]) : Number(theta[i]));
     return NumParams() ? s + ")" : s;
   }
   size_t      NumParams() const noexcept override { return theta.size(); }
@@ -374,7 +390,7 @@ public:
   std::string                 Text() const override
   {
     std::string s;
-    for (size_t p = 0; p < part.size(); p++) s += (p ? "+" : "") + Number(std::exp(logw[p])) + "*" + part[p]->Text();
+    for (size_t p = 0; p < part.size(); p++) s += (p ? "+" : "") + NumberOfLog(logw[p]) + "*" + part[p]->Text();
     return s;
   }
   size_t NumParams() const noexcept override

@@ -274,6 +274,7 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
 
   PetscFunctionBegin;
   PetscValidHeaderSpecific(pde, SKEAN_GPPDE_CLASSID, 1);
+  for (int k = 0; k < 3; k++) n[k] = pde->n[k]; /* the help prints the first */
   PetscObjectOptionsBegin((PetscObject)pde);
   PetscCall(PetscOptionsString("-gppde_problem", "Named test problem", "SkeanGPPDESetProblem", "", text, sizeof(text), &set));
   if (set) PetscCall(SkeanGPPDESetProblem(pde, text));
