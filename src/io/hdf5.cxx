@@ -2,6 +2,7 @@
 #include "ioimpl.hpp"
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
 
 #if defined(SKEAN_HAVE_HDF5)
@@ -428,6 +429,28 @@ PetscErrorCode Hdf5ReadSparse(Opened &o, const Hdf5Info &info, Coo &coo)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* A string, or a number as its text */
+static bool AttText(hid_t obj, const char *name, std::string *s)
+{
+  char text[64];
+
+  if (H5Aexists(obj, name) <= 0) return false;
+  Handle a(H5Aopen(obj, name, H5P_DEFAULT), H5Aclose);
+  if (!a) return false;
+  Handle     t(H5Aget_type(a), H5Tclose), sp(H5Aget_space(a), H5Sclose);
+  const auto c = H5Tget_class(t);
+  if ((c != H5T_INTEGER && c != H5T_FLOAT) || H5Sget_simple_extent_npoints(sp) != 1) return AttString(obj, name, s);
+  std::int64_t i = 0;
+  double       x = 0;
+  if ((c == H5T_INTEGER ? H5Aread(a, H5T_NATIVE_INT64, &i) : H5Aread(a, H5T_NATIVE_DOUBLE, &x)) < 0) return false;
+  if (c == H5T_INTEGER)
+    std::snprintf(text, sizeof(text), "%lld", static_cast<long long>(i));
+  else
+    std::snprintf(text, sizeof(text), "%.17g", x);
+  *s = text;
+  return true;
+}
+
 PetscErrorCode Hdf5GetAttribute(Opened &o, const std::string &key, std::string *value, bool *found)
 {
   PetscMPIInt rank;
@@ -450,9 +473,9 @@ PetscErrorCode Hdf5GetAttribute(Opened &o, const std::string &key, std::string *
     else {
       if (!o.variable.empty() && PathExists(f, o.variable)) {
         Handle obj(H5Oopen(f, o.variable.c_str(), H5P_DEFAULT), H5Oclose);
-        ok = obj && AttString(obj, key.c_str(), value);
+        ok = obj && AttText(obj, key.c_str(), value);
       }
-      if (!ok) ok = AttString(f, key.c_str(), value);
+      if (!ok) ok = AttText(f, key.c_str(), value);
     }
   }
   PetscCall(Agree(o.comm, o.path, err));

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <map>
@@ -452,6 +453,28 @@ static PetscErrorCode WriteBinary(MPI_Comm comm, const std::vector<Rows> &rows, 
 
 #if defined(SKEAN_HAVE_HDF5)
 namespace {
+/* Numbers as numbers, if their text comes back the same; those that have a meaning for readers of grids are left to whoever means them */
+bool PutNumber(hid_t obj, const std::string &key, const std::string &value, Error &err)
+{
+  for (const char *k : {"name", "version", "options", "units", "dimensions", "_FillValue", "missing_value", "scale_factor", "add_offset"})
+    if (key == k) return false;
+  char            text[64];
+  const long long i = std::strtoll(value.c_str(), nullptr, 10);
+  const double    x = std::strtod(value.c_str(), nullptr);
+  std::snprintf(text, sizeof(text), "%lld", i);
+  const bool integer = value == text;
+  std::snprintf(text, sizeof(text), "%.17g", x);
+  if (!integer && value != text) return false;
+  const std::int64_t whole = i;
+  const hid_t        sp    = H5Screate(H5S_SCALAR);
+  if (H5Aexists(obj, key.c_str()) > 0) H5Adelete(obj, key.c_str());
+  const hid_t a = H5Acreate2(obj, key.c_str(), integer ? H5T_STD_I64LE : H5T_IEEE_F64LE, sp, H5P_DEFAULT, H5P_DEFAULT);
+  if (a < 0 || (integer ? H5Awrite(a, H5T_NATIVE_INT64, &whole) : H5Awrite(a, H5T_NATIVE_DOUBLE, &x)) < 0)
+    err.Set(Why::Open, "HDF5 cannot write the attribute " + key);
+  if (a >= 0) H5Aclose(a);
+  H5Sclose(sp);
+  return true;
+}
 void PutAttribute(hid_t obj, const std::string &key, const std::string &value, Error &err)
 {
   const hid_t t = H5Tcopy(H5T_C_S1), sp = H5Screate(H5S_SCALAR);
@@ -604,7 +627,8 @@ static PetscErrorCode WriteHdf5Objects(MPI_Comm comm, hid_t f, std::vector<Rows>
       err.Set(Why::Open, "HDF5 cannot open '" + r.name + "' again");
     else {
       /* attributes are collective: the values of the first process on all */
-      for (const auto &p : Provenance(r.obj)) PutAttribute(obj, p.first, p.second, err);
+      for (const auto &p : Provenance(r.obj))
+        if (!PutNumber(obj, p.first, p.second, err)) PutAttribute(obj, p.first, p.second, err);
       H5Oclose(obj);
     }
     if (!err.Failed() && H5Fflush(f, H5F_SCOPE_LOCAL) < 0) err.Set(Why::Open, "cannot write all bytes: is the disk full?");
@@ -980,8 +1004,8 @@ static PetscErrorCode FileGetAttribute(MPI_Comm comm, const char name[], const s
    called stem.object.ending. Sparse matrices go to .bin, .mtx (coordinate) and .h5 (a group with data, indices, indptr as
    scipy.sparse.csr_matrix takes them); grids to .h5, .nc and .npy.
 
-   The name, Skean's version, the options of the run and what `SkeanFileSetAttribute()` gave are written as attributes (HDF5,
-   NetCDF), comments (Matrix Market, cut after 1000 characters) or a file name.info (PETSc binary); .npy has no room. All processes write at once by MPI-IO.
+   The name, Skean's version, the options of the run and what `SkeanFileSetAttribute()` gave are written as attributes (HDF5, where a number
+   is one; NetCDF), comments (Matrix Market, cut after 1000 characters) or a file name.info (PETSc binary); .npy has no room. All processes write at once by MPI-IO.
    The entries of every row of a sparse matrix are written in the order of their columns, whatever the number of processes. Memory: about 8 MB
    besides the objects; sparse HDF5 copies this process's entries.
 

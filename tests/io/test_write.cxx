@@ -247,9 +247,16 @@ TEST(Write, ProvenanceAndSeveralObjects)
   VecSet(v, 1.0);
   PetscObjectSetName((PetscObject)v, "residual");
   ASSERT_PETSC(SkeanFileSetAttribute((PetscObject)A, "seed", "4711"));
+  const std::vector<std::pair<const char *, const char *>> kept{
+    {"cost", "0.10000000000000001"}, {"large", "9223372036854775807"}, {"padded", "007"}, {"short", "1e-3"}, {"word", "12 apples"}, {"none", "nan"}};
+  for (const auto &k : kept) ASSERT_PETSC(SkeanFileSetAttribute((PetscObject)A, k.first, k.second));
   for (const char *ending : {"bin", "h5", "mtx", "nc"}) {
     const std::string path = skeantest::ScratchDir() + "/prov." + ending;
     ASSERT_PETSC(SkeanMatWriteFile(A, path.c_str()));
+    for (const auto &k : kept) { /* as they were given, whether the format has numbers or not */
+      ASSERT_PETSC(SkeanFileGetAttribute(PETSC_COMM_WORLD, path.c_str(), k.first, value, sizeof(value), &found));
+      EXPECT_STREQ(value, k.second) << path << " " << k.first;
+    }
     ASSERT_PETSC(SkeanFileGetAttribute(PETSC_COMM_WORLD, path.c_str(), "seed", value, sizeof(value), &found));
     EXPECT_TRUE(found) << path;
     EXPECT_STREQ(value, "4711") << path;

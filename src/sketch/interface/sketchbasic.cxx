@@ -141,7 +141,7 @@ PetscErrorCode SkeanSketchSetType(SkeanSketch sketch, SkeanSketchType type)
     int          n;
     std::string  all;
     PetscCall(PetscFunctionListGet(SkeanSketchList, &names, &n));
-    for (int k = 0; k < n; ++k) PetscCallCXX(all += std::string(" ") + names[k]);
+    for (int k = 0; k < n && names[k]; ++k) PetscCallCXX(all += std::string(" ") + names[k]); /* PETSc counts a NULL at the end */
     PetscCall(PetscFree(names));
     SETERRQ(PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown sketch type: %s; there are:%s", type, all.c_str());
   }

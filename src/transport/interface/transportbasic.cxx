@@ -159,7 +159,7 @@ PetscErrorCode SkeanTransportSetType(SkeanTransport transport, SkeanTransportTyp
     int          n;
     std::string  all;
     PetscCall(PetscFunctionListGet(SkeanTransportList, &names, &n));
-    for (int k = 0; k < n; ++k) PetscCallCXX(all += std::string(" ") + names[k]);
+    for (int k = 0; k < n && names[k]; ++k) PetscCallCXX(all += std::string(" ") + names[k]); /* PETSc counts a NULL at the end */
     PetscCall(PetscFree(names));
     SETERRQ(PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown SkeanTransport type %s; there are:%s", type, all.c_str());
   }
