@@ -166,7 +166,7 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, P
   total = static_cast<PetscInt64>(nnz);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, e->comm));
   t->nnzkept = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
-  if (small.Fits(e) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry))) {
+  if (small.Fits(e) && small.Pays(e, total) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry))) {
     *ok = false;
     for (PetscInt k = 0; k < attempts && !*ok; ++k, shift = Larger(shift)) {
       PetscInt n;

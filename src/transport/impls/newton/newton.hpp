@@ -19,6 +19,8 @@ public:
   ~SmallSystem()                              = default;
   PetscErrorCode Reset();
   bool           Fits(const Engine *e) const;
+  /* whether a factorisation costs no more than a multigrid hierarchy of so many entries */
+  bool           Pays(const Engine *e, PetscInt64 entries) const;
   PetscErrorCode Solve(SkeanTransport t, const Keep &keep, double shift, double rtol, const double *gu, const double *gv, double *du, double *dv, PetscInt *its,
                        bool *ok);
 

@@ -35,6 +35,13 @@ PetscErrorCode SmallSystem::Reset()
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+bool SmallSystem::Pays(const Engine *e, PetscInt64 entries) const
+{
+  /* k^3/3 flops of BLAS-3 against what takes as long as some 5000 of them for an entry (see NewtonCost()); up to 800 unknowns it is a matter of milliseconds */
+  const double k = static_cast<double>(PetscMin(e->nglobal, e->m));
+  return k * k * k <= PetscMax(800.0 * 800.0 * 800.0, 15000.0 * static_cast<double>(entries));
+}
+
 bool SmallSystem::Fits(const Engine *e) const
 {
   const PetscInt lo = PetscMin(e->nglobal, e->m), hi = PetscMax(e->nglobal, e->m);

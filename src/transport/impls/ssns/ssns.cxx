@@ -348,7 +348,8 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 .  -transport_ssns_fill <150>   - entries kept per unknown, no more than 20 where that makes more than 6e6 in all; above, more mass is dropped
 .  -transport_ssns_level <0.01> - marginal error that ends a level of epsilon before the last
 .  -transport_ssns_warmup <8>   - sweeps on the first and the last level before Newton's method is considered
--  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0; 0: none
+-  -transport_ssns_direct <2500> - Newton systems whose smaller side has at most so many unknowns are solved on process 0 where a
+                   factorisation is not dearer than multigrid (always up to 800); 0: none
 
    Level: beginner
 
