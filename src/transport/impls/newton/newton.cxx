@@ -52,7 +52,7 @@ PetscErrorCode NewtonSystem::Assemble(SkeanTransport t, Keep &keep, double shift
   PetscFunctionBegin;
   PetscCallCXX(sorted.resize(nnz));
   for (size_t k = 0; k < nnz; ++k) sorted[k] = {start + keep.i[k], keep.j[k], keep.p[k]};
-  keep.Free();
+  if (!small.Fits(e)) keep.Free();
   PetscCallCXX(SortEntries(start, e->n, e->m, sorted, rowptr));
   /* the transpose: in the order of rows to each owner, so that what arrives, taken by process, is in the order of rows too */
   PetscCallMPI(MPI_Comm_size(e->comm, &size));
@@ -165,15 +165,22 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, P
   PetscCall(PetscLogEventBegin(SKEAN_Transport_Newton, t, 0, 0, 0));
   total = static_cast<PetscInt64>(nnz);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &total, 1, MPIU_INT64, MPI_SUM, e->comm));
-  t->nnzkept = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
-  if (small.Fits(e) && small.Pays(e, total) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry))) {
+  t->nnzkept       = PetscMax(t->nnzkept, static_cast<PetscInt>(PetscMin(total, PetscInt64(PETSC_MAX_INT))));
+  const bool fits  = small.Fits(e) && total < static_cast<PetscInt64>(PETSC_MPI_INT_MAX / sizeof(Entry));
+  auto       Small = [&]() {
+    PetscFunctionBegin;
     *ok = false;
     for (PetscInt k = 0; k < attempts && !*ok; ++k, shift = Larger(shift)) {
       PetscInt n;
 
       PetscCall(small.Solve(t, keep, shift, rtol, gu, gv, du, dv, &n, ok));
-      *its = k ? PetscMax(*its, n) : n;
+      *its = PetscMax(*its, n);
     }
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
+  *its = 0;
+  if (fits && small.Pays(e, total)) {
+    PetscCall(Small());
     PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
@@ -206,10 +213,10 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, P
   PetscReal krtol;
   PetscInt  kmax;
   PetscCall(KSPGetTolerances(ksp, &krtol, NULL, NULL, &kmax));
-  /* the preconditioner of an earlier system, as long as few iterations suffice: setting one up costs as much as dozens */
-  *its = 0;
-  *ok  = false;
-  for (PetscInt k = 0; k < attempts && !*ok; ++k) {
+  /* the preconditioner of an earlier system, as long as few iterations suffice: setting one up costs as much as dozens. Where a factorisation is at hand,
+     few have to suffice */
+  *ok = false;
+  for (PetscInt k = 0; k < (fits ? 1 : attempts) && !*ok; ++k) {
     if (k) {
       PetscCall(MatShift(A, Larger(shift) - shift));
       shift = Larger(shift);
@@ -219,7 +226,7 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, P
 
       if (*ok || (again && !reusable)) continue;
       PetscCall(KSPSetReusePreconditioner(ksp, again ? PETSC_TRUE : PETSC_FALSE));
-      PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : kmax));
+      PetscCall(KSPSetTolerances(ksp, rtol, PETSC_DEFAULT, PETSC_DEFAULT, again ? PetscMin(kmax, 12) : fits ? PetscMin(kmax, 15) : kmax));
       PetscCall(KSPSolve(ksp, rhs, x));
       PetscCall(KSPGetConvergedReason(ksp, &reason));
       PetscCall(KSPGetIterationNumber(ksp, &n));
@@ -243,6 +250,7 @@ PetscErrorCode NewtonSystem::Solve(SkeanTransport t, Keep &keep, double shift, P
   PetscCall(VecDestroy(&x));
   PetscCall(VecDestroy(&rhs));
   PetscCall(MatDestroy(&A));
+  if (fits && !*ok) PetscCall(Small());
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Newton, t, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
