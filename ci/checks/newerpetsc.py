@@ -40,6 +40,7 @@ EDITS = [
     (24, "petscmat.h", r"(Mat(?:Shell)?GetOperation\(Mat, MatOperation, )void \(\*\*\)\(void\)\)", r"\1PetscErrorCodeFn **)"),
     (24, "petscksp.h", r"KSP_CONVERGED_([RA])TOL_NORMAL( +=)", r"KSP_CONVERGED_\1TOL_NORMAL_EQUATIONS\2"),
     (24, "petscksp.h", r"(KSPSetConvergenceTest\(KSP, .*, void \*, PetscErrorCode \(\*\)\()void \*\)\)", r"\1void **))"),
+    (24, "petscksp.h", r"KSPConvergedDefaultDestroy\(void \*\)", "KSPConvergedDefaultDestroy(void **)"),
     (25, "petscsnes.h", r"(SNESSetConvergenceTest\(SNES, .*, void \*, PetscErrorCode \(\*\)\()void \*\)\)", r"\1void **))"),
     # gone, or deprecated so that a warning is an error
     (23, "petscmat.h", r"MatMissingDiagonal\(Mat", "MatMissingDiagonalIsGone(Mat"),

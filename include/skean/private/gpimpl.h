@@ -81,9 +81,10 @@ public:
   /* small groups of gaps in rough fields: PETSC_DECIDE takes neighbours where that is expected to pay, 0 never */
   PetscInt     reach = PETSC_DECIDE;
   GapNeighbors neighbors;
-  bool         toneighbors = false; /* a solve has found that they pay */
-  double       looserrtol  = 0;     /* for solves that need less than fillrtol */
-  double       deflratio   = -1;    /* the ratio that was decided for; negative: not decided for these factors and this mask */
+  bool         toneighbors = false;  /* a solve has found that they pay */
+  double       fillnorm[2] = {0, 0}; /* residual norms of the solve: the first and the last */
+  double       looserrtol  = 0;      /* for solves that need less than fillrtol */
+  double       deflratio   = -1;     /* the ratio that was decided for; negative: not decided for these factors and this mask */
   KSP          ksp         = nullptr;
   Mat          shell       = nullptr;
   Vec          kx = nullptr, kb = nullptr;

@@ -519,43 +519,29 @@ PetscErrorCode Regression::TakeNeighbors()
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-struct FillTest {
-  Regression *r     = nullptr;
-  void       *usual = nullptr; /* of KSPConvergedDefault() */
-  PetscReal   first = 0, last = 0;
-};
-
 /* The usual test, which also breaks a solve off where the rate of its first iterations says that a set-up of neighbours is well spent */
 static PetscErrorCode FillConverged(KSP ksp, PetscInt it, PetscReal norm, KSPConvergedReason *reason, void *ctx)
 {
-  FillTest   *test = static_cast<FillTest *>(ctx);
-  Regression *r    = test->r;
+  Regression *r;
+  Mat         A;
   PetscReal   rtol;
 
   PetscFunctionBegin;
-  PetscCall(KSPConvergedDefault(ksp, it, norm, reason, test->usual));
-  const PetscReal last = test->last;
-  test->last           = norm;
-  if (!it) test->first = norm;
-  if (*reason || it != kLook || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready() || !(norm > 0) || !(test->first > 0))
+  PetscCall(KSPConvergedDefault(ksp, it, norm, reason, ctx));
+  PetscCall(KSPGetOperators(ksp, &A, NULL));
+  PetscCall(MatShellGetContext(A, &r));
+  const double last = r->fillnorm[1];
+  r->fillnorm[1]    = norm;
+  if (!it) r->fillnorm[0] = norm;
+  if (*reason || it != kLook || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready() || !(norm > 0) || !(r->fillnorm[0] > 0))
     PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPGetTolerances(ksp, &rtol, NULL, NULL, NULL));
   /* by the last step: smooth modes go first, and what is left goes more slowly */
-  const double rate = std::log(norm / last), left = rate < 0 ? std::log(rtol * test->first / norm) / rate : static_cast<double>(r->fillmaxit);
+  const double rate = std::log(norm / last), left = rate < 0 ? std::log(rtol * r->fillnorm[0] / norm) / rate : static_cast<double>(r->fillmaxit);
   if (left > r->NeighborsCost() + kExpected) {
     r->toneighbors = true;
     *reason        = KSP_DIVERGED_ITS;
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-static PetscErrorCode FillDestroy(void *ctx)
-{
-  FillTest *test = static_cast<FillTest *>(ctx);
-
-  PetscFunctionBegin;
-  PetscCall(KSPConvergedDefaultDestroy(test->usual));
-  delete test;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -582,11 +568,9 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
     PetscCall(PCShellSetContext(pc, this));
     PetscCall(PCShellSetApply(pc, BlockPrecondition));
     PetscCall(KSPSetTolerances(ksp, fillrtol, 0.0, PETSC_DEFAULT, fillmaxit));
-    FillTest *test;
-    PetscCallCXX(test = new FillTest);
-    test->r = this;
-    PetscCall(KSPConvergedDefaultCreate(&test->usual));
-    PetscCall(KSPSetConvergenceTest(ksp, FillConverged, test, FillDestroy));
+    void *usual;
+    PetscCall(KSPConvergedDefaultCreate(&usual));
+    PetscCall(KSPSetConvergenceTest(ksp, FillConverged, usual, KSPConvergedDefaultDestroy));
     PetscCall(KSPSetFromOptions(ksp));
   }
   PetscCall(PetscObjectStateIncrease((PetscObject)shell)); /* the operator follows the hyper-parameters */
