@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <limits>
 #include <set>
 #include <sstream>
 #include <sys/stat.h>
@@ -454,18 +455,18 @@ PetscErrorCode CheckNonNegative(Vec v, const char option[], const char file[])
 {
   const PetscScalar *a;
   PetscInt           lo, hi;
-  PetscInt64         first = PETSC_MAX_INT; /* twice the index, and one more for what is no number */
+  const PetscInt64   none  = std::numeric_limits<PetscInt64>::max();
+  PetscInt64         first = none; /* twice the index, and one more for what is no number */
   MPI_Comm           comm  = PetscObjectComm((PetscObject)v);
 
   PetscFunctionBegin;
-  first = 2 * first + 1;
   PetscCall(VecGetOwnershipRange(v, &lo, &hi));
   PetscCall(VecGetArrayRead(v, &a));
   for (PetscInt i = hi; i-- > lo;)
     if (!(a[i - lo] >= 0.0) || std::isinf(a[i - lo])) first = 2 * static_cast<PetscInt64>(i) + !(a[i - lo] < 0.0 && !std::isinf(a[i - lo]));
   PetscCall(VecRestoreArrayRead(v, &a));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &first, 1, MPIU_INT64, MPI_MIN, comm));
-  PetscCheck(first / 2 == PETSC_MAX_INT, comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %s: entry %" PetscInt64_FMT " (counted from 0) is %s", option, file, first / 2,
+  PetscCheck(first == none, comm, PETSC_ERR_ARG_OUTOFRANGE, "%s %s: entry %" PetscInt64_FMT " (counted from 0) is %s", option, file, first / 2,
              first % 2 ? "NaN or infinite" : "negative");
   PetscFunctionReturn(PETSC_SUCCESS);
 }

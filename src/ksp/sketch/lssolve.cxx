@@ -338,10 +338,9 @@ PetscErrorCode Solver::InnerCG(int loop)
                                      : res <= InnerTarget(act[a], xn[a]) && res <= reduction * c0[a];
       if (small || res > 1e3 * best[a]) frozen[a] = 1;
     }
-    if (o.monitor)
-      PetscCall(o.monitor(passes, col[0].rnorm, -1.0, [&](double *x) { /* the first column may be one of those that are through */
-                                                                       Current(all[0] != 0 ? nullptr : act[0] == 0 ? Y.data() : Yall.data(), x);
-      }));
+    /* the first column may be one of those that are through */
+    const double *first = all[0] != 0 ? nullptr : act[0] == 0 ? Y.data() : Yall.data();
+    if (o.monitor) PetscCall(o.monitor(passes, col[0].rnorm, -1.0, [&](double *x) { Current(first, x); }));
     /* compress: the columns that process 0 had asked to stop have made their last step */
     PetscInt to = 0;
     for (PetscInt a = 0; a < w; ++a) {

@@ -1,6 +1,6 @@
 /* Life cycle and type of a SkeanSketch */
 #include <skean/private/sketchimpl.h>
-#include <string>
+#include <skean/private/typelist.hpp>
 
 extern PetscFunctionList SkeanSketchList;
 
@@ -136,15 +136,7 @@ PetscErrorCode SkeanSketchSetType(SkeanSketch sketch, SkeanSketchType type)
   PetscCall(PetscObjectTypeCompare((PetscObject)sketch, type, &same));
   if (same) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFunctionListFind(SkeanSketchList, type, &create));
-  if (!create) {
-    const char **names;
-    int          n;
-    std::string  all;
-    PetscCall(PetscFunctionListGet(SkeanSketchList, &names, &n));
-    for (int k = 0; k < n && names[k]; ++k) PetscCallCXX(all += std::string(" ") + names[k]); /* PETSc counts a NULL at the end */
-    PetscCall(PetscFree(names));
-    SETERRQ(PetscObjectComm((PetscObject)sketch), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown sketch type: %s; there are:%s", type, all.c_str());
-  }
+  if (!create) PetscCall(skean::UnknownType(PetscObjectComm((PetscObject)sketch), "sketch", type, SkeanSketchList));
   PetscTryTypeMethod(sketch, destroy);
   sketch->data = NULL;
   PetscCall(PetscMemzero(sketch->ops, sizeof(struct _SkeanSketchOps)));

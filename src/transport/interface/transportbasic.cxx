@@ -1,7 +1,7 @@
 /* Creation, destruction and the setters of the problem */
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
-#include <string>
+#include <skean/private/typelist.hpp>
 
 using skean::transport::Work;
 
@@ -154,15 +154,7 @@ PetscErrorCode SkeanTransportSetType(SkeanTransport transport, SkeanTransportTyp
   PetscCall(PetscObjectTypeCompare((PetscObject)transport, type, &same));
   if (same) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(PetscFunctionListFind(SkeanTransportList, type, &create));
-  if (!create) {
-    const char **names;
-    int          n;
-    std::string  all;
-    PetscCall(PetscFunctionListGet(SkeanTransportList, &names, &n));
-    for (int k = 0; k < n && names[k]; ++k) PetscCallCXX(all += std::string(" ") + names[k]); /* PETSc counts a NULL at the end */
-    PetscCall(PetscFree(names));
-    SETERRQ(PetscObjectComm((PetscObject)transport), PETSC_ERR_ARG_UNKNOWN_TYPE, "Unknown SkeanTransport type %s; there are:%s", type, all.c_str());
-  }
+  if (!create) PetscCall(skean::UnknownType(PetscObjectComm((PetscObject)transport), "SkeanTransport", type, SkeanTransportList));
   PetscTryTypeMethod(transport, destroy);
   PetscCall(PetscMemzero(transport->ops, sizeof(struct _SkeanTransportOps)));
   transport->data = NULL;
