@@ -20,8 +20,8 @@ struct Grid {
   PetscInt64                 N = 1;
   TensorGrid                 grid;
 
-  /* symmetric positive factors with a decaying spectrum, and a mask with a box of missing points and some scattered ones */
-  PetscErrorCode Make(const std::vector<PetscInt64> &sizes)
+  /* symmetric positive factors with a decaying spectrum (exponent 1: Markov, 2: as smooth as can be), and a mask with a box of missing points and some scattered ones */
+  PetscErrorCode Make(const std::vector<PetscInt64> &sizes, double exponent = 1)
   {
     std::vector<std::vector<double>> K;
     std::vector<const double *>      p;
@@ -31,7 +31,8 @@ struct Grid {
     for (size_t j = 0; j < n.size(); ++j) {
       K.emplace_back(n[j] * n[j]);
       for (PetscInt64 c = 0; c < n[j]; ++c)
-        for (PetscInt64 r = 0; r < n[j]; ++r) K[j][r + c * n[j]] = std::exp(-std::abs(static_cast<double>(r - c)) / (2.0 + static_cast<double>(j)));
+        for (PetscInt64 r = 0; r < n[j]; ++r)
+          K[j][r + c * n[j]] = std::exp(-std::pow(std::abs(static_cast<double>(r - c)) / (2.0 + static_cast<double>(j)), exponent));
       N *= n[j];
     }
     for (auto &k : K) p.push_back(k.data());

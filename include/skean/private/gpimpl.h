@@ -11,7 +11,7 @@
 namespace skean {
 namespace gp {
 
-constexpr double kDeflationTheta = 30;
+constexpr double kDeflationTheta = 60;
 
 /* Sums over the spectrum lam_i = prod_j lambda_j[i_j], with v_i = lam_i + ratio */
 struct SpectralSums {
@@ -121,7 +121,7 @@ public:
   /* Whether the solves on M are preconditioned for the present hyper-parameters; force: yes */
   PetscErrorCode Deflate(bool force);
   /* Steps to the neighbours that are taken if any are, and what setting them up costs in iterations */
-  PetscInt       Reach() const { return reach > 0 ? reach : (d > 2 ? 1 : 2); }
+  PetscInt       Reach() const { return reach > 0 ? reach : (d > 3 ? 1 : 2); }
   double         NeighborsCost() const;
   PetscErrorCode TakeNeighbors();
   /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */

@@ -157,6 +157,25 @@ void ForRuns(const TensorBox &part, const TensorBox &box, F f)
   }
 }
 
+/* Calls f(index, at) for all points of a box in natural order: their d indices, and their places in an array over it */
+template <class F>
+void ForPoints(const TensorBox &b, F f)
+{
+  PetscInt64 i[kTensorMaxDim], at = 0;
+
+  if (b.Volume() <= 0) return;
+  for (int k = 0; k < b.d; ++k) i[k] = b.lo[k];
+  for (;;) {
+    f(i, at++);
+    int k = b.d - 1;
+    for (; k >= 0; --k) {
+      if (++i[k] < b.hi[k]) break;
+      i[k] = b.lo[k];
+    }
+    if (k < 0) return;
+  }
+}
+
 class TensorGrid {
 public:
   TensorGrid() = default;

@@ -134,7 +134,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_fill_rtol r          - relative tolerance of the residual in the solve for the missing points (1e-8)
 .  -gp_fill_max_it n        - its largest number of iterations
 .  -gp_fill_modes n         - largest number of slow modes of large gaps that are deflated, see `SkeanGPSetDeflation()`
-.  -gp_fill_theta t         - smallest eigenvalue that is deflated, over the noise (30)
+.  -gp_fill_theta t         - smallest eigenvalue that is deflated, over the noise (60)
 .  -gp_fill_reach n         - steps on the grid to the neighbours that precondition small groups of gaps, see `SkeanGPSetNeighbors()`
 .  -gp_probes n             - random vectors for the log determinant with missing points
 .  -gp_exactmissing n       - number of missing points up to which the log determinant and the variance are exact
@@ -888,7 +888,7 @@ PetscErrorCode SkeanGPSetMissingMethod(SkeanGP gp, PetscBool maskedcg)
    Input Parameters:
 +  gp    - the regression
 .  modes - largest number; 0: none; `PETSC_DECIDE` (the default): at most 2000, and only where the gaps make the solve slow
--  theta - eigenvalues above theta times the noise are taken, or `PETSC_DEFAULT` (30)
+-  theta - eigenvalues above theta times the noise are taken, or `PETSC_DEFAULT` (60)
 
    Options Database Keys:
 +  -gp_fill_modes n - largest number
@@ -930,7 +930,7 @@ PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta)
 
    Input Parameters:
 +  gp    - the regression
--  reach - steps along each dimension up to which points are neighbours; 0: no such preconditioner; `PETSC_DECIDE` (the default): 2 in one and two
+-  reach - steps along each dimension up to which points are neighbours; 0: no such preconditioner; `PETSC_DECIDE` (the default): 2 in up to three
            dimensions, otherwise 1, and only where the first iterations promise that it pays
 
    Options Database Key:
@@ -940,15 +940,18 @@ PetscErrorCode SkeanGPSetDeflation(SkeanGP gp, PetscInt modes, PetscReal theta)
 
    Notes:
    Where the field is rough on the grid and the noise is small, small groups of neighbouring gaps make conjugate gradients slow. The entries of the missing
-   block of the full grid's inverse between points that are no further apart are computed exactly and make a sparse matrix, whose inverse, by a fixed number of
-   Chebyshev steps, is the preconditioner. If what was cut off costs it its definiteness, a multiple of its diagonal is added. Modes of large gaps that are
-   deflated (`SkeanGPSetDeflation()`) come first: with PETSC_DECIDE for both, one or the other is taken; with a number for reach and PETSC_DECIDE for the
-   modes, neighbours.
-   Cost: ((2 reach + 1)^d + 1)/2 chains of mode products for every new set of hyper-parameters (each half as much as an iteration, or as much where that is split
-   into even and odd parts), and as many numbers per missing point; 12 bytes per pair of neighbouring gaps. Applied: no more than 60 products with
-   a matrix that has a row per missing point, without reductions.
+   block of the full grid's inverse between neighbours are computed exactly, and from them a factorised sparse approximate inverse of the block (Kolotilina
+   and Yeremin, SIAM J. Matrix Anal. Appl. 14, 1993, 45-58), the same for any number of processes, which is the preconditioner. Neighbours are at most reach
+   steps apart in every dimension, and no more than max(reach^2 + 1, d) when squared steps are added up over the d dimensions. Where what is cut off makes a
+   group of them indefinite, a multiple of its diagonal is added; `-info :ksp` tells in how many. Modes of large gaps that are deflated
+   (`SkeanGPSetDeflation()`) come first: with PETSC_DECIDE for both, one or the other is taken; with a number for reach and PETSC_DECIDE for the modes,
+   neighbours.
+   Cost, for every new set of hyper-parameters: one chain of mode products (half an iteration, or one where iterations are split into even and odd parts) for
+   each pair of opposite neighbours and for the diagonal, less what chains have in common: for reach 2 in 3 dimensions 43 products instead of 87. For each
+   missing point as many numbers meanwhile as there are chains, and a Cholesky factorisation of the matrix of its missing neighbours on one side; 12 bytes for
+   each of these afterwards. Applied: two products with a sparse matrix that has a row per missing point, no reductions.
 
-   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative number or one above 8.
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative number or one above 8; in `SkeanGPSolve()` where (2 reach + 1)^d is above 2^20.
 
 .seealso: `SkeanGPSolve()`, `SkeanGPSetDeflation()`, `SkeanGPSetMissingMethod()`
 @*/

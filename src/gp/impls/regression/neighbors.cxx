@@ -1,39 +1,19 @@
 /* Preconditioner of the missing block by its entries between neighbours: see gpneighbors.hpp */
 #include <skean/private/gpneighbors.hpp>
-#include <skean/private/random.hpp>
-#include <skean/private/reduce.hpp>
 #include <petscsf.h>
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <map>
+#include <numeric>
 
 namespace skean {
 namespace gp {
 
 namespace {
 
-constexpr double   kLeast      = 0.01; /* smallest eigenvalue wanted of T scaled to a unit diagonal */
-constexpr double   kRemainder  = 0.05; /* of the Chebyshev polynomial */
-constexpr PetscInt kMostSteps  = 60;
-constexpr PetscInt kEstimation = 60; /* steps of the Lanczos process that estimates the eigenvalues */
-
-/* Calls f(index, linear) for all points of a box in natural order */
-template <class F>
-void ForPoints(const TensorBox &b, F f)
-{
-  PetscInt64 i[kTensorMaxDim], at = 0;
-
-  if (b.Volume() <= 0) return;
-  for (int k = 0; k < b.d; ++k) i[k] = b.lo[k];
-  for (;;) {
-    f(i, at++);
-    int k = b.d - 1;
-    for (; k >= 0; --k) {
-      if (++i[k] < b.hi[k]) break;
-      i[k] = b.lo[k];
-    }
-    if (k < 0) return;
-  }
-}
+constexpr double kLeast = 0.01;    /* smallest pivot wanted of a group scaled to a unit diagonal */
+constexpr double kMost  = 1 << 20; /* points of the cube that is searched for neighbours */
 
 PetscInt64 Linear(const TensorBox &b, const PetscInt64 *i)
 {
@@ -42,14 +22,15 @@ PetscInt64 Linear(const TensorBox &b, const PetscInt64 *i)
   return at;
 }
 
-/* All offsets whose first component that is not zero is positive, and zero, which comes first: of o and -o one */
-std::vector<std::vector<int>> HalfBox(int d, int reach)
+/* The offsets of a point's neighbours: of o and -o the one whose first component that is not zero is positive; and zero. In lexicographic order */
+std::vector<std::vector<int>> HalfBall(int d, int reach)
 {
   std::vector<std::vector<int>> all(1, std::vector<int>(d, 0));
   std::vector<int>              o(d, -reach);
   for (;;) {
-    const auto lead = std::find_if(o.begin(), o.end(), [](int c) { return c != 0; });
-    if (lead != o.end() && *lead > 0) all.push_back(o);
+    const auto lead   = std::find_if(o.begin(), o.end(), [](int c) { return c != 0; });
+    const int  square = std::inner_product(o.begin(), o.end(), o.begin(), 0);
+    if (lead != o.end() && *lead > 0 && square <= std::max(reach * reach + 1, d)) all.push_back(o);
     int k = d - 1;
     for (; k >= 0; --k) {
       if (++o[k] <= reach) break;
@@ -59,54 +40,92 @@ std::vector<std::vector<int>> HalfBox(int d, int reach)
   }
 }
 
+/* The modes in the order in which products of offsets are taken, and the offsets sorted so that as many as possible of them have the first products in common */
+struct Sequence {
+  std::vector<int>    mode;
+  std::vector<size_t> order;
+
+  Sequence(const std::vector<std::vector<int>> &offsets, std::vector<int> modes) : mode(std::move(modes)), order(offsets.size())
+  {
+    std::iota(order.begin(), order.end(), 0);
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      for (int k : mode)
+        if (offsets[a][k] != offsets[b][k]) return offsets[a][k] < offsets[b][k];
+      return false;
+    });
+  }
+  /* How many products the offset in place i of the order has in common with the one before */
+  int Common(const std::vector<std::vector<int>> &offsets, size_t i) const
+  {
+    int c = 0;
+    if (i)
+      while (c < static_cast<int>(mode.size()) - 1 && offsets[order[i]][mode[c]] == offsets[order[i - 1]][mode[c]]) ++c;
+    return c;
+  }
+};
+
 } // namespace
 
-PetscInt GapNeighbors::Offsets(int d, int reach)
+PetscInt GapNeighbors::Products(int d, int reach)
 {
-  PetscInt all = 1;
-  for (int k = 0; k < d; ++k) all *= 2 * reach + 1;
-  return (all + 1) / 2;
+  const std::vector<std::vector<int>> offsets = HalfBall(d, reach);
+  std::vector<int>                    modes(d);
+  PetscInt                            all = 0;
+  std::iota(modes.begin(), modes.end(), 0);
+  const Sequence s(offsets, modes);
+  for (size_t i = 0; i < offsets.size(); ++i) all += d - s.Common(offsets, i);
+  return all;
 }
 
 void GapNeighbors::Reset() noexcept
 {
   ready = false;
-  (void)KSPDestroy(&ksp);
-  (void)MatDestroy(&T);
+  (void)MatDestroy(&G);
   (void)VecDestroy(&x);
-  (void)VecDestroy(&b);
+  (void)VecDestroy(&y);
 }
 
-/* w[o]: the entries of offset o at my missing points (what reaches out of the grid is not used) */
+/* w: for each of my missing points the entries of all offsets (what reaches out of the grid is not used) */
 PetscErrorCode GapNeighbors::Entries(TensorGrid &grid, const std::vector<KronEigen> &eig, double s, const std::vector<std::vector<int>> &offsets,
-                                     std::vector<std::vector<double>> *w)
+                                     std::vector<double> *w)
 {
   const int                                d    = grid.Dim();
-  const PetscInt64                         m    = std::max<PetscInt64>(0, grid.Home().Volume());
   const int                                last = grid.Stages() - 1;
   const TensorBox                          far  = grid.Box(last, grid.Sizes());
-  std::vector<double>                      inverse(std::max<PetscInt64>(0, far.Volume())), out(m);
-  std::vector<std::vector<double>>         M(d);
+  std::vector<double>                      inverse(std::max<PetscInt64>(0, far.Volume())), M;
+  std::vector<std::vector<double>>         after(d); /* [c]: the first c + 1 products of the present offset, where the next one is taken */
   std::vector<std::vector<const double *>> lam(1, std::vector<const double *>(d));
-  std::vector<ModeOp>                      op(d);
+  std::vector<int>                         modes;
 
   PetscFunctionBegin;
   for (int j = 0; j < d; ++j) lam[0][j] = eig[j].lambda.data();
   ForSpectrum(far, s, std::vector<double>(1, 1.0), lam, [&](PetscInt64 at, double v) { inverse[at] = 1 / v; });
-  PetscCallCXX(w->assign(offsets.size(), std::vector<double>(place.size())));
-  for (size_t o = 0; o < offsets.size(); ++o) {
-    for (int j = 0; j < d; ++j) {
-      const PetscInt64           n = eig[j].n, by = offsets[o][j];
-      const std::vector<double> &V = eig[j].V;
-      PetscCallCXX(M[j].assign(n * n, 0.0));
-      for (PetscInt64 k = 0; k < n; ++k)
-        for (PetscInt64 i = std::max<PetscInt64>(0, -by); i < std::min(n, n - by); ++i) M[j][k * n + i] = V[k * n + i] * V[k * n + i + by];
-      op[j] = ModeOp::Dense(n, n, M[j].data(), n);
+  for (int stage = last; stage >= 0; --stage)
+    for (int k = 0; k < d; ++k)
+      if (grid.StageOf(k) == stage) modes.push_back(k);
+  const Sequence seq(offsets, modes);
+  const auto     Stage = [&](int c) { return c < d ? grid.StageOf(modes[c]) : 0; };
+  PetscCallCXX({
+    for (int c = 0; c < d; ++c) after[c].resize(std::max<PetscInt64>(0, grid.Box(Stage(c + 1), grid.Sizes()).Volume()));
+    w->assign(offsets.size() * place.size(), 0.0);
+  });
+  for (size_t i = 0; i < offsets.size(); ++i) {
+    const size_t o = seq.order[i];
+    for (int c = seq.Common(offsets, i); c < d; ++c) {
+      const int                  k = modes[c];
+      const PetscInt64           n = eig[k].n, by = offsets[o][k];
+      const std::vector<double> &V = eig[k].V;
+      PetscCallCXX(M.assign(n * n, 0.0));
+      for (PetscInt64 q = 0; q < n; ++q)
+        for (PetscInt64 p = std::max<PetscInt64>(0, -by); p < std::min(n, n - by); ++p) M[q * n + p] = V[q * n + p] * V[q * n + p + by];
+      TensorPipe pipe(grid, grid.Sizes(), c ? Stage(c) : last, c ? after[c - 1].data() : inverse.data(), after[c].data(),
+                      static_cast<PetscInt64>(after[c].size()));
+      PetscCall(pipe.Move(Stage(c)));
+      PetscCall(pipe.Mode(k, ModeOp::Dense(n, n, M.data(), n)));
+      PetscCall(pipe.Move(Stage(c + 1)));
+      PetscCall(pipe.Finish());
     }
-    TensorPipe pipe(grid, grid.Sizes(), last, inverse.data(), out.data(), m);
-    PetscCall(pipe.Backward(op.data()));
-    PetscCall(pipe.Finish());
-    for (size_t q = 0; q < place.size(); ++q) (*w)[o][q] = out[place[q]];
+    for (size_t q = 0; q < place.size(); ++q) (*w)[q * offsets.size() + o] = after[d - 1][place[q]];
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -172,18 +191,59 @@ PetscErrorCode GapNeighbors::Numbers(TensorGrid &grid, int reach, TensorBox *ext
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/*
+   A row g of G for a group of missing points whose last is the row's own: with the group's entries B = L L', g = L^-T e_last, the last row of L^-1. So that
+   (G T)(p, q) = 0 at all q of the group but p. B is scaled to a unit diagonal first. What was cut off may have made it indefinite: then a multiple of the unit
+   matrix, which is returned, is added. B: k x k by rows, the lower half; overwritten.
+*/
+static double Row(int k, std::vector<double> &B, std::vector<double> &L, double *g)
+{
+  for (int i = 0; i < k; ++i) g[i] = 1 / std::sqrt(B[i * k + i]);
+  for (int i = 0; i < k; ++i)
+    for (int j = 0; j <= i; ++j) B[i * k + j] *= g[i] * g[j];
+  double shift = 0;
+  for (;; shift = shift > 0 ? 2 * shift : kLeast) {
+    bool good = true;
+    for (int i = 0; i < k && good; ++i)
+      for (int j = 0; j <= i; ++j) {
+        double v = B[i * k + j] + (i == j ? shift : 0.0);
+        for (int q = 0; q < j; ++q) v -= L[i * k + q] * L[j * k + q];
+        if (j < i)
+          L[i * k + j] = v / L[j * k + j];
+        else if (v > kLeast || shift > k) /* by then the diagonal dominates */
+          L[i * k + i] = std::sqrt(v);
+        else
+          good = false;
+      }
+    if (good) break;
+  }
+  std::vector<double> &z = B;
+  for (int i = k - 1; i >= 0; --i) {
+    double v = i == k - 1 ? 1.0 : 0.0;
+    for (int q = i + 1; q < k; ++q) v -= L[q * k + i] * z[q];
+    z[i] = v / L[i * k + i];
+  }
+  for (int i = 0; i < k; ++i) g[i] *= z[i];
+  return shift;
+}
+
 PetscErrorCode GapNeighbors::SetUp(TensorGrid &grid, const std::vector<KronEigen> &eig, const unsigned char *mask, double s, int reach)
 {
-  const TensorBox                  home = grid.Home();
-  const int                        d    = grid.Dim();
-  const PetscInt64                 m    = std::max<PetscInt64>(0, home.Volume());
-  TensorBox                        ext;
-  std::vector<PetscInt>            id, here, there, cols;
-  std::vector<double>              vals;
-  std::vector<std::vector<double>> w;
+  const TensorBox        home = grid.Home();
+  const int              d    = grid.Dim();
+  const PetscInt64       m    = std::max<PetscInt64>(0, home.Volume());
+  TensorBox              ext;
+  std::vector<PetscInt>  id, slot, ghost, here, there, cols;
+  std::vector<double>    w, B, L, g;
+  std::vector<ptrdiff_t> step;
+  PetscLayout            map;
+  PetscSF                sf;
+  MPI_Datatype           numbers;
 
   PetscFunctionBegin;
   Reset();
+  PetscCheck(std::pow(2.0 * reach + 1, d) <= kMost, grid.Comm(), PETSC_ERR_ARG_OUTOFRANGE, "Neighbours up to %d steps away in %d dimensions are too many",
+             reach, d);
   PetscCallCXX({
     place.clear();
     for (PetscInt64 i = 0; i < m; ++i)
@@ -193,126 +253,114 @@ PetscErrorCode GapNeighbors::SetUp(TensorGrid &grid, const std::vector<KronEigen
   first               = 0;
   PetscCallMPI(MPI_Exscan(&mine, &first, 1, MPIU_INT, MPI_SUM, grid.Comm()));
   PetscCall(Numbers(grid, reach, &ext, &id));
-  const std::vector<std::vector<int>> offsets = HalfBox(d, reach);
+  const std::vector<std::vector<int>> offsets = HalfBall(d, reach);
+  const size_t                        no      = offsets.size();
   PetscCall(Entries(grid, eig, s, offsets, &w));
-  /* the neighbours of a point: f(offset, sign, number) */
-  std::vector<PetscInt64> index(static_cast<size_t>(mine) * d);
-  {
-    size_t q = 0;
-    ForPoints(home, [&](const PetscInt64 *i, PetscInt64 at) {
-      if (!mask[at]) std::copy_n(i, d, &index[d * q++]);
-    });
-  }
-  const auto ForNeighbours = [&](PetscInt p, auto f) {
-    PetscInt64 i[kTensorMaxDim];
-    for (size_t o = 0; o < offsets.size(); ++o)
-      for (int sign : {1, -1}) {
-        bool inside = true;
-        if (!o && sign < 0) continue;
-        for (int k = 0; k < d; ++k) {
-          i[k]   = index[static_cast<size_t>(p) * d + k] + sign * offsets[o][k];
-          inside = inside && i[k] >= 0 && i[k] < grid.Sizes()[k];
-        }
-        if (!inside) continue;
-        const PetscInt q = id[Linear(ext, i)];
-        if (q >= 0) f(o, sign, q);
+  /* slot[]: where the entries of a point of ext are, those of other processes' points after mine */
+  PetscCallCXX({
+    slot.assign(id.size(), -1);
+    for (size_t at = 0; at < id.size(); ++at) {
+      const PetscInt q = id[at];
+      if (q >= first && q < first + mine)
+        slot[at] = q - first;
+      else if (q >= 0) {
+        slot[at] = mine + static_cast<PetscInt>(ghost.size());
+        ghost.push_back(q);
       }
-  };
-  PetscCallCXX(here.assign(std::max<PetscInt>(mine, 1), 0));
-  PetscCallCXX(there.assign(std::max<PetscInt>(mine, 1), 0));
-  for (PetscInt p = 0; p < mine; ++p) ForNeighbours(p, [&](size_t, int, PetscInt q) { ++(q >= first && q < first + mine ? here : there)[p]; });
-  PetscCall(MatCreate(grid.Comm(), &T));
-  PetscCall(MatSetSizes(T, mine, mine, PETSC_DETERMINE, PETSC_DETERMINE));
-  PetscCall(MatSetType(T, MATAIJ));
-  PetscCall(MatSeqAIJSetPreallocation(T, 0, here.data()));
-  PetscCall(MatMPIAIJSetPreallocation(T, 0, here.data(), 0, there.data()));
-  for (PetscInt p = 0; p < mine; ++p) {
-    const PetscInt row  = first + p;
-    PetscErrorCode ierr = PETSC_SUCCESS;
-
-    cols.clear();
-    vals.clear();
-    ForNeighbours(p, [&](size_t o, int sign, PetscInt q) {
-      const bool local = q >= first && q < first + mine;
-      if (sign < 0 && !local) return; /* its owner has the value, and sends it */
-      const double v = sign > 0 ? w[o][p] : w[o][q - first];
-      cols.push_back(q);
-      vals.push_back(v);
-      if (sign > 0 && !local && !ierr) ierr = MatSetValues(T, 1, &q, 1, &row, &v, INSERT_VALUES);
-    });
-    PetscCall(ierr);
-    PetscCall(MatSetValues(T, 1, &row, static_cast<PetscInt>(cols.size()), cols.data(), vals.data(), INSERT_VALUES));
-  }
-  PetscCall(MatAssemblyBegin(T, MAT_FINAL_ASSEMBLY));
-  PetscCall(MatAssemblyEnd(T, MAT_FINAL_ASSEMBLY));
-  PetscCall(MatSetOption(T, MAT_SPD, PETSC_TRUE));
-  PetscCall(MatCreateVecs(T, &x, &b));
-  PetscCall(MakeDefinite(grid));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* A multiple of the diagonal that makes T definite, and the number of Chebyshev steps that its extreme eigenvalues ask for */
-PetscErrorCode GapNeighbors::MakeDefinite(TensorGrid &grid)
-{
-  KSP                cg;
-  PC                 pc;
-  Vec                diagonal, shifted;
-  PetscReal          most, least;
-  KSPConvergedReason reason;
-  double            *p;
-
-  PetscFunctionBegin;
-  PetscCall(VecDuplicate(b, &diagonal));
-  PetscCall(VecDuplicate(b, &shifted));
-  PetscCall(MatGetDiagonal(T, diagonal));
-  /* a vector that does not depend on the distribution: by the points' natural numbers */
-  const RandomStream stream(0, Purpose::Probe);
-  PetscCall(VecGetArrayWrite(b, &p));
-  {
-    size_t q = 0;
-    ForPoints(grid.Home(), [&](const PetscInt64 *i, PetscInt64 at) {
-      if (q >= place.size() || place[q] != at) return;
-      PetscInt64 g = 0;
-      for (int k = 0; k < grid.Dim(); ++k) g = g * grid.Sizes()[k] + i[k];
-      p[q++] = stream.Normal(static_cast<std::uint64_t>(g), 0);
-    });
-  }
-  PetscCall(VecRestoreArrayWrite(b, &p));
-  PetscCall(KSPCreate(grid.Comm(), &cg));
-  PetscCall(KSPSetType(cg, KSPCG));
-  PetscCall(KSPGetPC(cg, &pc));
-  PetscCall(PCSetType(pc, PCJACOBI));
-  PetscCall(KSPSetComputeSingularValues(cg, PETSC_TRUE));
-  PetscCall(KSPSetTolerances(cg, 1e-8, 0.0, PETSC_DEFAULT, kEstimation));
-  PetscCall(KSPSetOperators(cg, T, T));
-  for (shift = 0; shift < 1 && !ready; shift = shift > 0 ? 2 * shift : 2 * kLeast) {
-    if (shift > 0) {
-      PetscCall(VecCopy(diagonal, shifted));
-      PetscCall(VecScale(shifted, 1 + shift));
-      PetscCall(MatDiagonalSet(T, shifted, INSERT_VALUES));
     }
-    PetscCall(KSPSolve(cg, b, x));
-    PetscCall(KSPGetConvergedReason(cg, &reason));
-    PetscCall(KSPComputeExtremeSingularValues(cg, &most, &least));
-    ready = (reason > 0 || reason == KSP_DIVERGED_ITS) && least > kLeast && std::isfinite(most);
-    if (ready) break;
+    w.resize((static_cast<size_t>(mine) + ghost.size()) * no);
+  });
+  PetscCall(PetscLayoutCreateFromSizes(grid.Comm(), mine, PETSC_DETERMINE, 1, &map));
+  PetscCall(PetscSFCreate(grid.Comm(), &sf));
+  PetscCall(PetscSFSetGraphLayout(sf, map, static_cast<PetscInt>(ghost.size()), NULL, PETSC_COPY_VALUES, ghost.data()));
+  PetscCallMPI(MPI_Type_contiguous(static_cast<int>(no), MPI_DOUBLE, &numbers));
+  PetscCallMPI(MPI_Type_commit(&numbers));
+  PetscCall(PetscSFBcastBegin(sf, numbers, w.data(), w.data() + static_cast<size_t>(mine) * no, MPI_REPLACE));
+  PetscCall(PetscSFBcastEnd(sf, numbers, w.data(), w.data() + static_cast<size_t>(mine) * no, MPI_REPLACE));
+  PetscCallMPI(MPI_Type_free(&numbers));
+  PetscCall(PetscSFDestroy(&sf));
+  PetscCall(PetscLayoutDestroy(&map));
+  /* between[a * no + b], a > b: the offset from p - offsets[a] to p - offsets[b], -1 where these are no neighbours */
+  std::vector<int> between(no * no, -1);
+  {
+    std::map<std::vector<int>, int> index;
+    std::vector<int>                by(d);
+    for (size_t o = 0; o < no; ++o) index[offsets[o]] = static_cast<int>(o);
+    for (size_t a = 0; a < no; ++a)
+      for (size_t b = 0; b < a; ++b) {
+        std::transform(offsets[a].begin(), offsets[a].end(), offsets[b].begin(), by.begin(), std::minus<int>());
+        const auto found = index.find(by);
+        if (found != index.end()) between[a * no + b] = found->second;
+      }
   }
-  PetscCall(KSPDestroy(&cg));
-  PetscCall(VecDestroy(&diagonal));
-  PetscCall(VecDestroy(&shifted));
-  if (!ready) PetscFunctionReturn(PETSC_SUCCESS);
-  most *= 1.05; /* the process comes from inside */
-  const double root = std::sqrt(most / least);
-  steps = root > 1.01 ? std::min<PetscInt>(kMostSteps, static_cast<PetscInt>(std::ceil(std::log(2 / kRemainder) / std::log((root + 1) / (root - 1))))) : 1;
-  PetscCall(KSPCreate(grid.Comm(), &ksp));
-  PetscCall(KSPSetType(ksp, KSPCHEBYSHEV));
-  PetscCall(KSPChebyshevSetEigenvalues(ksp, most, least));
-  PetscCall(KSPGetPC(ksp, &pc));
-  PetscCall(PCSetType(pc, PCJACOBI));
-  PetscCall(KSPSetNormType(ksp, KSP_NORM_NONE));
-  PetscCall(KSPSetConvergenceTest(ksp, KSPConvergedSkip, NULL, NULL));
-  PetscCall(KSPSetTolerances(ksp, PETSC_DEFAULT, PETSC_DEFAULT, PETSC_DEFAULT, steps));
-  PetscCall(KSPSetOperators(ksp, T, T));
+  for (const auto &o : offsets) {
+    ptrdiff_t at = 0;
+    for (int k = 0; k < d; ++k) at = at * (m ? ext.Length(k) : 1) + o[k];
+    step.push_back(at);
+  }
+  /* a row's points are those before it in the natural order, which does not depend on the distribution: f(offset, place in ext), the point itself last */
+  const auto ForGroups = [&](auto begin, auto f, auto end) {
+    PetscInt p = 0;
+    ForPoints(home, [&](const PetscInt64 *i, PetscInt64 at) {
+      if (mask[at]) return;
+      const PetscInt64 centre = Linear(ext, i);
+      begin();
+      for (size_t o = no; o-- > 0;) {
+        bool inside = true;
+        for (int k = 0; k < d; ++k) inside = inside && i[k] - offsets[o][k] >= 0 && i[k] - offsets[o][k] < grid.Sizes()[k];
+        if (inside && id[centre - step[o]] >= 0) f(o, centre - step[o]);
+      }
+      end(p++);
+    });
+  };
+  PetscCallCXX({
+    PetscInt in = 0, out = 0;
+    here.reserve(mine);
+    there.reserve(mine);
+    ForGroups([&] { in = out = 0; }, [&](size_t, PetscInt64 at) { ++(slot[at] < mine ? in : out); },
+              [&](PetscInt) {
+                here.push_back(in);
+                there.push_back(out);
+              });
+    B.resize(no * no);
+    L.resize(no * no);
+    g.resize(no);
+  });
+  PetscCall(MatCreate(grid.Comm(), &G));
+  PetscCall(MatSetSizes(G, mine, mine, PETSC_DETERMINE, PETSC_DETERMINE));
+  PetscCall(MatSetType(G, MATAIJ));
+  PetscCall(MatSeqAIJSetPreallocation(G, 0, here.data()));
+  PetscCall(MatMPIAIJSetPreallocation(G, 0, here.data(), 0, there.data()));
+  PetscCall(MatSetOption(G, MAT_NO_OFF_PROC_ENTRIES, PETSC_TRUE));
+  std::vector<std::pair<size_t, PetscInt64>> group;
+  PetscErrorCode                             ierr = PETSC_SUCCESS;
+  PetscInt                                   more = 0;
+  shift                                           = 0;
+  ForGroups([&] { group.clear(); }, [&](size_t o, PetscInt64 at) { group.emplace_back(o, at); },
+            [&](PetscInt p) {
+              const int      k   = static_cast<int>(group.size());
+              const PetscInt row = first + p;
+
+              cols.clear();
+              for (int a = 0; a < k; ++a) {
+                cols.push_back(id[group[a].second]);
+                for (int b = 0; b <= a; ++b) {
+                  const int o  = a == b ? 0 : between[group[b].first * no + group[a].first];
+                  B[a * k + b] = o < 0 ? 0.0 : w[static_cast<size_t>(slot[group[b].second]) * no + static_cast<size_t>(o)];
+                }
+              }
+              const double added = Row(k, B, L, g.data());
+              shift              = std::max(shift, added);
+              more += added > 0;
+              if (!ierr) ierr = MatSetValues(G, 1, &row, k, cols.data(), g.data(), INSERT_VALUES);
+            });
+  PetscCall(ierr);
+  PetscCall(MatAssemblyBegin(G, MAT_FINAL_ASSEMBLY));
+  PetscCall(MatAssemblyEnd(G, MAT_FINAL_ASSEMBLY));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &shift, 1, MPI_DOUBLE, MPI_MAX, grid.Comm()));
+  PetscCallMPI(MPI_Allreduce(&more, &shifted, 1, MPIU_INT, MPI_SUM, grid.Comm()));
+  PetscCall(MatCreateVecs(G, &x, &y));
+  ready = true;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -321,10 +369,11 @@ PetscErrorCode GapNeighbors::Apply(const double *in, double *out, PetscInt64 siz
   double *p;
 
   PetscFunctionBegin;
-  PetscCall(VecGetArrayWrite(b, &p));
+  PetscCall(VecGetArrayWrite(x, &p));
   for (size_t q = 0; q < place.size(); ++q) p[q] = in[place[q]];
-  PetscCall(VecRestoreArrayWrite(b, &p));
-  PetscCall(KSPSolve(ksp, b, x));
+  PetscCall(VecRestoreArrayWrite(x, &p));
+  PetscCall(MatMult(G, x, y));
+  PetscCall(MatMultTranspose(G, y, x));
   std::fill(out, out + size, 0.0);
   PetscCall(VecGetArrayRead(x, (const PetscScalar **)&p));
   for (size_t q = 0; q < place.size(); ++q) out[place[q]] = p[q];

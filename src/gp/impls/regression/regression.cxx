@@ -98,24 +98,15 @@ PetscErrorCode Regression::CheckMemory()
 /* Natural numbers of this process's box */
 static PetscErrorCode NaturalIndices(const TensorBox &b, const TensorSizes &n, std::vector<PetscInt> *idx)
 {
-  PetscInt64 i[kTensorMaxDim];
-
   PetscFunctionBegin;
-  PetscCallCXX(idx->reserve(std::max<PetscInt64>(0, b.Volume())));
-  if (b.Volume() > 0) {
-    for (int k = 0; k < b.d; ++k) i[k] = b.lo[k];
-    for (;;) {
+  PetscCallCXX({
+    idx->reserve(std::max<PetscInt64>(0, b.Volume()));
+    ForPoints(b, [&](const PetscInt64 *i, PetscInt64) {
       PetscInt64 g = 0;
       for (int k = 0; k < b.d; ++k) g = g * n[k] + i[k];
       idx->push_back(static_cast<PetscInt>(g));
-      int k = b.d - 1;
-      for (; k >= 0; --k) {
-        if (++i[k] < b.hi[k]) break;
-        i[k] = b.lo[k];
-      }
-      if (k < 0) break;
-    }
-  }
+    });
+  });
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -474,7 +465,7 @@ static constexpr double   kSlow       = 30;   /* condition number above which de
 static constexpr PetscInt kPatience   = 40;   /* iterations without it */
 static constexpr double   kLanczosTol = 1e-8; /* of the quadrature's mean logarithm */
 static constexpr size_t   kMostModes  = 2000;
-static constexpr PetscInt kLook       = 4;  /* iterations after which their number is predicted */
+static constexpr PetscInt kLook       = 4;  /* iterations after which their number is predicted; and again at each power of two */
 static constexpr double   kExpected   = 12; /* iterations with neighbours */
 
 PetscErrorCode Regression::Deflate(bool force)
@@ -501,21 +492,20 @@ PetscErrorCode Regression::Deflate(bool force)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* An offset's chain of products is half an iteration; twice that where the iterations' products split into even and odd parts */
+/* In iterations: these take 2 d mode products, each half as much where the factors split into even and odd parts */
 double Regression::NeighborsCost() const
 {
   bool split = true;
   for (int j = 0; j < d; ++j) split = split && eig[j].parts;
-  return (split ? 1.0 : 0.5) * static_cast<double>(GapNeighbors::Offsets(d, static_cast<int>(Reach())));
+  return static_cast<double>(GapNeighbors::Products(d, static_cast<int>(Reach()))) / ((split ? 1 : 2) * d);
 }
 
 PetscErrorCode Regression::TakeNeighbors()
 {
   PetscFunctionBegin;
   PetscCall(neighbors.SetUp(*grid, eig, mask.data(), Ratio(), static_cast<int>(Reach())));
-  if (neighbors.Ready())
-    PetscCall(PetscInfo(ksp, "Missing points: entries up to %d steps apart, %g of the diagonal added, %d Chebyshev steps\n", static_cast<int>(Reach()),
-                        neighbors.Shift(), static_cast<int>(neighbors.Steps())));
+  PetscCall(PetscInfo(ksp, "Missing points: entries up to %d steps apart, up to %g of the diagonal added in %" PetscInt_FMT " rows\n",
+                      static_cast<int>(Reach()), neighbors.Shift(), neighbors.Shifted()));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -533,8 +523,9 @@ static PetscErrorCode FillConverged(KSP ksp, PetscInt it, PetscReal norm, KSPCon
   const double last = r->fillnorm[1];
   r->fillnorm[1]    = norm;
   if (!it) r->fillnorm[0] = norm;
-  if (*reason || it != kLook || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready() || !(norm > 0) || !(r->fillnorm[0] > 0))
+  if (*reason || it < kLook || (it & (it - 1)) || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready())
     PetscFunctionReturn(PETSC_SUCCESS);
+  if (!(norm > 0) || !(r->fillnorm[0] > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPGetTolerances(ksp, &rtol, NULL, NULL, NULL));
   /* by the last step: smooth modes go first, and what is left goes more slowly */
   const double rate = std::log(norm / last), left = rate < 0 ? std::log(rtol * r->fillnorm[0] / norm) / rate : static_cast<double>(r->fillmaxit);
