@@ -96,6 +96,7 @@ public:
   PetscInt      passes     = 0;                  /* traversals of the whole cost */
   PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
   bool          exact      = false;              /* fused passes are computed from the costs, even where rows are kept */
+  bool          nearby     = false;              /* Products() may use rows that are kept, for systems that are solved approximately */
   double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
   double        loose      = 0;                  /* > 0: the mass, relative to a row's or a column's, that fused passes may skip beyond that */
   const double *logr = nullptr, *logc = nullptr; /* logarithms of the masses; owned by Work */

@@ -525,6 +525,12 @@ bool TileEngine::WantsToKeep(double inv, const double *v)
   return !wasted || (lastinv == inv && MaxDifference(m, v, last.data()) <= Reach(inv));
 }
 
+/* Whether rows are kept and v is near enough; the same on all processes */
+bool TileEngine::IsNear(double inv, const double *v) const
+{
+  return !exact && kept.valid && kept.inv == inv && MaxDifference(m, v, kept.v0.data()) <= kept.reach;
+}
+
 /* After a pass that kept rows */
 PetscErrorCode TileEngine::Kept(bool full)
 {
@@ -653,7 +659,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   if (cells) PetscCallCXX(cells->gram.assign(static_cast<size_t>(cells->count) * cells->count, 0.0));
   if (!ring) {
     const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
-    near    = !exact && kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
+    near    = IsNear(inv, vhome);
     keeping = !exact && !near && WantsToKeep(inv, vhome);
     if (keeping) cut = Cut(); /* later passes rely on what is kept */
     PetscCallCXX(last.assign(vhome, vhome + m));
@@ -892,8 +898,9 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
 PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
                                     double *colout)
 {
-  std::vector<double> f, p;
-  bool                known = !w; /* the weights of the rows, when their columns are summed */
+  std::vector<double> f, p, wf;
+  std::vector<char>   todo;
+  bool                known = !w, near = false; /* the weights of the rows, when their columns are summed; rows that are kept are used */
 
   PetscFunctionBegin;
   PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
@@ -901,20 +908,56 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
   PetscCall(RowBounds(u, f));
   if (Truncated()) FitColumns(Kappa(T.kind, inv), logchome.data());
   PetscCallCXX(p.assign(n, 0.0));
-  auto body = [&](const Block &B, double *sums) -> PetscErrorCode {
-    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+  if (nearby && !ring) near = IsNear(inv, home.data() + Places(m).v);
+  if (near) {
+    PetscCallCXX(factor.resize(m));
+    PetscCallCXX(wf.resize(m));
+    PetscCallCXX(todo.assign(n, 0));
+    ExpDifference(m, home.data() + Places(m).v, kept.v0.data(), factor.data());
+  }
+  auto weight = [&](PetscInt k, PetscInt i) { return w && a ? p[k] / a[i] : (z ? z[i] : 0.0); };
+  auto body   = [&](const Block &B, double *sums) -> PetscErrorCode {
+    PetscInt left = near ? 0 : n;
+    if (near) {
+      if (w) {
+        std::copy_n(B.w, m, wf.begin());
+        MultiplyBy(m, factor.data(), wf.data());
+      }
+      for (PetscInt k = 0; k < n; ++k) {
+        const PetscInt         i     = Row(k);
+        const StoredRows::Row &row   = kept.At(k);
+        const size_t           count = static_cast<size_t>(PetscMax(row.count, 0));
+        const double          *val   = kept.Values(row);
+        const std::int32_t    *index = kept.Index(row);
+        if (!(std::fabs(u[i] - kept.u0[k]) <= kept.reach)) {
+          todo[k] = 1;
+          ++left;
+          continue;
+        }
+        const double t = std::exp(u[i] - kept.u0[k]);
+        if (!known) p[k] = t * (row.count < 0 ? Dot(m, val, wf.data()) : SparseDot(count, index, val, wf.data()));
+        if (!sums) continue;
+        if (row.count < 0)
+          AddScaled(m, t * weight(k, i), val, sums);
+        else
+          SparseAdd(count, t * weight(k, i), index, val, sums);
+      }
+      if (sums) MultiplyBy(m, factor.data(), sums);
+    }
+    if (!left) return PETSC_SUCCESS;
+    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, near ? &todo : nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
       double s[16], uk[16];
       for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
       for (PetscInt r = 0; r < nr; ++r) {
-        const PetscInt k = k0 + r, i = Row(k);
+        const PetscInt k    = k0 + r;
         const double  *Krow = K.data() + static_cast<size_t>(r) * widest, *x = Krow;
         if (!known)
           for (const Seg &g : segs) {
             p[k] += Dot(g.nc, x, B.w + g.j);
             x += g.nc;
           }
-        if (sums) AddRow(segs, w && a ? p[k] / a[i] : (z ? z[i] : 0.0), Krow, sums);
+        if (sums) AddRow(segs, weight(k, Row(k)), Krow, sums);
       }
       return PETSC_SUCCESS;
     });
@@ -926,6 +969,10 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
   if (colout) PetscCall(ColumnRound(known ? FIELDS_V : FIELDS_W, 0.0, MPI_SUM, colout, body));
   if (w && rowout)
     for (PetscInt k = 0; k < n; ++k) rowout[Row(k)] = p[k];
+  if (near) {
+    --passes;
+    ++keptpasses;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

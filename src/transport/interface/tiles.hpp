@@ -84,6 +84,7 @@ private:
 
   double         Reach(double inv) const;
   bool           WantsToKeep(double inv, const double *v);
+  bool           IsNear(double inv, const double *v) const;
   PetscErrorCode Kept(bool full);
   PetscErrorCode FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some, bool *stale);
   /* of fused passes; none if every pass is to evaluate everything */
