@@ -133,6 +133,9 @@ public:
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
   /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
   virtual double PassCost() const { return 1; }
+  /* Number of entries of the plan, over all processes, that are more than 1e-7 of the mass of their row, when the rows were kept that are kept now; 0: not
+     known. The same on all processes */
+  virtual double HeavyEntries() const { return 0; }
   /* Mass that Marginals() may have left out of any row or column, relative to its mass */
   virtual double Skipped() const { return 0; }
   /* Whether a set of sources, found from the potentials v, has more mass than all the targets it may use together: a proof that no plan exists */

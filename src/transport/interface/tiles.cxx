@@ -10,6 +10,7 @@ namespace transport {
 static constexpr PetscInt kChunk    = 1024; /* columns exponentiated while they are in the first cache */
 static constexpr PetscInt kTile     = 32;   /* points of a tile */
 static constexpr double   kSlack    = 1.0;  /* e-folds by which a row's potential may rise within a truncated pass before the row is done again */
+static constexpr double   kHeavy    = 1e-7; /* of a row's mass: an entry that a Newton system will have */
 static constexpr int      kTagBlock = 171, kTagSums = 172;
 
 /* ---------------------------------------------------------------------------------------------------------------------------- blocks */
@@ -534,15 +535,16 @@ bool TileEngine::IsNear(double inv, const double *v) const
 /* After a pass that kept rows */
 PetscErrorCode TileEngine::Kept(bool full)
 {
-  double in[3] = {full ? 1.0 : 0.0, kept.dense, kept.sparse};
+  double in[4] = {full ? 1.0 : 0.0, kept.dense, kept.sparse, kept.counted};
 
   PetscFunctionBegin;
-  PetscCall(AllreduceSum(comm, in, 3));
+  PetscCall(AllreduceSum(comm, in, 4));
+  heavy      = in[0] == 0 ? in[3] : 0.0;
   kept.valid = in[0] == 0;
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
   if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
-  const double whole = kept.share > 0.2 ? 0.5 : 0.1;
+  const double whole = kept.share > 0.2 ? 0.5 : 0.15;
   passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -691,7 +693,8 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
                                 bool room;
                                 PetscCallCXX(room = kept.Reserve(m, memory));
                                 full = !room;
-                                if (room) kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, weight.data());
+                                if (room)
+                                  kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, kHeavy * m * std::exp(logr[i]) / t, weight.data());
                               }
                             }
                             return PETSC_SUCCESS;

@@ -69,7 +69,8 @@ public:
   size_t              uses  = 0;             /* passes that used what is kept */
   std::vector<double> u0, v0;                /* by row, by column */
   double              dense = 0, sparse = 0; /* entries kept in whole rows and one by one */
-  double              share = 0;             /* of the entries of a row above which it is kept whole */
+  double              counted = 0;           /* entries above `heavy` of their row's mass times their column's, in units of their mean */
+  double              share   = 0;           /* of the entries of a row above which it is kept whole */
 
   struct Row {
     size_t       at; /* of its values; idx follows the same order */
@@ -86,9 +87,9 @@ public:
   const Row          &At(PetscInt k) const { return rows[k]; }
   const double       *Values(const Row &r) const { return val.data() + r.at; }
   const std::int32_t *Index(const Row &r) const { return idx.data() + r.index; }
-  /* Row k, K in pieces that start at columns start[] and have length[] entries, times f */
+  /* Row k, K in pieces that start at columns start[] and have length[] entries, times f. What is above t w_j counts, and what is above heavy w_j is counted */
   template <class Segs>
-  void Add(PetscInt k, const Segs &segs, const double *K, double f, double u, double t, const double *w)
+  void Add(PetscInt k, const Segs &segs, const double *K, double f, double u, double t, double heavy, const double *w)
   {
     PetscInt      above = 0;
     const double *x     = K;
@@ -97,6 +98,7 @@ public:
     ++added;
     for (const auto &g : segs) {
       above += CountAbove(g.nc, x, t, w + g.j);
+      counted += static_cast<double>(CountAbove(g.nc, x, heavy, w + g.j));
       x += g.nc;
     }
     r.at    = nval;
