@@ -544,7 +544,7 @@ PetscErrorCode TileEngine::Kept(bool full)
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
   if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
-  const double whole = kept.share > 0.2 ? 0.5 : 0.15;
+  const double whole = kept.share > 0.2 ? 0.4 : 0.15;
   passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -559,40 +559,55 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
   PetscCallCXX(factor.resize(m));
   PetscCallCXX(todo.assign(n, 0));
   ExpDifference(m, B.v, kept.v0.data(), factor.data());
-  for (PetscInt k = 0; k < n; ++k) {
-    const PetscInt         i     = Row(k);
-    const StoredRows::Row &row   = kept.At(k);
-    const size_t           count = static_cast<size_t>(PetscMax(row.count, 0));
-    const double          *val   = kept.Values(row);
-    const std::int32_t    *index = kept.Index(row);
-    const double           s     = row.count < 0 ? Dot(m, val, factor.data()) : SparseDot(count, index, val, factor.data());
-    const double           unew  = logr[i] + lam * (kept.u0[k] - std::log(s));
-    if (!(s > 1e-200 && s < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
-      todo[k] = 1;
-      ++left;
-      continue;
-    }
-    const double t = std::exp(unew - kept.u0[k]);
-    u[i]           = unew;
-    if (a) a[i] = t * s;
-    if (row.count < 0)
-      AddScaled(m, t, val, sums);
+  for (PetscInt k0 = 0; k0 < n;) {
+    const PetscInt nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+    const double  *x[StoredRows::kRows] = {NULL};
+    double         s[StoredRows::kRows], t[StoredRows::kRows];
+
+    for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
+    const StoredRows::Row &first = kept.At(k0);
+    const size_t           count = static_cast<size_t>(PetscMax(first.count, 0)); /* of a row that is not whole */
+    const std::int32_t    *index = kept.Index(first);
+    if (nr > 1)
+      DotRows(m, x, factor.data(), s);
     else
-      SparseAdd(count, t, index, val, sums);
-    if (row.count < 0 && (keep || cells)) {
-      std::copy_n(val, m, K.begin());
-      MultiplyBy(m, factor.data(), K.data());
+      s[0] = first.count < 0 ? Dot(m, x[0], factor.data()) : SparseDot(count, index, x[0], factor.data());
+    for (PetscInt r = 0; r < nr; ++r) {
+      const PetscInt k = k0 + r, i = Row(k);
+      const double   unew = logr[i] + lam * (kept.u0[k] - std::log(s[r]));
+      t[r]                = 0;
+      if (!(s[r] > 1e-200 && s[r] < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
+        todo[k] = 1;
+        ++left;
+        continue;
+      }
+      t[r] = std::exp(unew - kept.u0[k]);
+      u[i] = unew;
+      if (a) a[i] = t[r] * s[r];
     }
-    if (cells && row.count < 0) AddCells(B.all, t, t * s, K.data());
-    if (cells && row.count >= 0) AddCells(count, index, t, t * s, val);
-    if (!keep) continue;
-    if (row.count < 0)
-      KeepRow(B, i, B.all, K.data(), t, keep);
+    if (nr > 1)
+      AddRows(m, t, x, sums);
+    else if (first.count < 0)
+      AddScaled(m, t[0], x[0], sums);
     else
-      for (size_t q = 0; q < count && !keep->overflow; ++q) {
-        const double p = t * val[q] * factor[index[q]];
+      SparseAdd(count, t[0], index, x[0], sums);
+    for (PetscInt r = 0; (keep || cells) && r < nr; ++r) {
+      if (todo[k0 + r]) continue;
+      const PetscInt i = Row(k0 + r);
+      if (first.count < 0) {
+        std::copy_n(x[r], m, K.begin());
+        MultiplyBy(m, factor.data(), K.data());
+        if (cells) AddCells(B.all, t[r], t[r] * s[r], K.data());
+        if (keep) KeepRow(B, i, B.all, K.data(), t[r], keep);
+        continue;
+      }
+      if (cells) AddCells(count, index, t[0], t[0] * s[0], x[0]);
+      for (size_t q = 0; keep && q < count && !keep->overflow; ++q) {
+        const double p = t[0] * x[0][q] * factor[index[q]];
         if (p > keep->thr) keep->Add(i, static_cast<PetscInt>(B.id[index[q]]), p);
       }
+    }
+    k0 += nr;
   }
   MultiplyBy(m, factor.data(), sums);
   *some  = left > 0;
@@ -926,24 +941,41 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
         std::copy_n(B.w, m, wf.begin());
         MultiplyBy(m, factor.data(), wf.data());
       }
-      for (PetscInt k = 0; k < n; ++k) {
-        const PetscInt         i     = Row(k);
-        const StoredRows::Row &row   = kept.At(k);
-        const size_t           count = static_cast<size_t>(PetscMax(row.count, 0));
-        const double          *val   = kept.Values(row);
-        const std::int32_t    *index = kept.Index(row);
-        if (!(std::fabs(u[i] - kept.u0[k]) <= kept.reach)) {
-          todo[k] = 1;
-          ++left;
-          continue;
+      for (PetscInt k0 = 0; k0 < n;) {
+        const PetscInt         nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+        const StoredRows::Row &first                = kept.At(k0);
+        const size_t           count                = static_cast<size_t>(PetscMax(first.count, 0));
+        const double          *x[StoredRows::kRows] = {NULL};
+        double                 s[StoredRows::kRows] = {0}, t[StoredRows::kRows];
+
+        for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
+        if (!known) {
+          if (nr > 1)
+            DotRows(m, x, wf.data(), s);
+          else
+            s[0] = first.count < 0 ? Dot(m, x[0], wf.data()) : SparseDot(count, kept.Index(first), x[0], wf.data());
         }
-        const double t = std::exp(u[i] - kept.u0[k]);
-        if (!known) p[k] = t * (row.count < 0 ? Dot(m, val, wf.data()) : SparseDot(count, index, val, wf.data()));
-        if (!sums) continue;
-        if (row.count < 0)
-          AddScaled(m, t * weight(k, i), val, sums);
-        else
-          SparseAdd(count, t * weight(k, i), index, val, sums);
+        for (PetscInt r = 0; r < nr; ++r) {
+          const PetscInt k = k0 + r, i = Row(k);
+          t[r] = 0;
+          if (std::fabs(u[i] - kept.u0[k]) <= kept.reach) {
+            t[r] = std::exp(u[i] - kept.u0[k]);
+            if (!known) p[k] = t[r] * s[r];
+            t[r] *= weight(k, i);
+          } else {
+            todo[k] = 1;
+            ++left;
+          }
+        }
+        if (sums) {
+          if (nr > 1)
+            AddRows(m, t, x, sums);
+          else if (first.count < 0)
+            AddScaled(m, t[0], x[0], sums);
+          else
+            SparseAdd(count, t[0], kept.Index(first), x[0], sums);
+        }
+        k0 += nr;
       }
       if (sums) MultiplyBy(m, factor.data(), sums);
     }

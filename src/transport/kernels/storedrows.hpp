@@ -26,6 +26,9 @@ void CopyScaled(PetscInt n, const double *K, double f, double *out);
 /* sum_q val_q x[idx_q], and y[idx_q] += t val_q */
 double SparseDot(size_t n, const std::int32_t *idx, const double *val, const double *x);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, double *y);
+/* four rows at once, each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
+void DotRows(PetscInt n, const double *const *x, const double *y, double *s);
+void AddRows(PetscInt n, const double *t, const double *const *x, double *y);
 /* max_j |x_j - y_j|, x_j = exp(x_j - y_j), and x_j *= y_j */
 double MaxDifference(PetscInt n, const double *x, const double *y);
 void   ExpDifference(PetscInt n, const double *x, const double *y, double *out);
@@ -83,8 +86,17 @@ public:
   /* room for one more row of at most so many entries; false: all rows, if the others are like those so far by a factor of two, will not fit `limit` bytes */
   bool Reserve(PetscInt count, double limit);
   /* gives the memory back; nothing is kept */
-  void                Free();
-  const Row          &At(PetscInt k) const { return rows[k]; }
+  void       Free();
+  const Row &At(PetscInt k) const { return rows[k]; }
+  /* rows k to k + kRows, as far as there are any, are whole */
+  static constexpr PetscInt kRows = 4;
+  bool                      Whole(PetscInt k) const
+  {
+    if (k + kRows > static_cast<PetscInt>(rows.size())) return false;
+    for (PetscInt r = k; r < k + kRows; ++r)
+      if (rows[r].count >= 0) return false;
+    return true;
+  }
   const double       *Values(const Row &r) const { return val.data() + r.at; }
   const std::int32_t *Index(const Row &r) const { return idx.data() + r.index; }
   /* Row k, K in pieces that start at columns start[] and have length[] entries, times f. What is above t w_j counts, and what is above heavy w_j is counted */
