@@ -535,7 +535,7 @@ bool TileEngine::IsNear(double inv, const double *v) const
 /* After a pass that kept rows */
 PetscErrorCode TileEngine::Kept(bool full)
 {
-  double in[4] = {full ? 1.0 : 0.0, kept.dense, kept.sparse, kept.counted};
+  double in[4] = {full ? 1.0 : 0.0, kept.wide, kept.narrow, kept.counted};
 
   PetscFunctionBegin;
   PetscCall(AllreduceSum(comm, in, 4));
@@ -543,9 +543,10 @@ PetscErrorCode TileEngine::Kept(bool full)
   kept.valid = in[0] == 0;
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
   if (!kept.valid) kept.Free();
-  /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
-  const double whole = kept.share > 0.2 ? 0.4 : 0.15;
-  passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
+  /* an entry, with its exponential, is the unit; those of whole rows depend on which cache has them, but not on the number of processes, so that no decision
+     does; and the logarithms and exponentials of rows and columns */
+  const double pairs = static_cast<double>(nglobal) * m, bytes = pairs * sizeof(double), whole = bytes < 4e6 ? 0.15 : (bytes < 2e7 ? 0.25 : 0.4);
+  passcost = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / pairs);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -120,7 +120,7 @@ void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double r, con
   reach = r;
   valid = false;
   uses = nval = nidx = added = 0;
-  dense = sparse = counted = 0;
+  wide = narrow = counted = 0;
   /* an entry of a whole row costs a twelfth of one taken by its number while the rows stay in the second cache, half of it from memory */
   share = static_cast<double>(n) * m * sizeof(double) < 4e6 ? 1.0 / 12 : 1.0 / 3;
   rows.resize(static_cast<size_t>(n));

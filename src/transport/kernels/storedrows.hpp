@@ -68,12 +68,12 @@ class StoredRows {
 public:
   double              inv   = 0; /* of what is kept */
   bool                valid = false;
-  double              reach = 0;             /* of potentials, see above */
-  size_t              uses  = 0;             /* passes that used what is kept */
-  std::vector<double> u0, v0;                /* by row, by column */
-  double              dense = 0, sparse = 0; /* entries kept in whole rows and one by one */
-  double              counted = 0;           /* entries above `heavy` of their row's mass times their column's, in units of their mean */
-  double              share   = 0;           /* of the entries of a row above which it is kept whole */
+  double              reach = 0;            /* of potentials, see above */
+  size_t              uses  = 0;            /* passes that used what is kept */
+  std::vector<double> u0, v0;               /* by row, by column */
+  double              wide = 0, narrow = 0; /* entries of rows with many and with few that count, however they are kept: the same for any number of processes */
+  double              counted = 0;          /* entries that Add() was asked to count */
+  double              share   = 0;          /* of the entries of a row above which it is kept whole */
 
   struct Row {
     size_t       at; /* of its values; idx follows the same order */
@@ -113,9 +113,11 @@ public:
       counted += static_cast<double>(CountAbove(g.nc, x, heavy, w + g.j));
       x += g.nc;
     }
-    r.at    = nval;
-    r.index = nidx;
-    x       = K;
+    r.at            = nval;
+    r.index         = nidx;
+    x               = K;
+    const bool many = above > m / 3;
+    (many ? wide : narrow) += static_cast<double>(many ? m : above);
     if (above > share * m) {
       r.count       = -1;
       double  *to   = val.data() + nval;
@@ -128,7 +130,6 @@ public:
       }
       for (; done < m; ++done) to[done] = 0;
       nval += static_cast<size_t>(m);
-      dense += static_cast<double>(m);
     } else {
       r.count = static_cast<std::int32_t>(above);
       for (const auto &g : segs) {
@@ -137,7 +138,6 @@ public:
         nval += static_cast<size_t>(c);
         x += g.nc;
       }
-      sparse += static_cast<double>(above);
     }
   }
 
