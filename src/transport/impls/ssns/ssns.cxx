@@ -90,14 +90,14 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
   else if (ctx->system.total > 0)
     entries = static_cast<double>(ctx->system.total);
   /* in operations that take as long as one entry of a pass: those of BLAS-3 are fifty times as fast; a multigrid hierarchy and its use cost about 200 per entry
-     and 2000 per unknown, a factor serves two systems, CG without a matrix takes a dozen or two of passes */
-  if (!e->HasEntries() || entries > static_cast<double>(fill))
-    system = 20 * pairs * e->PassCost();
+     and 2000 per unknown, a factor serves two systems, CG without a matrix takes dozens of passes. Large systems with too many entries are thinned */
+  if (!e->HasEntries() || (entries > static_cast<double>(fill) && ctx->system.small.Fits(e)))
+    system = 40 * pairs * e->PassCost();
   else if (ctx->system.small.Fits(e) && ctx->system.small.Pays(e, static_cast<PetscInt64>(entries))) {
     const double k = PetscMin(n, m), form = PetscMin(0.02 * pairs * k, 0.5 * entries * entries / PetscMax(n, m));
     system = (0.5 + 1 / steps) * (form + 0.02 * k * k * k / 3) + 30 * entries;
   } else
-    system = 200 * entries + 2000 * (n + m);
+    system = 200 * PetscMin(entries, static_cast<double>(fill)) + 2000 * (n + m);
   return steps * (system / pairs + 3 * e->PassCost());
 }
 
@@ -357,8 +357,8 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
 
    Notes:
    Method, on each level of epsilon:
-   1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target within two dozen more and at less than the
-      estimated cost of Newton steps
+   1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the cost of Newton steps, which is
+      estimated from the number of entries of the plan that count. Where the plan is dense these alone usually reach it
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
