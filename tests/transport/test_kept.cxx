@@ -125,6 +125,34 @@ TEST(TransportKept, PassesAgreeAtAnyPotentials)
         }
         EXPECT_NEAR(sums[1], sums[0], tol * (sums[0] + 1e-6));
         EXPECT_NEAR(kept[1], kept[0], 2);
+        /* products with the plan: from the rows that are kept, where they are asked for and near, else from the costs */
+        if (step < 6 || step == 10) {
+          std::vector<double> w(cols + 1), z(rows + 1), Pw[2], Ptz[2], Hw[2];
+          for (PetscInt j = 0; j < cols; ++j) w[j] = Uniform(j + E[0]->mlo, 12) - 0.5;
+          for (PetscInt i = 0; i < rows; ++i) z[i] = Uniform(i + E[0]->rlo, 13) - 0.5;
+          const PetscInt before = E[1]->passes + E[1]->keptpasses;
+          for (int keeps = 0; keeps < 2; ++keeps) {
+            TileEngine &e = *E[keeps];
+            Pw[keeps].resize(rows + 1);
+            Ptz[keeps].resize(cols + 1);
+            Hw[keeps].resize(cols + 1);
+            e.nearby                   = true;
+            const double       *uu     = u[keeps].data();
+            std::vector<double> masses = logr; /* the row sums that this point has, with lam = 1 */
+            for (double &x : masses) x = std::exp(x);
+            ASSERT_PETSC(e.Products(inv, uu, v.data(), w.data(), NULL, NULL, Pw[keeps].data(), NULL));
+            ASSERT_PETSC(e.Products(inv, uu, v.data(), NULL, NULL, z.data(), NULL, Ptz[keeps].data()));
+            ASSERT_PETSC(e.Products(inv, uu, v.data(), w.data(), masses.data(), NULL, NULL, Hw[keeps].data()));
+            e.nearby = false;
+          }
+          EXPECT_EQ(E[1]->passes + E[1]->keptpasses, before + 3);
+          for (PetscInt i = 0; i < rows; ++i) EXPECT_NEAR(Pw[1][i], Pw[0][i], tol / n) << "d " << d << " eps " << eps << " step " << step;
+          for (PetscInt j = 0; j < cols; ++j) {
+            const double mass = std::max(std::exp(lb[0][j]), std::exp(logc[j]));
+            EXPECT_NEAR(Ptz[1][j], Ptz[0][j], tol * mass) << "d " << d << " eps " << eps << " step " << step;
+            EXPECT_NEAR(Hw[1][j], Hw[0][j], tol * mass) << "d " << d << " eps " << eps << " step " << step;
+          }
+        }
         for (PetscInt j = 0; j < cols; ++j) {
           if (step < 6) v[j] += logc[j] - lb[0][j];
           if (step == 6) v[j] += 25 * (Uniform(j + E[0]->mlo, 9) - 0.5);

@@ -96,6 +96,7 @@ public:
   PetscInt      passes     = 0;                  /* traversals of the whole cost */
   PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
   bool          exact      = false;              /* fused passes are computed from the costs, even where rows are kept */
+  bool          nearby     = false;              /* Products() may use rows that are kept, for systems that are solved approximately */
   double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
   double        loose      = 0;                  /* > 0: the mass, relative to a row's or a column's, that fused passes may skip beyond that */
   const double *logr = nullptr, *logc = nullptr; /* logarithms of the masses; owned by Work */
@@ -132,6 +133,9 @@ public:
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
   /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
   virtual double PassCost() const { return 1; }
+  /* Number of entries of the plan, over all processes, that are more than 1e-7 of the mass of their row, when the rows were kept that are kept now; 0: not
+     known. The same on all processes */
+  virtual double HeavyEntries() const { return 0; }
   /* Mass that Marginals() may have left out of any row or column, relative to its mass */
   virtual double Skipped() const { return 0; }
   /* Whether a set of sources, found from the potentials v, has more mass than all the targets it may use together: a proof that no plan exists */

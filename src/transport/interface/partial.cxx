@@ -28,6 +28,7 @@ public:
   bool           Forbids() const override { return in->Forbids(); }
   double         Skipped() const override { return in->Skipped(); }
   double         PassCost() const override { return in->PassCost(); }
+  double         HeavyEntries() const override { return in->HeavyEntries(); }
   PetscErrorCode Fused(double inv, double lam, const double *v, double *u, double *a, double *lb, Keep *keep) override;
   PetscErrorCode Marginals(double inv, const double *u, const double *v, double *a, double *b, double *cost) override;
   PetscErrorCode Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,

@@ -10,6 +10,7 @@ namespace transport {
 static constexpr PetscInt kChunk    = 1024; /* columns exponentiated while they are in the first cache */
 static constexpr PetscInt kTile     = 32;   /* points of a tile */
 static constexpr double   kSlack    = 1.0;  /* e-folds by which a row's potential may rise within a truncated pass before the row is done again */
+static constexpr double   kHeavy    = 1e-7; /* of a row's mass: an entry that a Newton system will have */
 static constexpr int      kTagBlock = 171, kTagSums = 172;
 
 /* ---------------------------------------------------------------------------------------------------------------------------- blocks */
@@ -525,19 +526,27 @@ bool TileEngine::WantsToKeep(double inv, const double *v)
   return !wasted || (lastinv == inv && MaxDifference(m, v, last.data()) <= Reach(inv));
 }
 
+/* Whether rows are kept and v is near enough; the same on all processes */
+bool TileEngine::IsNear(double inv, const double *v) const
+{
+  return !exact && kept.valid && kept.inv == inv && MaxDifference(m, v, kept.v0.data()) <= kept.reach;
+}
+
 /* After a pass that kept rows */
 PetscErrorCode TileEngine::Kept(bool full)
 {
-  double in[3] = {full ? 1.0 : 0.0, kept.dense, kept.sparse};
+  double in[4] = {full ? 1.0 : 0.0, kept.wide, kept.narrow, kept.counted};
 
   PetscFunctionBegin;
-  PetscCall(AllreduceSum(comm, in, 3));
+  PetscCall(AllreduceSum(comm, in, 4));
+  heavy      = in[0] == 0 ? in[3] : 0.0;
   kept.valid = in[0] == 0;
   refused    = kept.valid ? 0.0 : 4 * kept.inv;
   if (!kept.valid) kept.Free();
-  /* an entry, with its exponential, is the unit; and the logarithms and exponentials of rows and columns */
-  const double whole = kept.share > 0.2 ? 0.5 : 0.1;
-  passcost           = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / (static_cast<double>(nglobal) * m));
+  /* an entry, with its exponential, is the unit; those of whole rows depend on which cache has them, but not on the number of processes, so that no decision
+     does; and the logarithms and exponentials of rows and columns */
+  const double pairs = static_cast<double>(nglobal) * m, bytes = pairs * sizeof(double), whole = bytes < 4e6 ? 0.15 : (bytes < 2e7 ? 0.25 : 0.4);
+  passcost = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / pairs);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -551,40 +560,55 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
   PetscCallCXX(factor.resize(m));
   PetscCallCXX(todo.assign(n, 0));
   ExpDifference(m, B.v, kept.v0.data(), factor.data());
-  for (PetscInt k = 0; k < n; ++k) {
-    const PetscInt         i     = Row(k);
-    const StoredRows::Row &row   = kept.At(k);
-    const size_t           count = static_cast<size_t>(PetscMax(row.count, 0));
-    const double          *val   = kept.Values(row);
-    const std::int32_t    *index = kept.Index(row);
-    const double           s     = row.count < 0 ? Dot(m, val, factor.data()) : SparseDot(count, index, val, factor.data());
-    const double           unew  = logr[i] + lam * (kept.u0[k] - std::log(s));
-    if (!(s > 1e-200 && s < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
-      todo[k] = 1;
-      ++left;
-      continue;
-    }
-    const double t = std::exp(unew - kept.u0[k]);
-    u[i]           = unew;
-    if (a) a[i] = t * s;
-    if (row.count < 0)
-      AddScaled(m, t, val, sums);
+  for (PetscInt k0 = 0; k0 < n;) {
+    const PetscInt nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+    const double  *x[StoredRows::kRows] = {NULL};
+    double         s[StoredRows::kRows], t[StoredRows::kRows];
+
+    for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
+    const StoredRows::Row &first = kept.At(k0);
+    const size_t           count = static_cast<size_t>(PetscMax(first.count, 0)); /* of a row that is not whole */
+    const std::int32_t    *index = kept.Index(first);
+    if (nr > 1)
+      DotRows(m, x, factor.data(), s);
     else
-      SparseAdd(count, t, index, val, sums);
-    if (row.count < 0 && (keep || cells)) {
-      std::copy_n(val, m, K.begin());
-      MultiplyBy(m, factor.data(), K.data());
+      s[0] = first.count < 0 ? Dot(m, x[0], factor.data()) : SparseDot(count, index, x[0], factor.data());
+    for (PetscInt r = 0; r < nr; ++r) {
+      const PetscInt k = k0 + r, i = Row(k);
+      const double   unew = logr[i] + lam * (kept.u0[k] - std::log(s[r]));
+      t[r]                = 0;
+      if (!(s[r] > 1e-200 && s[r] < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
+        todo[k] = 1;
+        ++left;
+        continue;
+      }
+      t[r] = std::exp(unew - kept.u0[k]);
+      u[i] = unew;
+      if (a) a[i] = t[r] * s[r];
     }
-    if (cells && row.count < 0) AddCells(B.all, t, t * s, K.data());
-    if (cells && row.count >= 0) AddCells(count, index, t, t * s, val);
-    if (!keep) continue;
-    if (row.count < 0)
-      KeepRow(B, i, B.all, K.data(), t, keep);
+    if (nr > 1)
+      AddRows(m, t, x, sums);
+    else if (first.count < 0)
+      AddScaled(m, t[0], x[0], sums);
     else
-      for (size_t q = 0; q < count && !keep->overflow; ++q) {
-        const double p = t * val[q] * factor[index[q]];
+      SparseAdd(count, t[0], index, x[0], sums);
+    for (PetscInt r = 0; (keep || cells) && r < nr; ++r) {
+      if (todo[k0 + r]) continue;
+      const PetscInt i = Row(k0 + r);
+      if (first.count < 0) {
+        std::copy_n(x[r], m, K.begin());
+        MultiplyBy(m, factor.data(), K.data());
+        if (cells) AddCells(B.all, t[r], t[r] * s[r], K.data());
+        if (keep) KeepRow(B, i, B.all, K.data(), t[r], keep);
+        continue;
+      }
+      if (cells) AddCells(count, index, t[0], t[0] * s[0], x[0]);
+      for (size_t q = 0; keep && q < count && !keep->overflow; ++q) {
+        const double p = t[0] * x[0][q] * factor[index[q]];
         if (p > keep->thr) keep->Add(i, static_cast<PetscInt>(B.id[index[q]]), p);
       }
+    }
+    k0 += nr;
   }
   MultiplyBy(m, factor.data(), sums);
   *some  = left > 0;
@@ -653,7 +677,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   if (cells) PetscCallCXX(cells->gram.assign(static_cast<size_t>(cells->count) * cells->count, 0.0));
   if (!ring) {
     const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
-    near    = !exact && kept.valid && kept.inv == inv && MaxDifference(m, vhome, kept.v0.data()) <= kept.reach;
+    near    = IsNear(inv, vhome);
     keeping = !exact && !near && WantsToKeep(inv, vhome);
     if (keeping) cut = Cut(); /* later passes rely on what is kept */
     PetscCallCXX(last.assign(vhome, vhome + m));
@@ -685,7 +709,8 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
                                 bool room;
                                 PetscCallCXX(room = kept.Reserve(m, memory));
                                 full = !room;
-                                if (room) kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, weight.data());
+                                if (room)
+                                  kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, kHeavy * m * std::exp(logr[i]) / t, weight.data());
                               }
                             }
                             return PETSC_SUCCESS;
@@ -892,8 +917,9 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
 PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
                                     double *colout)
 {
-  std::vector<double> f, p;
-  bool                known = !w; /* the weights of the rows, when their columns are summed */
+  std::vector<double> f, p, wf;
+  std::vector<char>   todo;
+  bool                known = !w, near = false; /* the weights of the rows, when their columns are summed; rows that are kept are used */
 
   PetscFunctionBegin;
   PetscCall(LoadColumns(v, home, Places(Count(rank)).v));
@@ -901,20 +927,73 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
   PetscCall(RowBounds(u, f));
   if (Truncated()) FitColumns(Kappa(T.kind, inv), logchome.data());
   PetscCallCXX(p.assign(n, 0.0));
-  auto body = [&](const Block &B, double *sums) -> PetscErrorCode {
-    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
+  if (nearby && !ring) near = IsNear(inv, home.data() + Places(m).v);
+  if (near) {
+    PetscCallCXX(factor.resize(m));
+    PetscCallCXX(wf.resize(m));
+    PetscCallCXX(todo.assign(n, 0));
+    ExpDifference(m, home.data() + Places(m).v, kept.v0.data(), factor.data());
+  }
+  auto weight = [&](PetscInt k, PetscInt i) { return w && a ? p[k] / a[i] : (z ? z[i] : 0.0); };
+  auto body   = [&](const Block &B, double *sums) -> PetscErrorCode {
+    PetscInt left = near ? 0 : n;
+    if (near) {
+      if (w) {
+        std::copy_n(B.w, m, wf.begin());
+        MultiplyBy(m, factor.data(), wf.data());
+      }
+      for (PetscInt k0 = 0; k0 < n;) {
+        const PetscInt         nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+        const StoredRows::Row &first                = kept.At(k0);
+        const size_t           count                = static_cast<size_t>(PetscMax(first.count, 0));
+        const double          *x[StoredRows::kRows] = {NULL};
+        double                 s[StoredRows::kRows] = {0}, t[StoredRows::kRows];
+
+        for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
+        if (!known) {
+          if (nr > 1)
+            DotRows(m, x, wf.data(), s);
+          else
+            s[0] = first.count < 0 ? Dot(m, x[0], wf.data()) : SparseDot(count, kept.Index(first), x[0], wf.data());
+        }
+        for (PetscInt r = 0; r < nr; ++r) {
+          const PetscInt k = k0 + r, i = Row(k);
+          t[r] = 0;
+          if (std::fabs(u[i] - kept.u0[k]) <= kept.reach) {
+            t[r] = std::exp(u[i] - kept.u0[k]);
+            if (!known) p[k] = t[r] * s[r];
+            t[r] *= weight(k, i);
+          } else {
+            todo[k] = 1;
+            ++left;
+          }
+        }
+        if (sums) {
+          if (nr > 1)
+            AddRows(m, t, x, sums);
+          else if (first.count < 0)
+            AddScaled(m, t[0], x[0], sums);
+          else
+            SparseAdd(count, t[0], kept.Index(first), x[0], sums);
+        }
+        k0 += nr;
+      }
+      if (sums) MultiplyBy(m, factor.data(), sums);
+    }
+    if (!left) return PETSC_SUCCESS;
+    return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, near ? &todo : nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
       double s[16], uk[16];
       for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
       for (PetscInt r = 0; r < nr; ++r) {
-        const PetscInt k = k0 + r, i = Row(k);
+        const PetscInt k    = k0 + r;
         const double  *Krow = K.data() + static_cast<size_t>(r) * widest, *x = Krow;
         if (!known)
           for (const Seg &g : segs) {
             p[k] += Dot(g.nc, x, B.w + g.j);
             x += g.nc;
           }
-        if (sums) AddRow(segs, w && a ? p[k] / a[i] : (z ? z[i] : 0.0), Krow, sums);
+        if (sums) AddRow(segs, weight(k, Row(k)), Krow, sums);
       }
       return PETSC_SUCCESS;
     });
@@ -926,6 +1005,10 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
   if (colout) PetscCall(ColumnRound(known ? FIELDS_V : FIELDS_W, 0.0, MPI_SUM, colout, body));
   if (w && rowout)
     for (PetscInt k = 0; k < n; ++k) rowout[Row(k)] = p[k];
+  if (near) {
+    --passes;
+    ++keptpasses;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

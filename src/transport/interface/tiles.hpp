@@ -36,6 +36,7 @@ public:
   PetscErrorCode Bilinear(const double *x, const double *y, double *value) override;
   PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) override;
   PetscErrorCode Scale(double *cmax, double *cmedian) override;
+  double         HeavyEntries() const override { return kept.valid ? heavy : 0.0; }
   double         PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }
   double         Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
 
@@ -76,6 +77,7 @@ private:
   std::vector<PetscInt> cellsof;
   StoredRows            kept;
   double                passcost = 1;         /* of a pass over the rows kept, relative to one over the costs */
+  double                heavy    = 0;         /* entries of the rows kept, see HeavyEntries() */
   double                refused  = 0;         /* rows at this inv, or a smaller one, took too much memory */
   bool                  wasted   = false;     /* what was kept last was not used */
   double                largest  = 0;         /* cost */
@@ -84,6 +86,7 @@ private:
 
   double         Reach(double inv) const;
   bool           WantsToKeep(double inv, const double *v);
+  bool           IsNear(double inv, const double *v) const;
   PetscErrorCode Kept(bool full);
   PetscErrorCode FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some, bool *stale);
   /* of fused passes; none if every pass is to evaluate everything */

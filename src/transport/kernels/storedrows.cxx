@@ -61,6 +61,35 @@ void SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, d
   for (size_t q = 0; q < n; ++q) y[idx[q]] += t * val[q];
 }
 
+SKEAN_MULTIVERSION void DotRows(PetscInt n, const double *const *x, const double *y, double *s)
+{
+  const double *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+  double        t[4][8] = {{0}};
+  PetscInt      j       = 0;
+  for (; j + 8 <= n; j += 8)
+#pragma omp simd
+    for (int l = 0; l < 8; ++l) {
+      const double q = y[j + l];
+      t[0][l] += x0[j + l] * q;
+      t[1][l] += x1[j + l] * q;
+      t[2][l] += x2[j + l] * q;
+      t[3][l] += x3[j + l] * q;
+    }
+  for (int r = 0; r < 4; ++r) {
+    s[r] = 0;
+    for (PetscInt l = j; l < n; ++l) s[r] += x[r][l] * y[l];
+    for (int l = 0; l < 8; ++l) s[r] += t[r][l];
+  }
+}
+
+SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const double *const *x, double *y)
+{
+  const double *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+  const double  t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3];
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) y[j] += (t0 * x0[j] + t1 * x1[j]) + (t2 * x2[j] + t3 * x3[j]);
+}
+
 SKEAN_MULTIVERSION double MaxDifference(PetscInt n, const double *x, const double *y)
 {
   double s = 0;
@@ -91,7 +120,7 @@ void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double r, con
   reach = r;
   valid = false;
   uses = nval = nidx = added = 0;
-  dense = sparse = 0;
+  wide = narrow = counted = 0;
   /* an entry of a whole row costs a twelfth of one taken by its number while the rows stay in the second cache, half of it from memory */
   share = static_cast<double>(n) * m * sizeof(double) < 4e6 ? 1.0 / 12 : 1.0 / 3;
   rows.resize(static_cast<size_t>(n));

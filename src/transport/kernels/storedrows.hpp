@@ -26,6 +26,9 @@ void CopyScaled(PetscInt n, const double *K, double f, double *out);
 /* sum_q val_q x[idx_q], and y[idx_q] += t val_q */
 double SparseDot(size_t n, const std::int32_t *idx, const double *val, const double *x);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, double *y);
+/* four rows at once, each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
+void DotRows(PetscInt n, const double *const *x, const double *y, double *s);
+void AddRows(PetscInt n, const double *t, const double *const *x, double *y);
 /* max_j |x_j - y_j|, x_j = exp(x_j - y_j), and x_j *= y_j */
 double MaxDifference(PetscInt n, const double *x, const double *y);
 void   ExpDifference(PetscInt n, const double *x, const double *y, double *out);
@@ -65,11 +68,12 @@ class StoredRows {
 public:
   double              inv   = 0; /* of what is kept */
   bool                valid = false;
-  double              reach = 0;             /* of potentials, see above */
-  size_t              uses  = 0;             /* passes that used what is kept */
-  std::vector<double> u0, v0;                /* by row, by column */
-  double              dense = 0, sparse = 0; /* entries kept in whole rows and one by one */
-  double              share = 0;             /* of the entries of a row above which it is kept whole */
+  double              reach = 0;            /* of potentials, see above */
+  size_t              uses  = 0;            /* passes that used what is kept */
+  std::vector<double> u0, v0;               /* by row, by column */
+  double              wide = 0, narrow = 0; /* entries of rows with many and with few that count, however they are kept: the same for any number of processes */
+  double              counted = 0;          /* entries that Add() was asked to count */
+  double              share   = 0;          /* of the entries of a row above which it is kept whole */
 
   struct Row {
     size_t       at; /* of its values; idx follows the same order */
@@ -82,13 +86,22 @@ public:
   /* room for one more row of at most so many entries; false: all rows, if the others are like those so far by a factor of two, will not fit `limit` bytes */
   bool Reserve(PetscInt count, double limit);
   /* gives the memory back; nothing is kept */
-  void                Free();
-  const Row          &At(PetscInt k) const { return rows[k]; }
+  void       Free();
+  const Row &At(PetscInt k) const { return rows[k]; }
+  /* rows k to k + kRows, as far as there are any, are whole */
+  static constexpr PetscInt kRows = 4;
+  bool                      Whole(PetscInt k) const
+  {
+    if (k + kRows > static_cast<PetscInt>(rows.size())) return false;
+    for (PetscInt r = k; r < k + kRows; ++r)
+      if (rows[r].count >= 0) return false;
+    return true;
+  }
   const double       *Values(const Row &r) const { return val.data() + r.at; }
   const std::int32_t *Index(const Row &r) const { return idx.data() + r.index; }
-  /* Row k, K in pieces that start at columns start[] and have length[] entries, times f */
+  /* Row k, K in pieces that start at columns start[] and have length[] entries, times f. What is above t w_j counts, and what is above heavy w_j is counted */
   template <class Segs>
-  void Add(PetscInt k, const Segs &segs, const double *K, double f, double u, double t, const double *w)
+  void Add(PetscInt k, const Segs &segs, const double *K, double f, double u, double t, double heavy, const double *w)
   {
     PetscInt      above = 0;
     const double *x     = K;
@@ -97,11 +110,14 @@ public:
     ++added;
     for (const auto &g : segs) {
       above += CountAbove(g.nc, x, t, w + g.j);
+      counted += static_cast<double>(CountAbove(g.nc, x, heavy, w + g.j));
       x += g.nc;
     }
-    r.at    = nval;
-    r.index = nidx;
-    x       = K;
+    r.at            = nval;
+    r.index         = nidx;
+    x               = K;
+    const bool many = above > m / 3;
+    (many ? wide : narrow) += static_cast<double>(many ? m : above);
     if (above > share * m) {
       r.count       = -1;
       double  *to   = val.data() + nval;
@@ -114,7 +130,6 @@ public:
       }
       for (; done < m; ++done) to[done] = 0;
       nval += static_cast<size_t>(m);
-      dense += static_cast<double>(m);
     } else {
       r.count = static_cast<std::int32_t>(above);
       for (const auto &g : segs) {
@@ -123,7 +138,6 @@ public:
         nval += static_cast<size_t>(c);
         x += g.nc;
       }
-      sparse += static_cast<double>(above);
     }
   }
 

@@ -297,7 +297,7 @@ static PetscErrorCode ShellDiagonal(Mat A, Vec d)
 PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, double rtol, PetscInt maxit, const double *gv, double *dv, PetscInt *its, bool *ok)
 {
   Work              *w   = static_cast<Work *>(t->work);
-  const Engine      *e   = w->eng.get();
+  Engine            *e   = w->eng.get();
   ShellCtx           ctx = {w, shift};
   Vec                x, rhs;
   PetscScalar       *a;
@@ -322,7 +322,9 @@ PetscErrorCode NewtonSystem::SolveMatrixFree(SkeanTransport t, double shift, dou
   PetscCall(VecGetArray(rhs, &a));
   for (PetscInt j = 0; j < e->mloc; ++j) a[j] = gv[j];
   PetscCall(VecRestoreArray(rhs, &a));
+  e->nearby = true;
   PetscCall(KSPSolve(mf, rhs, x));
+  e->nearby = false;
   PetscCall(KSPGetConvergedReason(mf, &reason));
   PetscCall(KSPGetIterationNumber(mf, its));
   /* CG's iterates all increase the quadratic model: a solve that ran out of iterations is still an ascent direction */
