@@ -97,6 +97,34 @@ static PetscErrorCode Levels(SkeanTransport t, double below)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where plain sweeps from nothing do well at the target itself, the larger epsilons are left out: after the first pass the columns' sums must be right by and large.
+   They are if the cost is so little structured, and a row has so many entries, that these fall on all columns evenly. If not, a pass has been lost */
+static PetscErrorCode TryTarget(SkeanTransport t)
+{
+  constexpr double kEnough = 2.0, kRight = 0.4;
+  Work            *w       = static_cast<Work *>(t->work);
+  const Engine    *e       = w->eng.get();
+  const double     entries = static_cast<double>(PetscMin(e->nglobal, e->m)) * w->eps; /* of a row with evenly distributed costs, times the largest cost */
+
+  PetscBool sns; /* has no levels */
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectTypeCompare((PetscObject)t, SKEANTRANSPORTSNS, &sns));
+  if (sns || w->levels.size() < 2 || entries < kEnough * w->cmax || !e->HasEntries() || t->rhor != PETSC_INFINITY || t->rhoc != PETSC_INFINITY)
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SkeanTransportSetLevel_Private(t, w->eps));
+  PetscCall(SkeanTransportPass_Private(t, NULL));
+  if (!w->bad && w->err <= kRight)
+    PetscCallCXX(w->levels.assign(1, w->eps));
+  else {
+    std::copy(w->logc.begin(), w->logc.begin() + e->mloc, w->v.begin());
+    std::copy(w->logr.begin(), w->logr.begin() + e->n, w->u.begin());
+    w->epsnow = w->levels[0];
+  }
+  w->err = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Start(SkeanTransport t)
 {
   Work *w = static_cast<Work *>(t->work);
@@ -143,6 +171,7 @@ static PetscErrorCode Start(SkeanTransport t)
     for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i];
     PetscCall(Levels(t, t->scaling ? 0.3 * w->cmax : 0.0));
     w->epsnow = w->levels[0];
+    PetscCall(TryTarget(t));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -266,13 +295,13 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   t->mslevels = 0;
   PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder)); /* initial potentials may have come or gone since the set-up */
   if (t->ladder) PetscCall(SkeanTransportMultiscale_Private(t));
-  PetscCall(Start(t));
-  if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
-  if (t->ladder) t->epsstart = 0;
   w->err             = 0; /* not known: what a solve computes does not depend on the one before */
   w->eng->passes     = 0;
   w->eng->keptpasses = 0;
   w->eng->entries    = 0;
+  PetscCall(Start(t));
+  if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
+  if (t->ladder) t->epsstart = 0;
   t->nnzkept = t->maxksp = 0;
   PetscUseTypeMethod(t, solve);
   PetscCall(SkeanTransportFinish_Private(t));
