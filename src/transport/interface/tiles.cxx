@@ -1053,7 +1053,9 @@ PetscErrorCode TileEngine::Scale(double *cmax, double *cmedian)
 
   PetscFunctionBegin;
   PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
-    if (T.kind == CostKind::STORED)
+    if (T.known)
+      mx = PetscMax(mx, T.most);
+    else if (T.kind == CostKind::STORED)
       for (PetscInt k = 0; k < n; ++k) mx = PetscMax(mx, MaxValue(m, T.C.data() + static_cast<size_t>(k) * T.ldc));
     else if (!tiled)
       PetscCall(ForRows(B, 1.0, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {

@@ -46,6 +46,8 @@ struct CostTiles {
   bool                               gemm = false; /* SQEUCLIDEAN, EUCLIDEAN, COSINE: inner products by dgemm on centred coordinates */
   PetscInt                           ldc  = 0;     /* STORED: C[i*ldc + j] */
   std::vector<double, Unset<double>> C;
+  bool                               known = false; /* STORED: most is the largest of C */
+  double                             most  = 0;
   std::vector<double>                X;  /* X[i*d + k] */
   std::vector<double>                xn; /* gemm: squared norms */
   CostFn                             fn  = nullptr;
