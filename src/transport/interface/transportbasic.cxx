@@ -1073,10 +1073,10 @@ PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool 
    2. The same method goes on with epsilons that are smaller by the factor of `SkeanTransportSetScaling()`, from one to the next and only as exactly as
       the gap needs, until it is reached, five of them have been solved, or one of them no longer brings the bounds closer by a tenth: the gap falls with epsilon.
 
-   For a gap that has been set here, or by the option, whatever that takes. For the default's only if the solve converged and the bounds are no more than 5 % apart, and
-   not for a plan that is spread out because epsilon is large: with N the exponential of the plan's entropy, the number of entries that count, 1. if N is at most
-   four times, and 2. if it is at most once the number of sources and targets, which is what an unregularised plan has; and 2. in no more passes (of either kind,
-   but for the last step's) than the solve took.
+   Both for a gap that has been set here, or by the option, whatever that takes. For the default's only if the solve converged and the plan is not spread out
+   because epsilon is large: the exponential of its entropy, which is the number of its entries where all are equal, may be at most four times the number of sources
+   and targets, which is what an unregularised plan has. And 1. only if the bounds are within 5 %, 2. if they are within eight times the gap by then, and in no more
+   passes (of either kind) than the solve took, but for those of the last epsilon's bounds.
 
    The best of all bounds count; everything else that is reported, the potentials too, belongs to the epsilon of the solve. Whether the gap was reached is
    seen from the bounds. They hold for any number of processes; an extrapolated one is the same for each only to the gap that remains, since it depends on what the

@@ -8,9 +8,9 @@ using namespace skean;
 using namespace skean::transport;
 
 namespace {
-/* Without a gap that was asked for, only where it promises something: bounds that are not hopelessly apart, and a plan that has no more entries that count
-   (the exponential of its entropy) than a vertex of the transport polytope, or a few times as many, for the face of all optimal plans may have a dimension */
-constexpr PetscReal kHopeless = 0.05, kVertex = 1.0, kFace = 4.0;
+/* Without a gap that was asked for, only where it promises something: a plan that has no more entries that count (the exponential of its entropy) than a few
+   times as many as a vertex of the transport polytope, and bounds that are not hopelessly apart; for smaller epsilons, that one or two will bring close enough */
+constexpr PetscReal kFew = 4.0, kHopeless = 0.05, kClose = 8.0;
 constexpr double    kDropped = 1e-6;                   /* entries of the plan that the extrapolation leaves out, relative to the mean mass of a row */
 constexpr double    kEntries = 6e6, kPerUnknown = 150; /* more entries, over all processes, are not worth a system */
 constexpr PetscInt  kOneProcess = 2500;                /* unknowns of a system that one process may solve, as in type ssns */
@@ -291,9 +291,9 @@ PetscErrorCode SkeanTransportCertify_Private(SkeanTransport t, PetscReal spread)
   if (t->certgapset) {
     PetscCall(Extrapolate(t, y, &t->lower));
     PetscCall(Tighten(t, PETSC_MAX_INT));
-  } else if (t->solver.reason > 0 && !TooFar(t, kHopeless)) {
-    if (spread <= kFace) PetscCall(Extrapolate(t, y, &t->lower));
-    if (spread <= kVertex && TooFar(t, t->certgap)) PetscCall(Tighten(t, t->passes + t->keptpasses));
+  } else if (t->solver.reason > 0 && spread <= kFew && !TooFar(t, kHopeless)) {
+    PetscCall(Extrapolate(t, y, &t->lower));
+    if (TooFar(t, t->certgap) && !TooFar(t, kClose * t->certgap)) PetscCall(Tighten(t, t->passes + t->keptpasses));
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
