@@ -1073,10 +1073,12 @@ PetscErrorCode SkeanTransportSetCertificate(SkeanTransport transport, PetscBool 
    2. The same method goes on with epsilons that are smaller by the factor of `SkeanTransportSetScaling()`, from one to the next and only as exactly as
       the gap needs, until it is reached, five of them have been solved, or one of them no longer brings the bounds closer by a tenth: the gap falls with epsilon.
 
-   Both for a gap that has been set here, or by the option, whatever that takes. For the default's only if the solve converged and the plan is not spread out
-   because epsilon is large: the exponential of its entropy, which is the number of its entries where all are equal, may be at most four times the number of sources
-   and targets, which is what an unregularised plan has. And 1. only if the bounds are within 5 %, 2. if they are within eight times the gap by then, and in no more
-   passes (of either kind) than the solve took, but for those of the last epsilon's bounds.
+   The first is left out where epsilon is too large for it: where the bounds are more than 5 % apart, or the plan is spread out (the exponential of its entropy,
+   which is the number of its entries if all are equal, is more than four times the number of sources and targets, which is what an unregularised plan has). It is
+   repeated at the smaller epsilons unless it was of no use before.
+
+   The second is done for a gap that was set here, or by the option, whatever it takes. By default it needs a solve that converged, an epsilon at which the first is tried,
+   and bounds within eight times the gap by then; and it ends after as many passes (of either kind) as the solve took, but for those of the last epsilon's bounds.
 
    The best of all bounds count; everything else that is reported, the potentials too, belongs to the epsilon of the solve. Whether the gap was reached is
    seen from the bounds. They hold for any number of processes; an extrapolated one is the same for each only to the gap that remains, since it depends on what the

@@ -219,9 +219,20 @@ static bool TooFar(SkeanTransport t, PetscReal factor)
   return t->upper - t->lower > factor * PetscAbsReal(t->upper);
 }
 
+/* useful: false where it has not brought the bounds closer by half; it then is not repeated for smaller epsilons */
+static PetscErrorCode TryExtrapolation(SkeanTransport t, std::vector<double> &y, bool *useful)
+{
+  const PetscReal gap = t->upper - t->lower;
+
+  PetscFunctionBegin;
+  PetscCall(Extrapolate(t, y, &t->lower));
+  *useful = t->upper - t->lower < 0.5 * gap;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* Better bounds from smaller epsilons, until the gap is what is wanted or no longer falls, in no more than `budget` passes. The answer at the epsilon of the
    solve is put back */
-static PetscErrorCode Tighten(SkeanTransport t, PetscInt budget)
+static PetscErrorCode Tighten(SkeanTransport t, PetscInt budget, bool extrapolate)
 {
   constexpr PetscInt    kMost     = 5;
   constexpr PetscReal   kProgress = 0.9; /* of the gap, for another step */
@@ -258,7 +269,7 @@ static PetscErrorCode Tighten(SkeanTransport t, PetscInt budget)
     PetscCall(Certify(t, y, &lower, &upper));
     if (lower > t->lower) t->lower = lower; /* false for what is not a number */
     if (upper < t->upper) t->upper = upper;
-    if (TooFar(t, t->certgap)) PetscCall(Extrapolate(t, y, &t->lower));
+    if (extrapolate && TooFar(t, t->certgap)) PetscCall(TryExtrapolation(t, y, &extrapolate));
     if (t->upper - t->lower > kProgress * gap) break;
   }
   t->solver    = solver;
@@ -288,12 +299,12 @@ PetscErrorCode SkeanTransportCertify_Private(SkeanTransport t, PetscReal spread)
   PetscFunctionBegin;
   PetscCall(Certify(t, y, &t->lower, &t->upper));
   if (!(t->certgap > 0 && t->upper < PETSC_INFINITY && TooFar(t, t->certgap))) PetscFunctionReturn(PETSC_SUCCESS);
-  if (t->certgapset) {
-    PetscCall(Extrapolate(t, y, &t->lower));
-    PetscCall(Tighten(t, PETSC_MAX_INT));
-  } else if (t->solver.reason > 0 && spread <= kFew && !TooFar(t, kHopeless)) {
-    PetscCall(Extrapolate(t, y, &t->lower));
-    if (TooFar(t, t->certgap) && !TooFar(t, kClose * t->certgap)) PetscCall(Tighten(t, t->passes + t->keptpasses));
-  }
+  const bool promising = spread <= kFew && !TooFar(t, kHopeless);
+  bool       useful    = true;
+  if (promising && (t->certgapset || t->solver.reason > 0)) PetscCall(TryExtrapolation(t, y, &useful));
+  if (t->certgapset)
+    PetscCall(Tighten(t, PETSC_MAX_INT, useful));
+  else if (promising && t->solver.reason > 0 && TooFar(t, t->certgap) && !TooFar(t, kClose * t->certgap))
+    PetscCall(Tighten(t, t->passes + t->keptpasses, useful));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
