@@ -97,8 +97,8 @@ static PetscErrorCode Levels(SkeanTransport t, double below)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Where plain sweeps from nothing do well at the target itself, the larger epsilons are left out: after the first pass the columns' sums must be right by and large.
-   They are if the cost is so little structured, and a row has so many entries, that these fall on all columns evenly. If not, a pass has been lost */
+/* Where plain sweeps from nothing do well at the target itself, the larger epsilons are left out: after the first pass the columns' sums must be right by and
+   large. They are if the cost has so little structure, and a row so many entries, that these fall on all columns evenly. If not, a pass has been lost */
 static PetscErrorCode TryTarget(SkeanTransport t)
 {
   constexpr double kEnough = 2.0, kRight = 0.4;
