@@ -350,6 +350,24 @@ PetscErrorCode WarnMisspelt(void)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+std::string AxisLabel(const char name[], const char units[])
+{
+  std::string n = name ? name : "", u = units ? units : "";
+
+  for (const char *east : {"degrees_east", "degree_east", "degrees_E"})
+    if (u == east) return "longitude (degrees east)";
+  for (const char *north : {"degrees_north", "degree_north", "degrees_N"})
+    if (u == north) return "latitude (degrees north)";
+  return n + (u.empty() ? "" : (n.empty() ? "" : " ") + ("(" + u + ")"));
+}
+
+bool AxesAlike(const char units1[], const char units2[])
+{
+  const std::string a = units1 ? units1 : "", b = units2 ? units2 : "";
+
+  return !a.empty() && (a == b || (a.compare(0, 6, "degree") == 0 && b.compare(0, 6, "degree") == 0));
+}
+
 const std::vector<const char *> &DataEndings()
 {
   static const std::vector<const char *> e = {".h5", ".hdf5", ".npy", ".mtx", ".mm", ".bin", ".petsc", ".dat", ".nc", ".cdf"};

@@ -37,6 +37,10 @@ PetscErrorCode CheckOutputParts(MPI_Comm comm, const char option[], const char f
 const std::vector<const char *> &DataEndings();
 const std::vector<const char *> &PlotEndings();
 
+/* For pictures: what is along a dimension of a grid, from its name and units (either may be NULL), and whether two are angles, or lengths, alike */
+std::string AxisLabel(const char name[], const char units[]);
+bool        AxesAlike(const char units1[], const char units2[]);
+
 /* Options that drivers of least squares have alike */
 struct FitSettings {
   char      o[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";

@@ -522,17 +522,43 @@ PetscErrorCode Run(driver::ExitCode *code)
       const PetscInt ny = dims[d - 2], nx = dims[d - 1];
       const double   xa = x[d - 1][0], xb = x[d - 1][nx - 1], ya = x[d - 2][0], yb = x[d - 2][ny - 1];
       const bool     picture = !number[d - 1].empty() && !number[d - 2].empty() && std::max(nx, ny) <= 8 * std::min(nx, ny);
-      const auto     Map     = [&](const char *title, const std::vector<double> &v) {
+      const double   hx = 0.5 * (xb - xa) / PetscMax(nx - 1, 1), hy = 0.5 * std::fabs(yb - ya) / PetscMax(ny - 1, 1);
+      const char    *namex, *unitsx, *namey, *unitsy, *units;
+      PetscCall(SkeanGridGetDim(grid, d - 1, &namex, &unitsx, NULL));
+      PetscCall(SkeanGridGetDim(grid, d - 2, &namey, &unitsy, NULL));
+      PetscCall(SkeanGridGetUnits(grid, &units));
+      std::string slice;
+      for (PetscInt j = 0; j + 2 < d; ++j) {
+        const char *name, *u;
+        PetscCall(SkeanGridGetDim(grid, j, &name, &u, NULL));
+        slice += ", " + (name && *name ? std::string(name) : "index " + std::to_string(j)) + " = " + driver::Number(x[j][0], 6);
+      }
+      const auto Map = [&](const char *title, const std::vector<double> &v, double lo, double hi) {
         std::vector<double> w(v.begin(), v.begin() + static_cast<std::ptrdiff_t>(ny) * nx);
         if (ya > yb)
           for (PetscInt i = 0; i < ny; ++i) std::copy(v.begin() + i * nx, v.begin() + (i + 1) * nx, w.begin() + (ny - 1 - i) * nx);
-        skean::PlotPanel p = skean::PlotPanel::Heat(title, static_cast<int>(nx), static_cast<int>(ny), w);
-        p.Extent(xa, xb, std::min(ya, yb), std::max(ya, yb));
+        skean::PlotPanel p = skean::PlotPanel::Heat(title + slice, static_cast<int>(nx), static_cast<int>(ny), w);
+        p.Extent(xa - hx, xb + hx, std::min(ya, yb) - hy, std::max(ya, yb) + hy);
+        p.Labels(driver::AxisLabel(namex, unitsx), driver::AxisLabel(namey, unitsy)).Bar(units ? units : "");
+        if (hi > lo) p.Range(lo, hi);
+        if (driver::AxesAlike(unitsx, unitsy)) p.Equal();
         fig.Add(picture ? p.Image() : p);
       };
-      Map("data", a);
-      Map("posterior mean", m);
-      if (var) Map("posterior standard deviation", s);
+      /* the same colours for both, those of what is there to be seen */
+      double lo = PETSC_MAX_REAL, hi = -PETSC_MAX_REAL;
+      for (PetscInt i = 0; i < nx * ny; ++i)
+        for (double v : {a[i], m[i]})
+          if (std::isfinite(v)) {
+            lo = std::min(lo, v);
+            hi = std::max(hi, v);
+          }
+      if (driver::AxesAlike(unitsx, unitsy)) {
+        fig.width  = 640;
+        fig.height = PetscMin(640.0, PetscMax(180.0, 75 + 530 * std::fabs((yb - ya) / (xb - xa))));
+      }
+      Map("data", a, lo, hi);
+      Map("posterior mean", m, lo, hi);
+      if (var) Map("posterior standard deviation", s, 0, 0);
     }
     PetscCall(skean::PlotWrite(comm, fig, set.plot));
     PetscCall(PetscPrintf(comm, "wrote %s\n", set.plot));

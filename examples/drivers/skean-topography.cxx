@@ -337,13 +337,14 @@ PetscErrorCode Draw(const char file[], const Settings &s, const Fit &f)
       if (std::isfinite(data[i])) big = std::max(big, std::fabs(data[i]));
     }
     fig.width     = 640;
-    fig.height    = 340;
+    fig.height    = 330;
     const auto hx = 0.5 * (f.lon[1] - f.lon[0]), hy = 0.5 * (f.lat[1] - f.lat[0]);
     const auto map = [&](const std::string &title, std::vector<double> &v) {
       fig.Add(skean::PlotPanel::Heat(title, f.nlon, f.nlat, std::move(v))
                 .Extent(f.lon.front() - hx, f.lon.back() + hx, f.lat.front() - hy, f.lat.back() + hy)
-                .Labels("longitude", "latitude")
+                .Labels("longitude (degrees east)", "latitude (degrees north)")
                 .Bar("m")
+                .Equal()
                 .Diverging()
                 .Range(-big, big));
     };

@@ -91,6 +91,10 @@ struct Density {
   std::vector<PetscInt>  dims;
   std::vector<PetscReal> lo, hi; /* first and last coordinate */
   Vec                    mass = NULL;
+  /* for pictures */
+  std::vector<std::string> labels;
+  bool                     alike = false; /* the last two dimensions have the same units */
+  std::string              what;          /* variable and slice */
 };
 
 PetscErrorCode LoadDensity(const std::string &file, const char slice[], PetscReal offset, Density *d)
@@ -109,10 +113,23 @@ PetscErrorCode LoadDensity(const std::string &file, const char slice[], PetscRea
                file.c_str(), dims[0]);
     first = 1;
   }
-  PetscInt N = 1, rest = 1;
+  const size_t colon = file.rfind(':'), slash = file.rfind('/');
+  d->what = file.substr(colon != std::string::npos && (slash == std::string::npos || colon > slash) ? colon + 1 : slash == std::string::npos ? 0 : slash + 1);
+  if (set) {
+    const char      *name, *units;
+    const PetscReal *x;
+    PetscCall(SkeanGridGetDim(d->grid, 0, &name, &units, &x));
+    d->what += ", " + (name && *name ? std::string(name) : std::string("slice")) + " " + std::to_string(k);
+  }
+  PetscInt    N = 1, rest = 1;
+  const char *before = NULL;
   for (PetscInt q = first; q < nd; ++q) {
     const PetscReal *x;
-    PetscCall(SkeanGridGetDim(d->grid, q, NULL, NULL, &x));
+    const char      *name, *units;
+    PetscCall(SkeanGridGetDim(d->grid, q, &name, &units, &x));
+    d->labels.push_back(driver::AxisLabel(name, units));
+    d->alike = driver::AxesAlike(before, units);
+    before   = units;
     d->dims.push_back(dims[q]);
     d->lo.push_back(x ? x[0] : 0.0);
     d->hi.push_back(x ? x[dims[q] - 1] : dims[q] - 1.0);
@@ -855,21 +872,40 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscInt d = 0;
   if (T) PetscCall(MatGetSize(T, NULL, &d));
   if (!plot.empty() && d == 2) {
-    skean::PlotFigure figure(grid ? 3 : 1);
-    char              title[256];
-    if (grid)
-      for (int k = 0; k < 2; ++k) {
-        std::vector<double> values;
-        PetscCall(skean::PlotGather(k ? c : r, &values));
-        for (double &v : values)
-          if (v == 0) v = std::nan("");
-        skean::PlotPanel p  = skean::PlotPanel::Heat(k ? "target" : "source", static_cast<int>(source.dims[1]), static_cast<int>(source.dims[0]), values);
-        const double     h0 = 0.5 * (source.hi[0] - source.lo[0]) / PetscMax(source.dims[0] - 1, 1),
-                     h1     = 0.5 * (source.hi[1] - source.lo[1]) / PetscMax(source.dims[1] - 1, 1);
-        figure.Add(p.Extent(source.lo[1] - h1, source.hi[1] + h1, source.lo[0] - h0, source.hi[0] + h0));
-      }
+    skean::PlotFigure   figure(grid ? 3 : 1);
+    char                title[256];
+    std::vector<double> values[2];
+    double              most = 0;
     PetscCall(PetscSNPrintf(title, sizeof(title), "where the mass goes: cost %.4g, gap %.1e", (double)cost, (double)Gap(lower, upper)));
     skean::PlotPanel arrows = skean::PlotPanel::Lines(title);
+    if (grid) {
+      const double h0 = 0.5 * (source.hi[0] - source.lo[0]) / PetscMax(source.dims[0] - 1, 1),
+                   h1 = 0.5 * (source.hi[1] - source.lo[1]) / PetscMax(source.dims[1] - 1, 1);
+      auto Lay        = [&](skean::PlotPanel &p) {
+        p.Extent(source.lo[1] - h1, source.hi[1] + h1, source.lo[0] - h0, source.hi[0] + h0).Labels(source.labels[1], source.labels[0]);
+        if (source.alike) p.Equal();
+        return p;
+      };
+      PetscCall(skean::PlotGather(r, &values[0]));
+      PetscCall(skean::PlotGather(c, &values[1]));
+      for (std::vector<double> &x : values)
+        for (double &v : x) {
+          most = PetscMax(most, v);
+          if (v == 0) v = std::nan("");
+        }
+      for (int k = 0; k < 2; ++k) { /* the same colours for both */
+        skean::PlotPanel p = skean::PlotPanel::Heat(k ? "target: " + target.what : "source: " + source.what, static_cast<int>(source.dims[1]),
+                                                    static_cast<int>(source.dims[0]), values[k]);
+        figure.Add(Lay(p).Bar("mass of a point").Range(0, most));
+      }
+      Lay(arrows);
+      const double shape = std::fabs((source.hi[0] - source.lo[0] + 2 * h0) / (source.hi[1] - source.lo[1] + 2 * h1));
+      if (source.alike && shape < 0.7) { /* wide maps below each other */
+        figure.columns = 1;
+        figure.width   = 640;
+        figure.height  = PetscMax(180.0, 75 + 530 * shape);
+      }
+    }
     PetscCall(Arrows(r, X, T, &arrows));
     figure.Add(arrows);
     PetscCall(skean::PlotWrite(PETSC_COMM_WORLD, figure, plot));

@@ -219,6 +219,16 @@ struct Frame {
   double x, y, w, h;
 };
 
+/* The largest frame of the shape w : h inside, in the middle */
+void Fit(Frame &f, double w, double h)
+{
+  const double s = std::min(f.w / std::fabs(w), f.h / std::fabs(h));
+  f.x += (f.w - s * std::fabs(w)) / 2;
+  f.y += (f.h - s * std::fabs(h)) / 2;
+  f.w = s * std::fabs(w);
+  f.h = s * std::fabs(h);
+}
+
 void DrawAxes(Pen &pen, const Frame &f, const Ticks &tx, const Ticks &ty, double lx, double hx, double ly, double hy, bool down, bool grid, const PlotPanel &p,
               double labelx, double labely)
 {
@@ -313,12 +323,12 @@ void DrawHeat(Pen &pen, const PlotPanel &p, const Frame &box, double zoom)
   const double bottom = TextSize + 12 + (p.xlabel.empty() && tx.factor.empty() ? 0 : TextSize + 6);
   f.h                 = box.h - 30 - bottom;
   if (p.image) {
-    const double s = std::min(f.w / p.nx, f.h / p.ny), w = s * p.nx, h = s * p.ny;
-    f.x += (f.w - w) / 2;
-    f.y += (f.h - h) / 2;
-    f.w = w;
-    f.h = h;
-    tx  = LinearTicks(std::min(x0, x1), std::max(x0, x1), std::max(2, static_cast<int>(f.w / 60)));
+    Fit(f, p.nx, p.ny);
+    tx = LinearTicks(std::min(x0, x1), std::max(x0, x1), std::max(2, static_cast<int>(f.w / 60)));
+  }
+  if (p.equal && !p.image) {
+    Fit(f, x1 - x0, y1 - y0);
+    tx = LinearTicks(std::min(x0, x1), std::max(x0, x1), std::max(2, static_cast<int>(f.w / 60)));
   }
   /* colours, averaged where there are more values than dots */
   const int        mx = std::max(1, std::min(p.nx, static_cast<int>(f.w * zoom))), my = std::max(1, std::min(p.ny, static_cast<int>(f.h * zoom)));
@@ -365,7 +375,7 @@ void DrawHeat(Pen &pen, const PlotPanel &p, const Frame &box, double zoom)
   cairo_paint(cr);
   cairo_restore(cr);
   cairo_surface_destroy(img);
-  pen.Text(f.x + f.w / 2, box.y + 20, pen.Fit(p.title, box.w - 20, TitleSize), 0.5, false, TitleSize, true);
+  pen.Text(f.x + f.w / 2, f.y - 10, pen.Fit(p.title, box.w - 20, TitleSize), 0.5, false, TitleSize, true);
   DrawAxes(pen, f, tx, ty, x0, x1, y0, y1, p.image, false, p, f.y + f.h + 8 + 2 * TextSize + 6, f.x - 12 - Widest(pen, ty) - 4);
   if (p.nobar) return;
   const Frame b = {f.x + f.w + 12, f.y, barw, f.h};
@@ -437,13 +447,19 @@ void DrawLines(Pen &pen, const PlotPanel &p, const Frame &box)
   };
   widen(lx, hx);
   widen(ly, hy);
+  if (p.x0 != p.x1) lx = p.x0, hx = p.x1;
+  if (p.y0 != p.y1) ly = p.y0, hy = p.y1;
   Ticks        ty     = p.logy ? LogTicks(ly, hy, 8) : LinearTicks(ly, hy, 7);
   const double left   = Widest(pen, ty) + 12 + (p.ylabel.empty() && ty.factor.empty() ? 0 : TextSize + 6);
   Frame        f      = {box.x + left, box.y + 30, box.w - left - 16, 0};
   Ticks        tx     = p.logx ? LogTicks(lx, hx, std::max(2, static_cast<int>(f.w / 50))) : LinearTicks(lx, hx, std::max(2, static_cast<int>(f.w / 60)));
   const double bottom = TextSize + 12 + (p.xlabel.empty() && tx.factor.empty() ? 0 : TextSize + 6);
   f.h                 = box.h - 30 - bottom;
-  pen.Text(f.x + f.w / 2, box.y + 20, pen.Fit(p.title, box.w - 20, TitleSize), 0.5, false, TitleSize, true);
+  if (p.equal && !p.logx && !p.logy) {
+    Fit(f, hx - lx, hy - ly);
+    tx = LinearTicks(lx, hx, std::max(2, static_cast<int>(f.w / 60)));
+  }
+  pen.Text(f.x + f.w / 2, f.y - 10, pen.Fit(p.title, box.w - 20, TitleSize), 0.5, false, TitleSize, true);
   DrawAxes(pen, f, tx, ty, lx, hx, ly, hy, false, true, p, f.y + f.h + 8 + 2 * TextSize + 6, f.x - 12 - Widest(pen, ty) - 4);
   const auto X = [&](double v) { return f.x + (v - lx) / (hx - lx) * f.w; };
   const auto Y = [&](double v) { return f.y + f.h - (v - ly) / (hy - ly) * f.h; };

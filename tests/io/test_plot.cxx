@@ -43,7 +43,7 @@ TEST(Plot, Figure)
   const char       *keep = std::getenv("SKEAN_PLOT_DIR"); /* to look at them */
   const std::string dir  = keep ? keep : skeantest::ScratchDir();
   PlotFigure        fig(2);
-  fig.title              = "Four panels";
+  fig.title              = "Six panels";
   const int           nx = 180, ny = 90;
   std::vector<double> t, r, x, y, z, w;
   for (int i = 0; i < ny; ++i)
@@ -63,6 +63,8 @@ TEST(Plot, Figure)
   fig.Add(PlotPanel::Heat("Residual", nx, ny, r).Extent(0, 360, -90, 90).Labels("longitude", "latitude").Diverging());
   fig.Add(PlotPanel::Lines("Convergence").Labels("iteration", "relative error").LogY().Add("sns", x, y).Add("sinkhorn", x, z).Add("tested", x, z, true));
   fig.Add(PlotPanel::Lines("Signal").Labels("step", "value").Add("", x, w));
+  fig.Add(PlotPanel::Heat("Map", nx, ny, t).Extent(0, 360, -90, 90).Labels("longitude", "latitude").Equal());
+  fig.Add(PlotPanel::Lines("Path on the map").Extent(0, 360, -90, 90).Equal().Add("path", x, z));
   for (const char *ending : {"png", "svg", "pdf"}) {
     const std::string path = dir + "/figure." + ending;
     ASSERT_PETSC(skean::PlotWrite(PETSC_COMM_WORLD, fig, path));

@@ -1,6 +1,7 @@
 /* lower <= exact <= upper on small problems whose exact cost is known independently, and how close the bounds are at a small epsilon */
 #include "problems.hpp"
 #include "reference/exacttransport.hpp"
+#include <skean/private/transportimpl.h>
 #include <algorithm>
 
 using problems::Problem;
@@ -170,6 +171,75 @@ TEST(TransportExact, GapIsReached)
       EXPECT_NEAR(lower[2], lower[1], 1e-10);
       EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanTransportSetCertificateGap(p.t, -1.0); }), PETSC_ERR_ARG_OUTOFRANGE);
       ASSERT_PETSC(p.Destroy());
+    }
+}
+
+/* Without a gap that is asked for: closer bounds where potentials extrapolate to epsilon = 0 or smaller epsilons pay, nothing where epsilon is large, and the
+   answer the same. Costs of images are whole numbers of pixels, so an epsilon far below the distance between two plans' costs may still be large against the
+   cost, and the extrapolation is exact; those of an assignment have no such distance */
+TEST(TransportExact, GapByDefault)
+{
+  struct Case {
+    Instance I;
+    double   eps, before, after, more; /* gaps at epsilon alone and by default; passes of the default, over those of the solve and the plain bounds */
+  };
+  Instance A;
+  A.name = "assignment";
+  A.r.assign(60, 1.0 / 60);
+  A.c.assign(60, 1.0 / 60);
+  A.d                         = 0;
+  A.type                      = SKEAN_TRANSPORT_COST_SQEUCLIDEAN;
+  A.cost                      = [](PetscInt i, PetscInt j) { return Uniform(i, j, 107); };
+  const std::vector<Case> all = {{Image("images, squares", SKEAN_TRANSPORT_COST_SQEUCLIDEAN), 5e-4, 1e-3, 1e-5, 0},
+                                 {Image("images, L1", SKEAN_TRANSPORT_COST_L1), 1e-3, 1e-3, 1e-5, 0},
+                                 {A, 1e-3, 2e-3, 1e-3, 1},
+                                 {Cloud("weights in space", 30, 45, 3, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, true, 103), 5e-2, 5e-2, -1, -1}};
+  for (const Case &C : all)
+    for (const char *type : {SKEANTRANSPORTSSNS, SKEANTRANSPORTSINKHORN}) {
+      const Instance &I     = C.I;
+      const double    exact = Exact(I);
+      if (!I.d && !strcmp(type, SKEANTRANSPORTSINKHORN)) continue; /* does not converge; then nothing is done */
+      const PetscInt n = static_cast<PetscInt>(I.r.size()), m = static_cast<PetscInt>(I.c.size());
+      auto           fr = [&](PetscInt i) { return I.r[i]; };
+      auto           fc = [&](PetscInt j) { return I.c[j]; };
+      PetscReal      lower[2], upper[2], cost[2], err[2], gap;
+      PetscInt       its[2], cert[2], passes = 0;
+      for (int k = 0; k < 2; ++k) {
+        Problem p;
+        if (I.d)
+          ASSERT_PETSC(p.Points(n, m, I.d, fr, fc, I.x, I.y, 1.0, type));
+        else
+          ASSERT_PETSC(p.Stored(n, m, fr, fc, I.cost, 1.0, type));
+        ASSERT_PETSC(SkeanTransportSetCostType(p.t, I.type));
+        ASSERT_PETSC(SkeanTransportSetEpsilon(p.t, C.eps, SKEAN_TRANSPORT_EPS_MAX));
+        ASSERT_PETSC(SkeanTransportSetTolerances(p.t, 1e-9, PETSC_DEFAULT, PETSC_DEFAULT));
+        ASSERT_PETSC(SkeanTransportGetCertificateGap(p.t, &gap));
+        EXPECT_EQ(gap, 1e-3);
+        if (!k) ASSERT_PETSC(SkeanTransportSetCertificateGap(p.t, 0.0));
+        ASSERT_PETSC(SkeanTransportSolve(p.t));
+        ASSERT_PETSC(SkeanTransportGetCertificate(p.t, &lower[k], &upper[k]));
+        ASSERT_PETSC(SkeanTransportGetCosts(p.t, &cost[k], NULL, NULL));
+        ASSERT_PETSC(SkeanTransportGetMarginalError(p.t, &err[k]));
+        ASSERT_PETSC(SkeanTransportGetIterationNumber(p.t, &its[k]));
+        cert[k] = p.t->certpasses;
+        passes  = p.t->passes + p.t->keptpasses;
+        EXPECT_LE(lower[k], exact * (1 + 1e-12)) << I.name << " " << type;
+        EXPECT_GE(upper[k], exact * (1 - 1e-12)) << I.name << " " << type;
+        ASSERT_PETSC(p.Destroy());
+      }
+      EXPECT_EQ(cost[0], cost[1]) << I.name << " " << type;
+      EXPECT_EQ(err[0], err[1]) << I.name << " " << type;
+      EXPECT_EQ(its[0], its[1]) << I.name << " " << type;
+      EXPECT_GT(upper[0] - lower[0], C.before * exact) << I.name << " " << type << ": there is something to do";
+      if (C.after > 0)
+        EXPECT_LE(upper[1] - lower[1], C.after * exact) << I.name << " " << type;
+      else {
+        EXPECT_EQ(lower[0], lower[1]) << I.name << " " << type;
+        EXPECT_EQ(upper[0], upper[1]) << I.name << " " << type;
+      }
+      /* the extrapolation takes three; each of at most five epsilons its own bounds besides, and all together no more than the solve, but for the last step */
+      EXPECT_LE(cert[1] - cert[0], C.more < 0 ? 0 : 3 + C.more * (passes + 5 * 9 + 5)) << I.name << " " << type;
+      EXPECT_GE(cert[1] - cert[0], C.more < 0 ? 0 : 3) << I.name << " " << type;
     }
 }
 

@@ -1,5 +1,6 @@
 /* The class: types against each other, numbers of processes, options, wrong input, invalidation, reasons */
 #include "problems.hpp"
+#include <skean/private/transportimpl.h>
 #include <fstream>
 #include <sstream>
 
@@ -537,6 +538,47 @@ TEST(Transport, ReasonsAreHonest)
   ASSERT_PETSC(SkeanTransportGetConvergedReason(p.t, &reason));
   EXPECT_EQ(reason, SKEAN_DIVERGED_ROUNDING_FLOOR) << SkeanConvergedReasons[reason];
   ASSERT_PETSC(p.Destroy());
+}
+
+/* A cost without structure is solved at the target from the start, as without steps in epsilon; another one takes the steps. Same answer */
+TEST(Transport, StartsAtTheTargetWhereThatIsBest)
+{
+  const PetscInt n = 203, m = 230; /* masses: 174 and 184 points have some */
+  for (bool structured : {false, true})
+    for (const char *type : {SKEANTRANSPORTSSNS, SKEANTRANSPORTSINKHORN}) {
+      PetscReal           cost[2], entropy[2], err[2];
+      PetscInt            its[2];
+      size_t              levels[2];
+      std::vector<double> f[2];
+      for (int k = 0; k < 2; ++k) {
+        Problem              p;
+        SkeanConvergedReason reason;
+        Vec                  v;
+        ASSERT_PETSC(p.Stored(
+          n, m, [](PetscInt i) { return i % 7 == 3 ? 0.0 : 1.0; }, [](PetscInt j) { return j % 5 ? 174.0 / 184 : 0.0; },
+          [=](PetscInt i, PetscInt j) { return structured ? std::pow(1.0 * i / n - 1.0 * j * j / (m * m), 2) : Uniform(i, j, 31); }, 0.02, type));
+        ASSERT_PETSC(SkeanTransportSetScaling(p.t, k ? PETSC_FALSE : PETSC_TRUE, 4.0));
+        ASSERT_PETSC(SkeanTransportSolve(p.t));
+        ASSERT_PETSC(SkeanTransportGetConvergedReason(p.t, &reason));
+        ASSERT_PETSC(SkeanTransportGetCosts(p.t, &cost[k], &entropy[k], NULL));
+        ASSERT_PETSC(SkeanTransportGetMarginalError(p.t, &err[k]));
+        ASSERT_PETSC(SkeanTransportGetIterationNumber(p.t, &its[k]));
+        ASSERT_PETSC(VecDuplicate(p.r, &v));
+        ASSERT_PETSC(SkeanTransportGetPotentials(p.t, v, NULL));
+        f[k] = All(v);
+        ASSERT_PETSC(VecDestroy(&v));
+        EXPECT_GT(reason, 0);
+        EXPECT_LE(err[k], 1e-9);
+        levels[k] = static_cast<skean::transport::Work *>(p.t->work)->levels.size();
+        ASSERT_PETSC(p.Destroy());
+      }
+      EXPECT_EQ(levels[0] == 1, !structured) << type;
+      if (!structured) { EXPECT_EQ(its[0], its[1]) << type; }
+      EXPECT_NEAR(cost[0], cost[1], 1e-8 * cost[1]);
+      EXPECT_NEAR(entropy[0], entropy[1], 1e-8 * entropy[1]);
+      for (size_t i = 0; i < f[0].size(); ++i)
+        if (std::isfinite(f[1][i])) { EXPECT_NEAR(f[0][i], f[1][i], 1e-7); }
+    }
 }
 
 /* the median of the costs, stored densely and sparsely, in any distribution: 1, 2, ..., n m in a scrambled order, an even and an odd number of them */

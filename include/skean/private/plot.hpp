@@ -27,8 +27,9 @@ struct PlotPanel {
   /* heat map: value (i, j) of ny rows and nx columns at values[i*nx + j]; NaN is grey */
   int                 nx = 0, ny = 0;
   std::vector<double> values;
-  double              x0 = 0, x1 = 0, y0 = 0, y1 = 0; /* of the outer edges; equal: pixel numbers */
+  double              x0 = 0, x1 = 0, y0 = 0, y1 = 0; /* of the outer edges; equal: pixel numbers, of lines what they need */
   bool                image     = false;              /* row 0 at the top and square pixels, as photographs are */
+  bool                equal     = false;              /* units of x and y equally long, as on maps; of lines too */
   bool                diverging = false;              /* blue - white - red, symmetric about 0 */
   bool                range     = false;
   double              lo = 0, hi = 0; /* of the colours, if range */
@@ -81,6 +82,11 @@ struct PlotPanel {
   PlotPanel &Image()
   {
     image = true;
+    return *this;
+  }
+  PlotPanel &Equal()
+  {
+    equal = true;
     return *this;
   }
   PlotPanel &Diverging()

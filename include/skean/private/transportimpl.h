@@ -223,6 +223,7 @@ struct Work {
   double              err = 0, g2 = 0, dual = 0, umax = 0;
   bool                bad = false;
   std::vector<double> levels;
+  PetscInt            maxpasses = PETSC_MAX_INT; /* of either kind, after which a solve ends as with too many iterations */
 };
 
 } // namespace transport
@@ -273,7 +274,8 @@ struct _p_SkeanTransport {
   PetscBool                ladder;   /* the next solve starts from coarser problems */
   PetscBool                truncset; /* the user has chosen the truncation */
   PetscBool                certify;
-  PetscReal                certgap; /* wanted of the bounds, relative; 0: those at the epsilon of the solve */
+  PetscReal                certgap;    /* wanted of the bounds, relative; 0: those at the epsilon of the solve */
+  PetscBool                certgapset; /* the user has asked for it: whatever it takes */
   KSP                      ksp;
   PetscBool                kspuser; /* the user chose the linear solver */
   /* results, in the user's units */
@@ -309,6 +311,8 @@ SKEAN_INTERN PetscErrorCode SkeanTransportUpdateV_Private(SkeanTransport t);
 /* Scales the potentials to another epsilon */
 SKEAN_INTERN PetscErrorCode SkeanTransportSetLevel_Private(SkeanTransport t, PetscReal eps);
 SKEAN_INTERN PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t);
+/* The bounds of the unregularised cost; the plan has as many entries that count as its rows and columns together, times spread */
+SKEAN_INTERN PetscErrorCode SkeanTransportCertify_Private(SkeanTransport t, PetscReal spread);
 /* The error below which rounding forbids any further progress, from the size of the exponents */
 SKEAN_INTERN PetscReal      SkeanTransportFloor_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp);

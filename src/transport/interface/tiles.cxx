@@ -517,11 +517,12 @@ double TileEngine::Reach(double inv) const
   return PetscMin(100.0, 6.0 * std::sqrt(PetscMax(1.0, 1e-3 * inv * largest)));
 }
 
-/* Rows are kept in advance, until that was in vain: then only once the potentials have come to rest. The same on all processes */
+/* Rows are kept in advance, until that was in vain: then only once the potentials have come to rest. Not in vain was what a larger epsilon makes useless: a
+   trial of the smallest one has been given up. The same on all processes */
 bool TileEngine::WantsToKeep(double inv, const double *v)
 {
   if (memory <= 0 || inv < refused) return false;
-  if (kept.valid) wasted = kept.uses == 0;
+  if (kept.valid) wasted = kept.uses == 0 && inv >= kept.inv;
   kept.valid = false;
   return !wasted || (lastinv == inv && MaxDifference(m, v, last.data()) <= Reach(inv));
 }
@@ -1135,7 +1136,11 @@ PetscErrorCode TileEngine::Scale(double *cmax, double *cmedian)
 
   PetscFunctionBegin;
   PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
-    if (!tiled)
+    if (T.known)
+      mx = PetscMax(mx, T.most);
+    else if (T.kind == CostKind::STORED)
+      for (PetscInt k = 0; k < n; ++k) mx = PetscMax(mx, MaxValue(m, T.C.data() + static_cast<size_t>(k) * T.ldc));
+    else if (!tiled)
       PetscCall(ForRows(B, 1.0, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
         for (const Seg &g : segs) {
           PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data(), ld));

@@ -55,7 +55,7 @@ static PetscErrorCode MonitorDefault(PetscObject obj, PetscInt it, PetscReal err
 .  -transport_penalty_target <inf>         - weight of KL(P'1|c)
 .  -transport_partial_mass <0>             - move only this mass
 .  -transport_certificate <true>           - compute the bounds
-.  -transport_certificate_gap <0>          - gap of the bounds, relative, for which smaller epsilons are solved
+.  -transport_certificate_gap <0.001>      - gap of the bounds, relative, for which potentials are extrapolated and smaller epsilons solved
 .  -transport_max_it, -transport_rtol, -transport_atol - limits
 .  -transport_seed <20260101>              - not used: no type draws random numbers
 .  -transport_checkpoint <file>            - an error at the solve: not supported; keep the potentials instead
@@ -129,7 +129,9 @@ PetscErrorCode SkeanTransportSetFromOptions(SkeanTransport transport)
   if (set) PetscCall(SkeanTransportSetPartialMass(t, x));
   PetscCall(
     PetscOptionsBool("-transport_certificate", "Compute bounds of the unregularised cost", "SkeanTransportSetCertificate", t->certify, &t->certify, NULL));
-  PetscCall(PetscOptionsReal("-transport_certificate_gap", "Gap of the bounds to go on for", "SkeanTransportSetCertificateGap", t->certgap, &x, &set));
+  PetscCall(PetscOptionsReal("-transport_certificate_gap",
+                             "Gap of the bounds to extrapolate potentials and solve smaller epsilons for (default: where it pays)",
+                             "SkeanTransportSetCertificateGap", t->certgap, &x, &set));
   if (set) PetscCall(SkeanTransportSetCertificateGap(t, x));
   PetscTryTypeMethod(t, setfromoptions, PetscOptionsObject);
   PetscCall(PetscObjectProcessOptionsHandlers((PetscObject)t, PetscOptionsObject));

@@ -292,13 +292,28 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     e->T.n    = e->n;
     e->T.ldc  = e->m;
     PetscCallCXX(e->T.C.resize(static_cast<size_t>(e->n) * e->m));
-    for (PetscInt j = 0; j < M; ++j)
-      if (pos[j] >= 0)
-        for (PetscInt i = 0; i < e->n; ++i) {
-          const double c                                 = view.dense[w->rows.idx[i] + static_cast<size_t>(j) * view.lda];
-          finite                                         = finite && std::isfinite(c);
-          e->T.C[static_cast<size_t>(i) * e->m + pos[j]] = c;
+    /* by columns into rows: as many rows at a time as fill a cache line of the columns */
+    constexpr PetscInt kRows = 8;
+    double             sum   = 0; /* of c - c: zero, or not a number */
+    double             most[kRows];
+    std::fill_n(most, kRows, -PETSC_MAX_REAL);
+    for (PetscInt i0 = 0; i0 < e->n; i0 += kRows) {
+      const PetscInt rows = PetscMin(kRows, e->n - i0), *idx = w->rows.idx.data() + i0;
+      double        *to = e->T.C.data() + static_cast<size_t>(i0) * e->m;
+      for (PetscInt j = 0; j < M; ++j) {
+        const PetscScalar *from = view.dense + static_cast<size_t>(j) * view.lda;
+        if (pos[j] < 0) continue;
+        for (PetscInt i = 0; i < rows; ++i) {
+          const double c                             = from[idx[i]];
+          to[static_cast<size_t>(i) * e->m + pos[j]] = c;
+          sum += c - c;
+          most[i] = c > most[i] ? c : most[i];
         }
+      }
+    }
+    finite     = sum == 0;
+    e->T.most  = *std::max_element(most, most + kRows);
+    e->T.known = true;
   } else {
     CsrEngine *e;
     PetscCallCXX(w->eng.reset(e = new CsrEngine()));

@@ -1,7 +1,6 @@
-/* The driver of a solve, the fused pass, and the certificate */
+/* The driver of a solve, the fused pass, and what is read off the answer */
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
-#include <skean/private/rowblock.hpp>
 #include <algorithm>
 
 using namespace skean;
@@ -98,6 +97,34 @@ static PetscErrorCode Levels(SkeanTransport t, double below)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Where plain sweeps from nothing do well at the target itself, the larger epsilons are left out: after the first pass the columns' sums must be right by and
+   large. They are if the cost has so little structure, and a row so many entries, that these fall on all columns evenly. If not, a pass has been lost */
+static PetscErrorCode TryTarget(SkeanTransport t)
+{
+  constexpr double kEnough = 2.0, kRight = 0.4;
+  Work            *w       = static_cast<Work *>(t->work);
+  const Engine    *e       = w->eng.get();
+  const double     entries = static_cast<double>(PetscMin(e->nglobal, e->m)) * w->eps; /* of a row with evenly distributed costs, times the largest cost */
+
+  PetscBool sns; /* has no levels */
+
+  PetscFunctionBegin;
+  PetscCall(PetscObjectTypeCompare((PetscObject)t, SKEANTRANSPORTSNS, &sns));
+  if (sns || w->levels.size() < 2 || entries < kEnough * w->cmax || !e->HasEntries() || t->rhor != PETSC_INFINITY || t->rhoc != PETSC_INFINITY)
+    PetscFunctionReturn(PETSC_SUCCESS);
+  PetscCall(SkeanTransportSetLevel_Private(t, w->eps));
+  PetscCall(SkeanTransportPass_Private(t, NULL));
+  if (!w->bad && w->err <= kRight)
+    PetscCallCXX(w->levels.assign(1, w->eps));
+  else {
+    std::copy(w->logc.begin(), w->logc.begin() + e->mloc, w->v.begin());
+    std::copy(w->logr.begin(), w->logr.begin() + e->n, w->u.begin());
+    w->epsnow = w->levels[0];
+  }
+  w->err = 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Start(SkeanTransport t)
 {
   Work *w = static_cast<Work *>(t->work);
@@ -144,147 +171,8 @@ static PetscErrorCode Start(SkeanTransport t)
     for (PetscInt i = 0; i < w->eng->n; ++i) w->u[i] = w->logr[i];
     PetscCall(Levels(t, t->scaling ? 0.3 * w->cmax : 0.0));
     w->epsnow = w->levels[0];
+    PetscCall(TryTarget(t));
   }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Whether no pair of points can cost less than nothing: then neither can any plan. A penalty for forbidden pairs, and the free row and
-   column of partial transport, are no less */
-static PetscErrorCode CostsAreNonNegative(SkeanTransport t, bool *yes)
-{
-  RowBlock block;
-  bool     negative = false;
-
-  PetscFunctionBegin;
-  *yes = !(t->X && t->costtype == SKEAN_TRANSPORT_COST_USER);
-  if (t->C) {
-    PetscCall(block.Open(t->C));
-    const RowView &A = block.View();
-    for (PetscInt j = 0; A.IsDense() && j < A.ncols; ++j)
-      for (PetscInt i = 0; i < A.nrows; ++i) negative = negative || A.dense[i + static_cast<size_t>(j) * static_cast<size_t>(A.lda)] < 0;
-    for (int p = 0; p < A.nparts; ++p)
-      for (PetscInt k = 0; A.nrows && k < A.part[p].i[A.nrows]; ++k) negative = negative || A.part[p].a[k] < 0;
-    PetscCall(block.Restore());
-    PetscCall(AgreeAny(PetscObjectComm((PetscObject)t), negative, &negative));
-    *yes = !negative;
-  }
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/*
-   Upper bound: the plan rounded to the marginals (Altschuler, Weed and Rigollet, NeurIPS 2017, Algorithm 2): rows scaled by min(1, r/a), columns
-   by min(1, c/b), and the missing mass added as a rank-one plan, which is never formed.
-   Lower bound: y_j = min_i (c_ij - f_i), x_i = min_j (c_ij - y_j) satisfy x_i + y_j <= c_ij, so r.x + c.y is a value of the dual of the
-   unregularised problem.
-*/
-static PetscErrorCode Certify(SkeanTransport t, PetscReal *lower, PetscReal *upper)
-{
-  Work               *w   = static_cast<Work *>(t->work);
-  Engine             *e   = w->eng.get();
-  const double        inv = 1.0 / w->epsnow;
-  std::vector<double> u2, v2, a2, b2, er, ec;
-  double              cost, rank1 = 0, s[2] = {0, 0}, over = -PETSC_MAX_REAL;
-  bool                bad = false;
-
-  PetscFunctionBegin;
-  PetscCall(PetscLogEventBegin(SKEAN_Transport_Certificate, t, 0, 0, 0));
-  PetscCallCXX(u2 = w->u);
-  PetscCallCXX(v2 = w->v);
-  PetscCallCXX(a2.resize(w->u.size()));
-  PetscCallCXX(b2.resize(w->v.size()));
-  PetscCallCXX(er.resize(w->u.size()));
-  PetscCallCXX(ec.resize(w->v.size()));
-  for (PetscInt i = 0; i < e->n; ++i) u2[i] += std::log(PetscMin(1.0, w->r[i] / w->a[i]));
-  PetscCall(e->Marginals(inv, u2.data(), v2.data(), NULL, b2.data(), NULL));
-  for (PetscInt j = 0; j < e->mloc; ++j) v2[j] += std::log(PetscMin(1.0, w->c[j] / b2[j]));
-  PetscCall(e->Marginals(inv, u2.data(), v2.data(), a2.data(), b2.data(), &cost));
-  for (PetscInt i = 0; i < e->n; ++i) s[0] += er[i] = PetscMax(0.0, w->r[i] - a2[i]);
-  for (PetscInt j = 0; j < e->mloc; ++j) s[1] += ec[j] = PetscMax(0.0, w->c[j] - b2[j]);
-  PetscCall(SumAll(e->comm, s, 2, &bad));
-  const double missing = PetscMax(s[0], s[1]); /* equal but for rounding */
-  /* a forbidden pair makes the rank-one part impossible; missing mass at the level of rounding is no obstacle */
-  if (missing > (e->Forbids() ? 1e-14 : 0.0)) {
-    PetscCall(e->Bilinear(er.data(), ec.data(), &rank1));
-    rank1 /= missing;
-  }
-  /* what Marginals() left out is no part of the plan that was rounded, but for the last scaling, which may have left out other entries */
-  *upper = w->massr * (cost + rank1 + e->Skipped() * w->cmax);
-  for (PetscInt i = 0; i < e->n; ++i) u2[i] = w->epsnow * (w->u[i] - w->logr[i]);
-  /* sum_i P_ij = b_j with P_ij = r_i c_j exp((f_i + g_j - c_ij)/eps) and sum r = 1, so some c_ij - f_i is at most g_j - eps log(b_j/c_j). In the same
-     way, some c_ij - g_j is at most f_i - eps log(a_i/r_i), and the potentials tested are not above g by more than `over`. Sums that left something
-     out are no larger than the true ones, which only weakens these bounds */
-  const double spare = 1e-12 * w->cmax;
-  for (PetscInt j = 0; j < e->mloc; ++j) v2[j] = w->epsnow * (w->v[j] - std::log(w->b[j])) + spare;
-  PetscCall(e->MinCols(u2.data(), v2.data()));
-  for (PetscInt j = 0; j < e->mloc; ++j) over = PetscMax(over, w->epsnow * (w->v[j] - w->logc[j]) - v2[j]);
-  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &over, 1, MPI_DOUBLE, MPI_MAX, e->comm));
-  for (PetscInt i = 0; i < e->n; ++i) u2[i] = w->epsnow * (w->u[i] - std::log(w->a[i])) + over + spare;
-  PetscCall(e->MinRows(v2.data(), u2.data()));
-  s[0] = s[1] = 0;
-  for (PetscInt i = 0; i < e->n; ++i) s[0] += w->r[i] * u2[i];
-  for (PetscInt j = 0; j < e->mloc; ++j) s[0] += w->c[j] * v2[j];
-  PetscCall(SumAll(e->comm, s, 1, &bad));
-  *lower = w->massr * s[0];
-  if (*lower < 0 && *upper > *lower) { /* the dual point may be far off where the optimum is small against the largest cost */
-    bool nonnegative;
-    PetscCall(CostsAreNonNegative(t, &nonnegative));
-    if (nonnegative) *lower = PetscMin(0.0, *upper);
-  }
-  PetscCall(PetscLogEventEnd(SKEAN_Transport_Certificate, t, 0, 0, 0));
-  PetscFunctionReturn(PETSC_SUCCESS);
-}
-
-/* Better bounds from smaller epsilons, until the gap is what is wanted or no longer falls. The answer at the epsilon of the solve is put back */
-static PetscErrorCode Tighten(SkeanTransport t)
-{
-  constexpr PetscInt    kMost     = 5;
-  constexpr PetscReal   kProgress = 0.9; /* of the gap, for another step */
-  Work                 *w         = static_cast<Work *>(t->work);
-  Engine               *e         = w->eng.get();
-  const SkeanSolverBase solver    = t->solver;
-  const PetscInt        nnzkept = t->nnzkept, maxksp = t->maxksp;
-  const double          epsnow = w->epsnow, err = w->err, umax = w->umax;
-  std::vector<double>   u, v, a, b, lb, levels;
-
-  PetscFunctionBegin;
-  PetscCallCXX(u = w->u);
-  PetscCallCXX(v = w->v);
-  PetscCallCXX(a = w->a);
-  PetscCallCXX(b = w->b);
-  PetscCallCXX(lb = w->lb);
-  PetscCallCXX(levels = w->levels);
-  t->solver.nmonitors = t->solver.maxhist = 0;
-  t->solver.atol                          = 0;
-  for (PetscInt k = 0; k < kMost && t->upper - t->lower > t->certgap * PetscAbsReal(t->upper); ++k) {
-    const PetscReal gap = t->upper - t->lower;
-    PetscReal       lower, upper;
-    double          cost;
-    PetscCallCXX(w->levels.assign(1, w->epsnow / t->scalefactor));
-    /* rounding the plan to its marginals costs at most the largest cost times twice the error */
-    t->solver.rtol   = PetscMax(solver.rtol, 0.05 * t->certgap * PetscAbsReal(t->upper) / (w->massr * w->cmax));
-    t->solver.reason = SKEAN_CONVERGED_ITERATING;
-    w->err           = 0;
-    PetscUseTypeMethod(t, solve);
-    PetscCall(e->Marginals(1.0 / w->epsnow, w->u.data(), w->v.data(), w->a.data(), w->b.data(), &cost));
-    if (t->solver.reason == SKEAN_DIVERGED_NANORINF) break;
-    PetscCall(Certify(t, &lower, &upper));
-    if (lower > t->lower) t->lower = lower; /* false for what is not a number */
-    if (upper < t->upper) t->upper = upper;
-    if (t->upper - t->lower > kProgress * gap) break;
-  }
-  t->solver  = solver;
-  t->nnzkept = nnzkept;
-  t->maxksp  = maxksp;
-  w->epsnow  = epsnow;
-  w->err     = err;
-  w->umax    = umax;
-  w->bad     = false;
-  w->u.swap(u);
-  w->v.swap(v);
-  w->a.swap(a);
-  w->b.swap(b);
-  w->lb.swap(lb);
-  w->levels.swap(levels);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -354,10 +242,7 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
   }
   t->lower = PETSC_NINFINITY;
   t->upper = PETSC_INFINITY;
-  if (t->certify && balr && balc && !bad) {
-    PetscCall(Certify(t, &t->lower, &t->upper));
-    if (t->certgap > 0 && t->upper < PETSC_INFINITY) PetscCall(Tighten(t));
-  }
+  if (t->certify && balr && balc && !bad) PetscCall(SkeanTransportCertify_Private(t, std::exp(-plogp) / (static_cast<double>(e->nglobal) + e->m)));
   t->certpasses = e->passes - t->passes;
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -410,13 +295,13 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   t->mslevels = 0;
   PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder)); /* initial potentials may have come or gone since the set-up */
   if (t->ladder) PetscCall(SkeanTransportMultiscale_Private(t));
-  PetscCall(Start(t));
-  if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
-  if (t->ladder) t->epsstart = 0;
   w->err             = 0; /* not known: what a solve computes does not depend on the one before */
   w->eng->passes     = 0;
   w->eng->keptpasses = 0;
   w->eng->entries    = 0;
+  PetscCall(Start(t));
+  if (t->ladder) PetscCall(SkeanTransportSetInitialPotentials(t, NULL, NULL));
+  if (t->ladder) t->epsstart = 0;
   t->nnzkept = t->maxksp = 0;
   PetscUseTypeMethod(t, solve);
   PetscCall(SkeanTransportFinish_Private(t));
@@ -637,9 +522,10 @@ PetscErrorCode SkeanTransportGetCosts(SkeanTransport transport, PetscReal *cost,
 
    Notes:
    Valid whether the solve converged or not, to rounding. Infinite where not computed: marginal penalties, certificate switched off, or
-   (upper) a sparse cost whose forbidden pairs the rounding would need.
+   (upper) a sparse cost whose forbidden pairs the rounding would need. By default they are brought to 1e-3 of each other where epsilon is small enough for it
+   to pay (`SkeanTransportSetCertificateGap()`).
    Sources: Altschuler, Weed and Rigollet, NeurIPS 2017, Algorithm 2 (upper); c-transforms of the potentials (lower). Further transforms would change nothing:
-   the two potentials are each other's. `SkeanTransportSetCertificateGap()` brings the bounds closer.
+   the two potentials are each other's.
 
 .seealso: `SkeanTransportSetCertificate()`, `SkeanTransportSetCertificateGap()`, `SkeanTransportGetCosts()`
 @*/

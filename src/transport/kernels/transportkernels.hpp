@@ -7,6 +7,8 @@
 #pragma once
 
 #include <petscsys.h>
+#include <memory>
+#include <utility>
 #include <vector>
 
 namespace skean {
@@ -17,18 +19,39 @@ enum class CostKind { STORED, SQEUCLIDEAN, EUCLIDEAN, L1, LP, COSINE, CALLBACK }
 /* Evaluates the costs from one source to ny targets (row major, d numbers each) */
 typedef PetscErrorCode (*CostFn)(PetscInt d, const PetscReal x[], PetscInt ny, const PetscReal y[], PetscReal c[], void *ctx);
 
+/* Of vectors whose new entries are not set: what is written at once need not be zeroed first */
+template <class T>
+struct Unset : std::allocator<T> {
+  template <class U>
+  struct rebind {
+    typedef Unset<U> other;
+  };
+  template <class U>
+  void construct(U *p) noexcept
+  {
+    ::new (static_cast<void *>(p)) U;
+  }
+  template <class U, class A>
+  void construct(U *p, A &&a)
+  {
+    ::new (static_cast<void *>(p)) U(std::forward<A>(a));
+  }
+};
+
 /* A cost function and its n rows: stored costs, or coordinates of the sources */
 struct CostTiles {
-  CostKind            kind = CostKind::STORED;
-  PetscInt            n = 0, d = 0;
-  double              p    = 2;     /* exponent of LP: c = sum_k |x_k - y_k|^p */
-  bool                gemm = false; /* SQEUCLIDEAN, EUCLIDEAN, COSINE: inner products by dgemm on centred coordinates */
-  PetscInt            ldc  = 0;     /* STORED: C[i*ldc + j] */
-  std::vector<double> C;
-  std::vector<double> X;  /* X[i*d + k] */
-  std::vector<double> xn; /* gemm: squared norms */
-  CostFn              fn  = nullptr;
-  void               *ctx = nullptr;
+  CostKind                           kind = CostKind::STORED;
+  PetscInt                           n = 0, d = 0;
+  double                             p    = 2;     /* exponent of LP: c = sum_k |x_k - y_k|^p */
+  bool                               gemm = false; /* SQEUCLIDEAN, EUCLIDEAN, COSINE: inner products by dgemm on centred coordinates */
+  PetscInt                           ldc  = 0;     /* STORED: C[i*ldc + j] */
+  std::vector<double, Unset<double>> C;
+  bool                               known = false; /* STORED: most is the largest of C */
+  double                             most  = 0;
+  std::vector<double>                X;  /* X[i*d + k] */
+  std::vector<double>                xn; /* gemm: squared norms */
+  CostFn                             fn  = nullptr;
+  void                              *ctx = nullptr;
   /* coordinates of one point together, as GEMM and a user's function want them, or every coordinate of all points together */
   bool ByPoint() const { return gemm || kind == CostKind::CALLBACK; }
 };

@@ -154,8 +154,9 @@ PetscErrorCode SkeanTransportSolve_Sinkhorn(SkeanTransport t)
         s->reason = SKEAN_DIVERGED_STAGNATION;
         break;
       }
-      if (it >= itend) {
-        if (last || it >= s->max_it) s->reason = SKEAN_DIVERGED_ITS;
+      const bool spent = w->eng->passes + w->eng->keptpasses >= w->maxpasses;
+      if (it >= itend || spent) {
+        if (last || spent || it >= s->max_it) s->reason = SKEAN_DIVERGED_ITS;
         if (it < s->max_it) ++it;
         break;
       }

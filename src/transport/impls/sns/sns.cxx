@@ -136,7 +136,7 @@ static PetscErrorCode SkeanTransportSolve_SNS(SkeanTransport t)
       s->reason = SKEAN_DIVERGED_NANORINF;
     else if (w->err <= tol)
       s->reason = s->rtol >= s->atol / w->massr ? SKEAN_CONVERGED_RTOL : SKEAN_CONVERGED_ATOL;
-    else if (it >= s->max_it)
+    else if (it >= s->max_it || w->eng->passes + w->eng->keptpasses >= w->maxpasses)
       s->reason = SKEAN_DIVERGED_ITS;
     if (w->err < 0.95 * best) {
       best  = w->err;

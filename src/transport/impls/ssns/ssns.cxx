@@ -195,7 +195,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         s->reason = SKEAN_DIVERGED_STAGNATION;
         break;
       }
-      if (it >= s->max_it) {
+      if (it >= s->max_it || e->passes + e->keptpasses >= w->maxpasses) {
         s->reason = SKEAN_DIVERGED_ITS;
         break;
       }
