@@ -29,7 +29,7 @@ SKEAN_EXTERN PetscClassId SKEAN_GP_CLASSID;
    effectiverank: eigenvalues of the signal's covariance above the noise; negative: eigenvalues that rounding made negative (they are used as they are, nothing is clamped);
    condition: of the data's covariance on the full grid; floor: smallest noise-to-signal ratio that rounding allows on this grid; residual: |y - V alpha| / |y| with the gaps of y filled, computed with the factors
    and not with the eigenvectors; filliterations: conjugate-gradient iterations for the missing points, deflated: modes deflated in them; missing: their number; logdeterror: standard error of
-   the log likelihood's determinant where it is estimated (0: exact); loglikelihood: the largest log p(y | hyper-parameters) that the optimisation found, NaN without one.
+   the log likelihood's determinant where it is estimated (0: exact); loglikelihood: the largest log p(y | hyper-parameters) that the optimisation found, NaN without one; in a monitor that of the iterate.
 
 .seealso: `SkeanGPGetReport()`
 S*/
@@ -73,6 +73,7 @@ SKEAN_EXTERN PetscErrorCode SkeanGPSolve(SkeanGP gp);
 SKEAN_EXTERN PetscErrorCode SkeanGPGetConvergedReason(SkeanGP gp, SkeanConvergedReason *reason);
 SKEAN_EXTERN PetscErrorCode SkeanGPGetIterationNumber(SkeanGP gp, PetscInt *its);
 SKEAN_EXTERN PetscErrorCode SkeanGPGetReport(SkeanGP gp, SkeanGPReport *report);
+SKEAN_EXTERN PetscErrorCode SkeanGPComputeParameterDeviations(SkeanGP gp, PetscReal sd[]);
 SKEAN_EXTERN PetscErrorCode SkeanGPGetPosterior(SkeanGP gp, Vec mean, Vec variance);
 SKEAN_EXTERN PetscErrorCode SkeanGPPredict(SkeanGP gp, const PetscInt nt[], const PetscReal *const xt[], Vec mean, Vec variance);
 SKEAN_EXTERN PetscErrorCode SkeanGPSample(SkeanGP gp, PetscBool posterior, PetscInt draw, Vec f);

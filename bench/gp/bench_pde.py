@@ -44,8 +44,7 @@ def applies(method, problem, args):
         return problem in LOGS
     if method == "compat_paper":
         return problem in LOGS and args.paper_steps > 0
-    # classical collocations in three dimensions: a Kronecker sum of full size, no comparison of interest
-    return method == "direct" or problem not in ("p3", "ac3")
+    return True
 
 
 def run(args, problem, method, extra=()):

@@ -2,9 +2,11 @@ static const char help[] =
   "Gaussian-process regression of a function on a tensor grid with missing values.\n\n"
   "  skean-gp -grid sst.nc:SST -gp_kernel \"periodic(1.5,12),matern32(25),matern32(30)\" -gp_optimize -o posterior.nc -plot maps.png\n\n"
   "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
+  "  -nan_missing           take NaN for missing where a NetCDF or HDF5 file does not declare it so (by default an error)\n"
   "  -holdout fraction      hide this part of the observed values and report the error there\n"
   "  -holdout_seed n        seed of the choice (default 1)\n"
   "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
+  "  -intervals bool        95 % credible intervals of the hyper-parameters that were searched for (default false: each costs two gradients)\n"
   "  -variance bool         the posterior variance too (default true), with how well the values left out one by one agree with it\n"
   "  -o file                write the filled field and its standard deviation (.nc, .h5)\n"
   "  -plot file             draw both for the first index of leading dimensions (.png, .svg, .pdf)\n"
@@ -17,6 +19,8 @@ static const char help[] =
 #include "driver.hpp"
 #include <skeangp.h>
 #include <skeanio.h>
+#include <skean/private/gridload.hpp>
+#include <skean/private/memory.hpp>
 #include <skean/private/plot.hpp>
 #include <skean/private/random.hpp>
 #include <petsctime.h>
@@ -25,6 +29,7 @@ static const char help[] =
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 
 namespace {
@@ -157,8 +162,32 @@ PetscErrorCode PrintInterrupted(MPI_Comm comm, PetscInt its)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* 95 % credible intervals of the hyper-parameters that were searched for */
+PetscErrorCode PrintIntervals(SkeanGP gp, MPI_Comm comm)
+{
+  PetscInt np;
+  char     name[64];
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGPGetNumParameters(gp, &np));
+  std::vector<PetscReal> theta(np), sd(np);
+  PetscCall(SkeanGPGetParameters(gp, theta.data()));
+  PetscCall(SkeanGPComputeParameterDeviations(gp, sd.data()));
+  for (PetscInt i = 0; i < np; ++i) {
+    PetscCall(SkeanGPGetParameterName(gp, i, name, sizeof(name)));
+    const bool   log = !std::strncmp(name, "log ", 4);
+    const double lo = theta[i] - 1.96 * sd[i], hi = theta[i] + 1.96 * sd[i];
+    PetscCall(PetscPrintf(comm, "  %s %.5g", name + (log ? 4 : 0), log ? std::exp(theta[i]) : theta[i]));
+    if (sd[i] > 0)
+      PetscCall(PetscPrintf(comm, ", 95 %% credible interval %.5g to %.5g\n", log ? std::exp(lo) : lo, log ? std::exp(hi) : hi));
+    else
+      PetscCall(PetscPrintf(comm, sd[i] == 0 ? ", fixed\n" : ", no interval: the log likelihood has no maximum in the interior here\n"));
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The hyper-parameters of gp from the part of the data that the text names; gp is not optimised further. stopped: why the search ended */
-PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt dims[], const std::vector<const PetscReal *> &x, Vec y, Vec mask,
+PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt dims[], const std::vector<const PetscReal *> &x, Vec y, Vec mask, bool intervals,
                      SkeanConvergedReason *stopped)
 {
   MPI_Comm                       comm = PetscObjectComm((PetscObject)y);
@@ -234,6 +263,7 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
                           " evaluations, log likelihood %.10g, %.2f s\n",
                           N, report.missing, SkeanConvergedReasons[*stopped], its, report.evaluations, (double)report.loglikelihood, t1 - t0));
     PetscCheck(Usable(*stopped), comm, PETSC_ERR_NOT_CONVERGED, "No hyper-parameters from -train %s: %s", text, SkeanConvergedReasons[*stopped]);
+    if (intervals) PetscCall(PrintIntervals(part, comm));
   }
   PetscCall(SkeanGPGetNumParameters(part, &np));
   std::vector<PetscReal> theta(np);
@@ -250,7 +280,7 @@ struct Settings {
   char      file[PETSC_MAX_PATH_LEN] = "", train[1024] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
   PetscReal holdout  = 0;
   PetscInt  seed     = 1;
-  PetscBool variance = PETSC_TRUE;
+  PetscBool variance = PETSC_TRUE, nanmissing = PETSC_FALSE, intervals = PETSC_FALSE;
 };
 
 PetscErrorCode ReadSettings(Settings &s)
@@ -258,10 +288,12 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscFunctionBegin;
   PetscOptionsBegin(PETSC_COMM_WORLD, NULL, "Gaussian-process regression of a grid", "SkeanGP");
   PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", s.file, s.file, sizeof(s.file), NULL));
+  PetscCall(PetscOptionsBool("-nan_missing", "NaN is missing, whatever the file says of it", "", s.nanmissing, &s.nanmissing, NULL));
   PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", s.holdout, &s.holdout, NULL));
   PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", s.seed, &s.seed, NULL));
   PetscCall(PetscOptionsString("-train", "Part of the grid for the hyper-parameters", "", s.train, s.train, sizeof(s.train), NULL));
   PetscCall(PetscOptionsBool("-variance", "The posterior variance too", "", s.variance, &s.variance, NULL));
+  PetscCall(PetscOptionsBool("-intervals", "Credible intervals of the hyper-parameters", "SkeanGPComputeParameterDeviations", s.intervals, &s.intervals, NULL));
   PetscCall(PetscOptionsString("-o", "Output file", "SkeanWriteFile", s.output, s.output, sizeof(s.output), NULL));
   PetscCall(PetscOptionsString("-plot", "Picture", "", s.plot, s.plot, sizeof(s.plot), NULL));
   PetscOptionsEnd();
@@ -276,6 +308,8 @@ PetscErrorCode CheckSearch(MPI_Comm comm, const Settings &s)
 
   PetscFunctionBegin;
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-gp_optimize", &optimize, NULL));
+  PetscCheck(optimize || s.train[0] || !s.intervals, comm, PETSC_ERR_USER_INPUT,
+             "-intervals is of the search for hyper-parameters and needs -gp_optimize or -train");
   if (!optimize && !s.train[0])
     for (const char *o : {"-gp_restart", "-gp_checkpoint", "-gp_checkpoint_interval", "-gp_restarts", "-gp_fix"}) {
       PetscCall(PetscOptionsHasName(NULL, NULL, o, &given));
@@ -283,6 +317,25 @@ PetscErrorCode CheckSearch(MPI_Comm comm, const Settings &s)
     }
   PetscCall(PetscOptionsGetString(NULL, NULL, "-gp_checkpoint", checkpoint, sizeof(checkpoint), NULL));
   PetscCall(driver::CheckOutput(comm, "-gp_checkpoint", checkpoint, {}));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*
+   Before the values are read, and again when it is known whether some are missing: the arrays of the size of the grid at the peak of a run, measured with 200 x 200 x 100
+   points. The class counts its own (3.2) when its grid is set, which is after the values and their copies were made.
+*/
+PetscErrorCode CheckMemory(MPI_Comm comm, PetscInt d, const PetscInt dims[], bool missing)
+{
+  char   what[128];
+  double points = 1, factors = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt j = 0; j < d; ++j) {
+    points *= static_cast<double>(dims[j]);
+    factors += 40.0 * static_cast<double>(dims[j]) * static_cast<double>(dims[j]);
+  }
+  PetscCall(PetscSNPrintf(what, sizeof(what), "The grid of %.0f points%s", points, missing ? ", some of them missing," : ""));
+  PetscCall(skean::CheckMemory(comm, what, (missing ? 19.0 : 10.0) * 8.0 * points, factors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -327,7 +380,11 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanWarnSlowBLAS(comm));
 
   /* data */
-  PetscCall(SkeanGridLoadFile(comm, set.file, &grid));
+  const auto  Fits = [&](PetscInt nd, const PetscInt sizes[]) { return CheckMemory(comm, nd, sizes, set.holdout > 0); };
+  std::string undeclared;
+  PetscCall(skean::GridLoadFile(comm, set.file, Fits, &grid, &undeclared));
+  PetscCheck(undeclared.empty() || set.nanmissing, comm, PETSC_ERR_USER_INPUT, "%s: %s; declare it in the file, or take it for missing with -nan_missing",
+             set.file, undeclared.c_str());
   PetscCall(SkeanGridGetDims(grid, &d, &dims));
   PetscCall(SkeanGridGetValues(grid, &values));
   PetscCall(SkeanGridGetMissing(grid, &nmissing));
@@ -349,6 +406,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscInt N;
   PetscCall(VecGetSize(values, &N));
   PetscCall(PetscPrintf(comm, ", %" PetscInt_FMT " of %" PetscInt_FMT " values missing\n", nmissing, N));
+  if (nmissing && set.holdout == 0) PetscCall(CheckMemory(comm, d, dims, true));
 
   /* hide some of the observed values: the choice depends on the seed and the point alone */
   PetscCall(VecDuplicate(values, &y));
@@ -384,9 +442,10 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanGPSetSampleMean(gp, PETSC_TRUE));
   {
     /* variances of the size of the data's, unless given */
-    PetscReal          s[3] = {0, 0, 0}, all[3];
+    PetscReal          s[3] = {0, 0, 0}, all[3], range[2] = {PETSC_NINFINITY, PETSC_NINFINITY};
     const PetscScalar *v, *m;
     PetscInt           n;
+    PetscBool          signal, noise;
     PetscCall(VecGetLocalSize(values, &n));
     PetscCall(VecGetArrayRead(values, &v));
     PetscCall(VecGetArrayRead(mask, &m));
@@ -394,7 +453,14 @@ PetscErrorCode Run(driver::ExitCode *code)
       if (m[i] != 0.0) {
         s[0] += 1;
         s[1] += v[i];
+        range[0] = std::max(range[0], -v[i]);
+        range[1] = std::max(range[1], v[i]);
       }
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, range, 2, MPI_DOUBLE, MPI_MAX, comm));
+    PetscCall(PetscOptionsHasName(NULL, NULL, "-gp_signal", &signal));
+    PetscCall(PetscOptionsHasName(NULL, NULL, "-gp_noise", &noise));
+    PetscCheck(-range[0] != range[1] || (signal && noise), comm, PETSC_ERR_USER_INPUT,
+               "All observed values are %g: a constant field says nothing about the variances; give both with -gp_signal and -gp_noise", (double)range[1]);
     PetscCallMPI(MPI_Allreduce(s, all, 2, MPI_DOUBLE, MPI_SUM, comm));
     const double average = all[0] > 0 ? all[1] / all[0] : 0.0;
     for (PetscInt i = 0; i < n; ++i)
@@ -407,7 +473,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanGPSetFromOptions(gp));
   PetscCall(driver::WarnMisspelt());
   SkeanConvergedReason training = SKEAN_CONVERGED_ITS;
-  if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask, &training));
+  if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask, set.intervals == PETSC_TRUE, &training));
   reason = training;
   if (training != SKEAN_DIVERGED_INTERRUPTED) {
     PetscCall(SkeanGPSetData(gp, y, mask));
@@ -443,8 +509,8 @@ PetscErrorCode Run(driver::ExitCode *code)
   else if (!report.missing)
     PetscCall(PetscPrintf(comm, "solved directly, "));
   if (report.missing) PetscCall(PetscPrintf(comm, "%" PetscInt_FMT " iterations for the missing values, ", report.filliterations));
-  PetscCall(PetscPrintf(comm, "residual %.2e, effective rank %g, condition %.2e, %.2f s\n", (double)report.residual, (double)report.effectiverank,
-                        (double)report.condition, t1 - t0));
+  PetscCall(PetscPrintf(comm, "residual %.2e, effective rank %g, condition %.2e, noise over signal %.2e (floor of rounding %.2e), %.2f s\n",
+                        (double)report.residual, (double)report.effectiverank, (double)report.condition, (double)(s2n / s2f), (double)report.floor, t1 - t0));
   *code = reason > 0 && training > 0 ? driver::Converged : driver::NotConverged;
   PetscCheck(Usable(reason), comm, PETSC_ERR_NOT_CONVERGED, "No posterior: %s", SkeanConvergedReasons[reason]);
 
@@ -468,6 +534,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(PetscPrintf(comm, "\n"));
   }
   if (var) PetscCall(VecSqrtAbs(var));
+  if (set.intervals && std::isfinite(report.loglikelihood)) PetscCall(PrintIntervals(gp, comm));
 
   if (set.output[0]) {
     PetscObject objects[2];
@@ -578,9 +645,9 @@ PetscErrorCode Run(driver::ExitCode *code)
 int main(int argc, char **argv)
 {
   driver::Program program;
-  program.name         = "skean-gp";
-  program.help         = help;
-  program.options      = {"-gp_kernel", "-gp_noise", "-gp_signal", "-gp_optimize", "-gp_fix", "-gp_monitor", "-gp_view", "-gp_max_it"};
+  program.name    = "skean-gp";
+  program.help    = help;
+  program.options = {"-gp_kernel", "-gp_noise", "-gp_signal", "-gp_optimize", "-gp_fix", "-gp_monitor", "-gp_monitor_parameters", "-gp_view", "-gp_max_it"};
   program.printoptions = PrintOptions;
   program.run          = Run;
   return driver::Main(argc, argv, program);

@@ -1,8 +1,11 @@
 /* SkeanGrid: functions on tensor grids, and how they are read */
 #include "ioimpl.hpp"
 #include "gridimpl.hpp"
+#include <skean/private/gridload.hpp>
+#include <skean/private/memory.hpp>
 #include <algorithm>
 #include <cmath>
+#include <cstdio>
 #include <limits>
 #include <sstream>
 
@@ -390,10 +393,24 @@ PetscErrorCode SkeanGridView(SkeanGrid grid, PetscViewer viewer)
 namespace skean {
 namespace io {
 
+static std::string Shortest(double v)
+{
+  char text[32];
+  std::snprintf(text, sizeof(text), "%g", v);
+  return text;
+}
+
+/* The first NaN that was not declared a missing value, and what is declared instead */
+struct Undeclared {
+  std::int64_t first = -1;
+  std::string  declared;
+};
+
 /* Missing values to NaN, then scale_factor and add_offset; NetCDF User's Guide, Attribute Conventions */
-static void Unpack(const NcVar &v, double *a, std::int64_t n)
+static void Unpack(const NcVar &v, double *a, std::int64_t n, Undeclared *undeclared)
 {
   std::vector<double> miss;
+  bool                nan   = false;
   double              scale = 1, add = 0;
   for (const char *name : {"_FillValue", "missing_value"})
     if (const NcAtt *att = v.Find(name)) miss.insert(miss.end(), att->values.begin(), att->values.end());
@@ -407,16 +424,25 @@ static void Unpack(const NcVar &v, double *a, std::int64_t n)
   std::vector<double> single;
   if (isfloat)
     for (const double m : miss) single.push_back(std::fabs(m) < 3.4e38 ? static_cast<double>(static_cast<float>(m)) : m);
+  for (const double m : miss) {
+    nan                    = nan || std::isnan(m);
+    const std::string text = Shortest(m);
+    if (m == 9.9692099683868690e+36 || undeclared->declared == text) continue;
+    undeclared->declared += (undeclared->declared.empty() ? "" : ", ") + text;
+  }
   for (std::int64_t k = 0; k < n; ++k) {
     bool missing = std::isnan(a[k]);
+    if (missing && !nan && undeclared->first < 0) undeclared->first = k;
     for (const double m : miss) missing = missing || a[k] == m;
     for (const double m : single) missing = missing || a[k] == m;
     a[k] = missing ? std::numeric_limits<double>::quiet_NaN() : a[k] * scale + add;
   }
 }
 
-static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *grid)
+static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], const std::function<PetscErrorCode(PetscInt, const PetscInt[])> &fits, SkeanGrid *grid,
+                                   std::string *undeclared)
 {
+  Undeclared            und;
   Opened                o;
   Dense                 dense;
   Sparse                sparse;
@@ -437,6 +463,7 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
     dims.push_back(static_cast<PetscInt>(d));
   }
   PetscCall(Raise(o, err));
+  PetscCall(fits(static_cast<PetscInt>(dims.size()), dims.data()));
   PetscCall(SkeanGridCreate(comm, static_cast<PetscInt>(dims.size()), dims.data(), &g));
   GridData    *gd = g->data;
   Target       t;
@@ -451,8 +478,11 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
   t.a                 = a;
   PetscErrorCode ierr = ReadDense(o, dense, t);
   if (!ierr) {
-    if (o.format == Format::Netcdf) Unpack(dense.ncvar, a, t.nrows * t.rest);
+    if (o.format == Format::Netcdf) Unpack(dense.ncvar, a, t.nrows * t.rest, &und);
+    const bool other = dense.kind == Dense::Hdf5 && dense.h5.hasfill && !std::isnan(dense.h5.fill);
+    if (other) und.declared = Shortest(dense.h5.fill);
     for (std::int64_t k = 0; k < t.nrows * t.rest; ++k) {
+      if (other && std::isnan(a[k]) && und.first < 0) und.first = k;
       if (dense.kind == Dense::Hdf5 && dense.h5.hasfill && a[k] == dense.h5.fill) a[k] = std::numeric_limits<double>::quiet_NaN();
       if (std::isinf(a[k])) err.Set(Why::Malformed, "value " + std::to_string(t.rstart * t.rest + k) + " (from 0, last dimension fastest) is infinite");
     }
@@ -461,6 +491,15 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
   PetscCall(VecRestoreArrayWrite(gd->values, &a));
   if (ierr) PetscCall(SkeanGridDestroy(&g));
   PetscCall(ierr);
+  if (undeclared) {
+    std::int64_t first = und.first < 0 ? std::numeric_limits<std::int64_t>::max() : t.rstart * t.rest + und.first, all;
+    PetscCallMPI(MPI_Allreduce(&first, &all, 1, MPI_INT64_T, MPI_MIN, comm));
+    undeclared->clear();
+    if (all != std::numeric_limits<std::int64_t>::max())
+      *undeclared =
+        "value " + std::to_string(all) + " (from 0, last dimension fastest) is NaN, which " +
+        (und.declared.empty() ? "the variable does not declare a missing value" : "is not the missing value that the variable declares, " + und.declared);
+  }
   if (o.format == Format::Netcdf) {
     PetscCall(PetscObjectSetName((PetscObject)g, dense.ncvar.name.c_str()));
     if (const NcAtt *u = dense.ncvar.Find("units")) gd->units = u->text;
@@ -486,7 +525,8 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
       if (ierr) PetscCall(SkeanGridDestroy(&g));
       PetscCall(ierr);
       if (o.gz) PetscCallMPI(MPI_Bcast(dim.coordinates.data(), static_cast<int>(dims[d]), MPI_DOUBLE, 0, comm));
-      Unpack(*c, dim.coordinates.data(), dims[d]);
+      Undeclared none;
+      Unpack(*c, dim.coordinates.data(), dims[d], &none);
       if (const NcAtt *u = c->Find("units")) dim.units = u->text;
     }
   } else if (dense.kind == Dense::Hdf5) {
@@ -513,6 +553,20 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
 }
 
 } // namespace io
+
+PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], const std::function<PetscErrorCode(PetscInt, const PetscInt[])> &fits, SkeanGrid *grid,
+                            std::string *undeclared)
+{
+  PetscErrorCode ierr;
+
+  PetscFunctionBegin;
+  PetscCheck(grid, comm, PETSC_ERR_ARG_NULL, "Null pointer: grid");
+  PetscCall(SkeanInitializePackage());
+  PetscCallCXX(ierr = io::GridLoadFile(comm, name, fits, grid, undeclared));
+  PetscCall(ierr);
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 } // namespace skean
 
 /*@
@@ -537,7 +591,8 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
 
    Each process reads its slices of the first dimension; coordinates are known to all.
 
-   Errors: as `SkeanMatLoadFile()`; infinite values are errors.
+   Errors: as `SkeanMatLoadFile()`; infinite values are errors; `PETSC_ERR_MEM` for values that do not fit into the memory, with how much is needed and on how many
+   processes they would.
 
    Source: Unidata, The NetCDF Classic Format Specification; NetCDF Users Guide, Attribute Conventions.
 
@@ -545,12 +600,17 @@ static PetscErrorCode GridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *
 @*/
 PetscErrorCode SkeanGridLoadFile(MPI_Comm comm, const char name[], SkeanGrid *grid)
 {
-  PetscErrorCode ierr;
+  const auto Fits = [&](PetscInt d, const PetscInt dims[]) -> PetscErrorCode {
+    char   what[128];
+    double points = 1;
+    PetscFunctionBegin;
+    for (PetscInt j = 0; j < d; ++j) points *= static_cast<double>(dims[j]);
+    PetscCall(PetscSNPrintf(what, sizeof(what), "Reading the grid of %.0f points", points));
+    PetscCall(skean::CheckMemory(comm, what, points * static_cast<double>(sizeof(PetscScalar)), 0.0));
+    PetscFunctionReturn(PETSC_SUCCESS);
+  };
 
   PetscFunctionBegin;
-  PetscCheck(grid, comm, PETSC_ERR_ARG_NULL, "Null pointer: grid");
-  PetscCall(SkeanInitializePackage());
-  PetscCallCXX(ierr = skean::io::GridLoadFile(comm, name, grid));
-  PetscCall(ierr);
+  PetscCall(skean::GridLoadFile(comm, name, Fits, grid, nullptr));
   PetscFunctionReturn(PETSC_SUCCESS);
 }

@@ -80,6 +80,12 @@ for search in "-gp_optimize" "-train 0:120,0:130"; do
   "$gp" -grid "$dir/big.csv" $search -gp_exactmissing 0 -gp_restart "$dir/state" -variance 0 >"$dir/out" 2>&1 || fail "continuing: $search"
 done
 
+# the monitor tells likelihood and hyper-parameters, the end of a search their credible intervals
+"$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_optimize -gp_monitor_parameters -intervals >"$dir/out" 2>&1 || fail "intervals"
+grep -q "^  0 log likelihood .*, x0.ell .*, x1.ell .*, signal variance .*, noise variance" "$dir/out" || fail "monitor of the hyper-parameters"
+grep -q "^  x1.ell [0-9.]*, 95 % credible interval [0-9.]* to [0-9.]*$" "$dir/out" || fail "credible intervals"
+grep -q "^solve: .*noise over signal .* (floor of rounding" "$dir/out" || fail "floor"
+
 # the help tells no chance numbers, and the defaults of the program
 "$mpi" "$np" 1 "$gp" -help >"$dir/out" 2>&1 || fail "-help"
 grep -q -- "-gp_fix <-1>" "$dir/out" || fail "the default of -gp_fix"
@@ -107,6 +113,19 @@ refuse "Fixed hyper-parameter 17 of 4" -grid "$dir/a.csv" -train 0:5,0:5 -gp_fix
 refuse nope -grid "$dir/a.csv" -train 0:5,0:5 -gp_restart nope
 awk 'BEGIN { for (i = 0; i < 4; i++) print "1,1,1" }' >"$dir/c.csv"
 refuse "constant field" -grid "$dir/c.csv" -gp_optimize
+refuse "constant field" -grid "$dir/c.csv"
+refuse "constant field" -grid "$dir/c.csv" -gp_noise 1
+"$mpi" "$np" 2 "$gp" -grid "$dir/c.csv" -gp_noise 1 -gp_signal 2 >"$dir/out" 2>&1 || fail "a constant field with both variances"
+refuse "intervals .*needs -gp_optimize or -train" -grid "$dir/a.csv" -intervals
+refuse "positive" -grid "$dir/a.csv" -gp_kernel "se(-3)"
+# a grid of 2.1e9 bytes, none of them on the disk, is refused before it is read: 172 GB. Were it not, the limit would end the run
+if [ "$(awk '/^MemAvailable/ { print int($2 / 1e6) }' /proc/meminfo 2>/dev/null || echo 1000)" -lt 150 ]; then
+  printf '\223NUMPY\001\000\166\000%-117s\n' "{'descr': '|u1', 'fortran_order': False, 'shape': (1290, 1290, 1290), }" >"$dir/big.npy"
+  truncate -s $((128 + 1290 * 1290 * 1290)) "$dir/big.npy"
+  ulimit -S -v 12000000
+  refuse "2146689000 points needs .* GB on each of 2 processes, .* GB are available there; with the same memory it would fit on [0-9]* processes" -grid "$dir/big.npy"
+  ulimit -S -v unlimited
+fi
 awk 'BEGIN { for (i = 0; i < 4; i++) print "NA,NA,NA" }' >"$dir/m.csv"
 refuse "missing" -grid "$dir/m.csv"
 echo passed

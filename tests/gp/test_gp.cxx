@@ -525,6 +525,82 @@ TEST(GP, TheSameOnAnyNumberOfProcesses)
   }
 }
 
+/* Draws from prior and posterior have the mean and the variance of these, with points missing and noise that varies */
+TEST(GP, SamplesHaveMeanAndVariance)
+{
+  const PetscInt      draws = 1000;
+  const Problem       p     = Make({2, 3, 4}, 5);
+  std::vector<double> noise(p.N(), 0.06);
+  const double        D[] = {1.0, 0.5, 2.0};
+  for (PetscInt i = 0; i < p.N(); ++i) noise[i] *= D[(i / 4) % 3];
+  const Dense ref(p, noise);
+  SkeanGP     gp;
+  Vec         f, s1, s2;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SkeanGPSetNoiseFactor(g, 1, D); }));
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &f));
+  ASSERT_PETSC(VecDuplicate(f, &s1));
+  ASSERT_PETSC(VecDuplicate(f, &s2));
+  for (PetscBool post : {PETSC_FALSE, PETSC_TRUE}) {
+    ASSERT_PETSC(VecSet(s1, 0.0));
+    ASSERT_PETSC(VecSet(s2, 0.0));
+    for (PetscInt k = 0; k < draws; ++k) {
+      ASSERT_PETSC(SkeanGPSample(gp, post, k, f));
+      ASSERT_PETSC(VecAXPY(s1, 1.0 / static_cast<double>(draws), f));
+      ASSERT_PETSC(VecPointwiseMult(f, f, f));
+      ASSERT_PETSC(VecAXPY(s2, 1.0 / static_cast<double>(draws), f));
+    }
+    const std::vector<double> m1 = Take(s1), m2 = Take(s2);
+    for (PetscInt i = 0; i < p.N(); ++i) {
+      double c[3], mean = 0, var = 1.7;
+      ref.Point(i, c);
+      if (post) ref.Predict(c, &mean, &var);
+      EXPECT_LT(std::abs(m1[i] - mean), 5 * std::sqrt(var / static_cast<double>(draws))) << i;
+      EXPECT_LT(std::abs(m2[i] - m1[i] * m1[i] - var), 5 * std::sqrt(2.0 / static_cast<double>(draws)) * var) << i;
+    }
+  }
+  for (Vec *v : {&f, &s1, &s2}) ASSERT_PETSC(VecDestroy(v));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+namespace {
+/* The squared exponential with the logarithm of its length scale */
+PetscErrorCode OwnKernel(PetscInt n, const PetscReal z[], PetscInt order, PetscInt, const PetscReal theta[], PetscReal k[], PetscReal g[], void *)
+{
+  const double w = std::exp(-2 * theta[0]);
+  if (order > 0) return PETSC_ERR_SUP;
+  for (PetscInt i = 0; i < n; ++i) {
+    k[i] = std::exp(-0.5 * z[i] * z[i] * w);
+    if (g) g[i] = k[i] * z[i] * z[i] * w;
+  }
+  return PETSC_SUCCESS;
+}
+} // namespace
+
+/* A covariance function of the user's own: likelihood, gradient and posterior of the same one that is built in */
+TEST(GP, CovarianceFunctionOfTheUsers)
+{
+  const PetscReal start = std::log(0.5);
+  PetscReal       L[2], g[2][5];
+  Vec             m[2];
+  SkeanGP         gp[2];
+  ASSERT_PETSC(SkeanGPKernelRegister("ownse", OwnKernel, 1, &start, 0, NULL));
+  for (int own = 0; own < 2; ++own) {
+    Problem p = Make({4, 5, 3}, 4);
+    if (own) p.kernel = "matern52(0.7),ownse,matern32(1.2)";
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp[own]));
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp[own], &L[own], g[own]));
+    ASSERT_PETSC(SkeanGPCreateVec(gp[own], &m[own]));
+    ASSERT_PETSC(SkeanGPGetPosterior(gp[own], m[own], NULL));
+  }
+  EXPECT_NEAR(L[1], L[0], 1e-12 * std::abs(L[0]));
+  for (int i = 0; i < 5; ++i) EXPECT_NEAR(g[1][i], g[0][i], 1e-10 * std::abs(g[0][4])) << i;
+  EXPECT_LT(MaxDiff(Take(m[1]), Take(m[0])), 1e-10);
+  for (int own = 0; own < 2; ++own) {
+    ASSERT_PETSC(VecDestroy(&m[own]));
+    ASSERT_PETSC(SkeanGPDestroy(&gp[own]));
+  }
+}
+
 /* Even and odd eigenvectors of Chebyshev points, which are symmetric to rounding only, and of a uniform grid, with noise that is symmetric or not: the same numbers as without */
 TEST(GP, EvenAndOddParts)
 {
@@ -677,6 +753,48 @@ TEST(GP, GradientOfTheEstimate)
     ASSERT_PETSC(SkeanGPDestroy(&gp));
   }
   EXPECT_LT(noise[1], noise[0]);
+}
+
+namespace {
+struct Seen {
+  int       calls = 0;
+  PetscReal last  = -1e300, theta[5];
+};
+/* What a monitor can ask for is of the iterate: the likelihood grows, and is that of the hyper-parameters */
+PetscErrorCode Look(SkeanGP gp, PetscInt it, PetscReal, void *ctx)
+{
+  Seen *s = static_cast<Seen *>(ctx);
+  PetscFunctionBegin;
+  EXPECT_EQ(it, s->calls++);
+  EXPECT_GE(gp->loglikelihood, s->last);
+  s->last = gp->loglikelihood;
+  PetscCall(SkeanGPGetParameters(gp, s->theta));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+TEST(GP, MonitorSeesTheIterate)
+{
+  for (PetscBool profile : {PETSC_FALSE, PETSC_TRUE}) {
+    Problem p = Make({3, 8, 7}, 9);
+    p.kernel  = "matern32(0.8),matern52(0.6),matern32(0.5)";
+    for (PetscInt i = 0; i < p.N(); ++i) p.y[i] = 0.2 * p.y[i] + std::sin(p.x[1][(i / 7) % 8]) * std::cos(p.x[2][i % 7]) + p.x[0][i / 56];
+    SkeanGP   gp;
+    Seen      seen;
+    PetscReal found[5], L;
+    ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp));
+    gp->profile = profile;
+    ASSERT_PETSC(SkeanGPSetOptimize(gp, PETSC_TRUE));
+    ASSERT_PETSC(SkeanGPSetTolerances(gp, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT));
+    ASSERT_PETSC(SkeanGPMonitorSet(gp, Look, &seen, NULL));
+    ASSERT_PETSC(SkeanGPSolve(gp));
+    EXPECT_GT(seen.calls, 3);
+    ASSERT_PETSC(SkeanGPGetParameters(gp, found));
+    for (int i = 0; i < 5; ++i) EXPECT_NEAR(seen.theta[i], found[i], 1e-12) << i;
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+    EXPECT_NEAR(seen.last, L, 1e-9 * std::abs(L));
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
 }
 
 namespace {
@@ -1020,6 +1138,38 @@ TEST(GP, HyperParametersAreRecovered)
   EXPECT_GT(reason, 0) << SkeanConvergedReasons[reason];
   ASSERT_PETSC(SkeanGPGetParameters(gp, found));
   ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, g));
+  /* Laplace's approximation: the truth is within four standard deviations, which are those of the Hessian by differences of the values */
+  PetscReal sd[5];
+  ASSERT_PETSC(SkeanGPComputeParameterDeviations(gp, sd));
+  for (int i = 0; i < 5; ++i) {
+    EXPECT_GT(sd[i], 0) << i;
+    EXPECT_LT(std::abs(found[i] - truth[i]), 4 * sd[i]) << i;
+  }
+  {
+    const PetscInt fixed[] = {0, 1, 2};
+    const double   h       = 0.02;
+    double         v[3][3];
+    ASSERT_PETSC(SkeanGPSetFixedParameters(gp, 3, fixed));
+    ASSERT_PETSC(SkeanGPComputeParameterDeviations(gp, sd));
+    for (int i = 0; i < 3; ++i) EXPECT_EQ(sd[i], 0.0);
+    for (int a = 0; a < 3; ++a)
+      for (int b = 0; b < 3; ++b) {
+        PetscReal t[] = {found[0], found[1], found[2], found[3] + (a - 1) * h, found[4] + (b - 1) * h};
+        ASSERT_PETSC(SkeanGPSetParameters(gp, t));
+        ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &v[a][b], NULL));
+      }
+    const double A = (2 * v[1][1] - v[0][1] - v[2][1]) / (h * h), B = (2 * v[1][1] - v[1][0] - v[1][2]) / (h * h),
+                 C = (v[0][2] + v[2][0] - v[0][0] - v[2][2]) / (4 * h * h);
+    EXPECT_NEAR(sd[3], std::sqrt(B / (A * B - C * C)), 1e-3 * sd[3]);
+    EXPECT_NEAR(sd[4], std::sqrt(A / (A * B - C * C)), 1e-3 * sd[4]);
+    ASSERT_PETSC(SkeanGPSetFixedParameters(gp, 0, NULL));
+    /* far from a maximum there are none */
+    PetscReal t[] = {found[0] - 3, found[1] + 3, found[2] + 3, found[3], found[4] + 2};
+    ASSERT_PETSC(SkeanGPSetParameters(gp, t));
+    ASSERT_PETSC(SkeanGPComputeParameterDeviations(gp, sd));
+    EXPECT_TRUE(std::isnan(sd[0]));
+    ASSERT_PETSC(SkeanGPSetParameters(gp, found));
+  }
   EXPECT_GE(L, Ltruth);
   EXPECT_LT(L - Ltruth, 12.0) << "five parameters gain 2.5 on average";
   for (int i = 0; i < 5; ++i) {

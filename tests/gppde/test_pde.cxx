@@ -348,6 +348,24 @@ TEST(GPPDE, OwnEquationAndErrors)
   ASSERT_PETSC(SkeanGPPDESolve(pde));
   ASSERT_PETSC(SkeanGPPDEComputeError(pde, 0, &error));
   EXPECT_LT(error, 1e-8);
+  /* what would have no effect, what does not fit into the memory: said before the work */
+  std::string    message;
+  const PetscInt big[2] = {2000000, 2000000};
+  ASSERT_PETSC(SkeanGPPDESetKernel(pde, "matern72(0.1)"));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }, &message), PETSC_ERR_SUP);
+  EXPECT_NE(message.find("basis mixture makes its own"), std::string::npos) << message;
+  ASSERT_PETSC(SkeanGPPDESetBasis(pde, SKEAN_GPPDE_BASIS_COVARIANCE));
+  ASSERT_PETSC(SkeanGPPDESetKernel(pde, "matern72(-0.1)"));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }, &message), PETSC_ERR_USER_INPUT);
+  EXPECT_NE(message.find("positive"), std::string::npos) << message;
+  ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, big));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }, &message), PETSC_ERR_MEM);
+  EXPECT_NE(message.find("GB"), std::string::npos) << message;
+  ASSERT_PETSC(SkeanGPPDESetGrid(pde, SKEAN_GPPDE_GRID_UNIFORM, n));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetLength(pde, -0.5); }), PETSC_ERR_ARG_OUTOFRANGE);
+  ASSERT_PETSC(PetscOptionsSetValue(NULL, "-gppde_length", "-1"));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESetFromOptions(pde); }), PETSC_ERR_ARG_OUTOFRANGE) << "not the automatic choice";
+  ASSERT_PETSC(PetscOptionsClearValue(NULL, "-gppde_length"));
   ASSERT_PETSC(SkeanGPPDESetBoundary(pde, 0, SKEAN_GPPDE_BC_PERIODIC, NULL, NULL));
   EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPPDESolve(pde); }), PETSC_ERR_SUP) << "periodic on one side only";
   ASSERT_PETSC(SkeanGPPDEDestroy(&pde));

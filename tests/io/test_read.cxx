@@ -1,5 +1,7 @@
 /* Every format, from tiny files made here and from real data; every kind of damage gives one clear message */
 #include "iotest.hpp"
+#include <skean/private/gridload.hpp>
+#include <skean/private/memory.hpp>
 #include <cstring>
 #include <limits>
 
@@ -220,6 +222,85 @@ TEST(ReadIdx, ImagesAndDamage)
   EXPECT_TEXT(Fails(Make("d-idx3.gz", s.substr(0, s.size() - 1))), "ends before its data");
   s[4] = s[8] = s[12] = 0x7f;
   EXPECT_TEXT(Fails(Make("e-idx3", s), PETSC_ERR_ARG_OUTOFRANGE), "2^60");
+}
+
+namespace {
+/* A NetCDF classic file with the variable v(y,x), 2 x 2, and its attribute, if it has one; NaN at the third place */
+std::string NetcdfWithNan(const char *attribute, double value)
+{
+  const double nan = std::numeric_limits<double>::quiet_NaN();
+  std::string  s("CDF\x01", 4);
+  const auto   Name = [&s](std::string n) {
+    PutBig(s, n.size(), 4);
+    n.resize((n.size() + 3) / 4 * 4);
+    s += n;
+  };
+  PutBig(s, 0, 4);
+  PutBig(s, 0x0A, 4);
+  PutBig(s, 2, 4);
+  for (const char *dim : {"y", "x"}) {
+    Name(dim);
+    PutBig(s, 2, 4);
+  }
+  PutBig(s, 0, 8);
+  PutBig(s, 0x0B, 4);
+  PutBig(s, 1, 4);
+  Name("v");
+  PutBig(s, 2, 4);
+  PutBig(s, 0, 4);
+  PutBig(s, 1, 4);
+  if (attribute) {
+    PutBig(s, 0x0C, 4);
+    PutBig(s, 1, 4);
+    Name(attribute);
+    PutBig(s, 6, 4);
+    PutBig(s, 1, 4);
+    PutDouble(s, value, true);
+  } else
+    PutBig(s, 0, 8);
+  PutBig(s, 6, 4);
+  PutBig(s, 32, 4);
+  PutBig(s, s.size() + 4, 4);
+  for (double v : {1.0, 2.0, nan, -999.0}) PutDouble(s, v, true);
+  return s;
+}
+} // namespace
+
+/* NaN that a NetCDF file does not declare to be a missing value is told, and where; sizes are known before there are values, and may be refused */
+TEST(ReadNetcdf, NanThatIsNotDeclaredAndSizesThatAreRefused)
+{
+  const double      nan    = std::numeric_limits<double>::quiet_NaN();
+  const auto        Fits   = [](PetscInt d, const PetscInt n[]) { return d == 2 && n[0] == 2 && n[1] == 2 ? PETSC_SUCCESS : PETSC_ERR_PLIB; };
+  const std::string path[] = {Make("n1.nc", NetcdfWithNan(nullptr, 0)), Make("n2.nc", NetcdfWithNan("_FillValue", -999)),
+                              Make("n3.nc", NetcdfWithNan("missing_value", nan))};
+  const char *const want[] = {"value 2 (from 0, last dimension fastest) is NaN, which the variable does not declare",
+                              "value 2 (from 0, last dimension fastest) is NaN, which is not the missing value that the variable declares, -999", ""};
+  for (int k = 0; k < 3; ++k) {
+    SkeanGrid   grid;
+    std::string undeclared = "?";
+    PetscInt    missing;
+    ASSERT_PETSC(skean::GridLoadFile(PETSC_COMM_WORLD, path[k].c_str(), Fits, &grid, &undeclared));
+    EXPECT_EQ(undeclared.substr(0, std::strlen(want[k])), want[k]);
+    EXPECT_EQ(undeclared.empty(), k == 2);
+    ASSERT_PETSC(SkeanGridGetMissing(grid, &missing));
+    EXPECT_EQ(missing, k == 1 ? 2 : 1);
+    ASSERT_PETSC(SkeanGridDestroy(&grid));
+  }
+  SkeanGrid   grid;
+  std::string message;
+  EXPECT_EQ(skeantest::ErrorOf(
+              [&] {
+                return skean::GridLoadFile(
+                  PETSC_COMM_WORLD, path[0].c_str(), [](PetscInt, const PetscInt[]) { return skean::CheckMemory(PETSC_COMM_WORLD, "This", 1e18, 0.0); }, &grid,
+                  nullptr);
+              },
+              &message),
+            PETSC_ERR_MEM);
+  EXPECT_NE(message.find("This needs"), std::string::npos) << message;
+  EXPECT_NE(message.find("it would fit on"), std::string::npos) << message;
+  EXPECT_EQ(skeantest::ErrorOf([&] { return skean::CheckMemory(PETSC_COMM_WORLD, "This", 0.0, 1e18); }, &message), PETSC_ERR_MEM);
+  EXPECT_NE(message.find("no number of processes"), std::string::npos) << message;
+  ASSERT_PETSC(skean::CheckMemory(PETSC_COMM_WORLD, "This", 1e3, 1e3));
 }
 
 TEST(ReadPnm, AllKinds)

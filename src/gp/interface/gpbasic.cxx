@@ -113,6 +113,23 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* -gp_monitor_parameters: quantities and not their logarithms */
+static PetscErrorCode MonitorParameters(SkeanGP gp, PetscInt it, PetscReal, void *)
+{
+  Regression               *r     = gp->reg;
+  const std::vector<double> theta = r->Params();
+
+  PetscFunctionBegin;
+  PetscCall(PetscPrintf(GP_COMM(gp), "%3" PetscInt_FMT " log likelihood %.10g", it, (double)gp->loglikelihood));
+  for (size_t i = 0; i < theta.size(); ++i) {
+    const std::string name = r->ParamName(i);
+    const bool        log  = name.compare(0, 4, "log ") == 0;
+    PetscCall(PetscPrintf(GP_COMM(gp), ", %s %.5g", name.c_str() + (log ? 4 : 0), log ? std::exp(theta[i]) : theta[i]));
+  }
+  PetscCall(PetscPrintf(GP_COMM(gp), "\n"));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    SkeanGPSetFromOptions - Sets a Gaussian-process regression from the options database
 
@@ -144,6 +161,7 @@ PetscErrorCode SkeanGPSetOptionsPrefix(SkeanGP gp, const char prefix[])
 .  -gp_atol r               - absolute tolerance of its gradient (of the log likelihood per point)
 .  -gp_seed n               - seed
 .  -gp_monitor              - print the gradient's norm at each iteration of the optimiser
+.  -gp_monitor_parameters   - print the log likelihood and the hyper-parameters at each iteration
 .  -gp_monitor_cancel       - remove all monitors
 .  -gp_converged_reason     - print why it stopped
 .  -gp_view                 - view the regression after the solve
@@ -217,7 +235,9 @@ PetscErrorCode SkeanGPSetFromOptions(SkeanGP gp)
              PETSC_ERR_ARG_OUTOFRANGE,
              "-gp_fill_rtol must be in (0,1); -gp_fill_max_it, -gp_probes and -gp_variance_samples positive; -gp_exactmissing not negative");
   PetscCall(SkeanSolverSetFromOptions_Private((PetscObject)gp, &gp->solver, NULL, PetscOptionsObject));
+  PetscCall(PetscOptionsName("-gp_monitor_parameters", "Print the log likelihood and the hyper-parameters at each iteration", "", &set));
   PetscOptionsEnd();
+  if (set) PetscCall(SkeanGPMonitorSet(gp, MonitorParameters, NULL, NULL));
   r->seed = gp->solver.seed;
   if (r->ksp) PetscCall(KSPSetTolerances(r->ksp, r->fillrtol, 0.0, PETSC_DEFAULT, r->fillmaxit));
   r->weightsready = false;
@@ -260,10 +280,18 @@ PetscErrorCode SkeanGPView(SkeanGP gp, PetscViewer viewer)
   }
   PetscCall(PetscViewerASCIIPrintf(viewer, "  signal variance %g, noise variance %g, mean %g\n", r->s2f, r->s2n, r->mean));
   if (r->havedata) PetscCall(PetscViewerASCIIPrintf(viewer, "  %" PetscInt64_FMT " values observed, %" PetscInt64_FMT " missing\n", r->nobs, r->N - r->nobs));
-  if (r->weightsready && r->sumsready)
-    PetscCall(PetscViewerASCIIPrintf(
-      viewer, "  effective rank %g of %" PetscInt64_FMT ", condition %.3g, residual %.3g, iterations for missing values %" PetscInt_FMT "\n", r->sums.rank,
-      r->N, r->sums.largest / r->sums.smallest, r->residual, r->fillits));
+  if (r->weightsready && r->sumsready) {
+    SkeanGPReport report;
+    PetscCall(SkeanGPGetReport(gp, &report));
+    PetscCall(PetscViewerASCIIPrintf(viewer,
+                                     "  effective rank %g of %" PetscInt64_FMT ", %g eigenvalues made negative by rounding, condition %.3g, residual %.3g\n",
+                                     (double)report.effectiverank, r->N, (double)report.negative, (double)report.condition, (double)report.residual));
+    PetscCall(PetscViewerASCIIPrintf(viewer, "  noise over signal %.3g, smallest that rounding allows %.3g\n", (double)r->Ratio(), (double)report.floor));
+    if (report.missing)
+      PetscCall(PetscViewerASCIIPrintf(
+        viewer, "  iterations for missing values %" PetscInt_FMT ", modes deflated %" PetscInt_FMT ", standard error of the log determinant %.3g\n",
+        report.filliterations, report.deflated, (double)report.logdeterror));
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -1034,6 +1062,9 @@ PetscErrorCode SkeanGPSetSeed(SkeanGP gp, SkeanSeed seed)
 .  -gp_monitor - print the norm
 
    Level: intermediate
+
+   Notes:
+   While it is called `SkeanGPGetParameters()`, `SkeanGPGetVariances()` and `SkeanGPGetKernel()` give the hyper-parameters of the iterate. -gp_monitor_parameters prints them.
 
 .seealso: `SkeanGPSolve()`
 @*/

@@ -2,6 +2,7 @@
 #include <skean/private/checkpoint.hpp>
 #include <skean/private/gpimpl.h> /*I "skeangp.h" I*/
 #include <skean/private/random.hpp>
+#include <petscblaslapack.h>
 #include <petsctao.h>
 #include <algorithm>
 #include <cmath>
@@ -336,6 +337,30 @@ static PetscErrorCode FormObjective(Tao, Vec X, PetscReal *f, Vec G, void *ctx)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* Hyper-parameters and likelihood become those of the iterate x, which the last trial point of a line search need not be: monitors look at them */
+static PetscErrorCode ToIterate(Objective *o, const double *x)
+{
+  SkeanGP             gp    = o->gp;
+  const PetscInt      nx    = o->nx;
+  const size_t        width = o->Width();
+  std::vector<double> theta;
+
+  PetscFunctionBegin;
+  for (size_t k = o->replayed; k >= width; k -= width) {
+    const double *row = o->journal.data() + (k - width);
+    if (!std::equal(x, x + nx, row + 3)) continue;
+    PetscCallCXX(theta.assign(x, x + nx));
+    if (gp->profile) {
+      PetscCallCXX(theta.insert(theta.end() - 1, row[2]));
+      theta.back() += row[2];
+    }
+    gp->reg->SetParams(theta.data());
+    gp->loglikelihood = row[1];
+    break;
+  }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 static PetscErrorCode Monitor(Tao tao, void *ctx)
 {
   Objective         *o  = static_cast<Objective *>(ctx);
@@ -343,9 +368,15 @@ static PetscErrorCode Monitor(Tao tao, void *ctx)
   PetscInt           it;
   PetscReal          f, gnorm;
   TaoConvergedReason reason;
+  Vec                X;
+  const PetscReal   *x;
 
   PetscFunctionBegin;
   PetscCall(TaoGetSolutionStatus(tao, &it, &f, &gnorm, NULL, NULL, &reason));
+  PetscCall(TaoGetSolution(tao, &X));
+  PetscCall(VecGetArrayRead(X, &x));
+  PetscCall(ToIterate(o, x));
+  PetscCall(VecRestoreArrayRead(X, &x));
   PetscCall(SkeanSolverMonitor_Private((PetscObject)gp, &gp->solver, it, gnorm / o->scale));
   /* the line search finds nothing better any more */
   o->same      = it && f == o->lastvalue ? o->same + 1 : 0;
@@ -637,6 +668,77 @@ PetscErrorCode SkeanGPGetReport(SkeanGP gp, SkeanGPReport *report)
   report->missing        = static_cast<PetscInt>(r->N - r->nobs);
   report->evaluations    = gp->evaluations;
   report->deflated       = r->deflation.Ready() ? static_cast<PetscInt>(r->deflation.Modes()) : 0;
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
+   SkeanGPComputeParameterDeviations - Posterior standard deviations of the hyper-parameters, by Laplace's approximation
+
+   Collective
+
+   Input Parameter:
+.  gp - the regression, with data, at hyper-parameters that maximise the likelihood
+
+   Output Parameter:
+.  sd - as many numbers as `SkeanGPGetNumParameters()` says, in the coordinates of the optimiser: for a logarithm theta exp(theta - 1.96 sd) to exp(theta + 1.96 sd) is a 95 per cent
+        credible interval; zero for those of `SkeanGPSetFixedParameters()`; NaN for all others where the log likelihood has no maximum here
+
+   Level: intermediate
+
+   Notes:
+   Flat priors in the coordinates of the optimiser: the inverse of the negative Hessian of the log likelihood, found by central differences of the gradient, two
+   gradients for each hyper-parameter that is not fixed. The posterior is only near to normal; where a hyper-parameter hardly matters its interval says no more than that.
+   The hyper-parameters are as before afterwards; the weights of the posterior mean are found again when they are needed.
+   Source: MacKay, Information Theory, Inference and Learning Algorithms, 2003, chapter 27.
+
+.seealso: `SkeanGPSolve()`, `SkeanGPGetParameters()`, `SkeanGPGetParameterName()`
+@*/
+PetscErrorCode SkeanGPComputeParameterDeviations(SkeanGP gp, PetscReal sd[])
+{
+  constexpr double    step = 1e-3;
+  Regression         *r;
+  std::vector<double> g[2], H, theta;
+  std::vector<size_t> free;
+  PetscReal           L;
+  PetscBLASInt        n, info = 0;
+  bool                good = true;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  PetscCheck(sd, PETSC_COMM_SELF, PETSC_ERR_ARG_NULL, "Null pointer: sd");
+  r = gp->reg;
+  PetscCheck(r->havedata, GP_COMM(gp), PETSC_ERR_ORDER, "No data; call SkeanGPSetData()");
+  const std::vector<double> centre = r->Params();
+  PetscCallCXX({
+    for (size_t i = 0; i < centre.size(); ++i)
+      if (std::find(r->fixed.begin(), r->fixed.end(), static_cast<PetscInt>(i)) == r->fixed.end()) free.push_back(i);
+    H.assign(free.size() * free.size(), 0.0);
+  });
+  std::fill(sd, sd + centre.size(), 0.0);
+  n = static_cast<PetscBLASInt>(free.size());
+  if (!n) PetscFunctionReturn(PETSC_SUCCESS);
+  if (r->N - r->nobs > r->exactlimit) PetscCall(r->HoldControl()); /* an estimated determinant is one smooth function then */
+  for (size_t c = 0; c < free.size() && good; ++c) {
+    for (int k = 0; k < 2 && good; ++k) {
+      PetscCallCXX(theta = centre);
+      theta[free[c]] += k ? -step : step;
+      r->SetParams(theta.data());
+      PetscCall(r->LogLikelihood(false, &L, &g[k], &good));
+    }
+    for (size_t i = 0; i < free.size() && good; ++i) {
+      const double h = 0.5 * (g[1][free[i]] - g[0][free[i]]) / (2 * step);
+      H[i + c * free.size()] += h;
+      H[c + i * free.size()] += h;
+    }
+  }
+  r->ReleaseControl();
+  r->SetParams(centre.data());
+  if (good) {
+    PetscCallMPI(MPI_Bcast(H.data(), n * n, MPI_DOUBLE, 0, GP_COMM(gp)));
+    LAPACKpotrf_("L", &n, H.data(), &n, &info);
+    if (!info) LAPACKpotri_("L", &n, H.data(), &n, &info);
+  }
+  for (size_t i = 0; i < free.size(); ++i) sd[free[i]] = good && !info ? std::sqrt(H[i * (free.size() + 1)]) : std::numeric_limits<PetscReal>::quiet_NaN();
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

@@ -514,6 +514,10 @@ PetscErrorCode SkeanGPPDESetUp_Direct(SkeanGPPDE pde)
   PetscCheck(fixed, comm, PETSC_ERR_SUP, "Without a zero-order term and without a side with given values the solution is determined up to a constant only");
   PetscCheck(pde->grid == SKEAN_GPPDE_GRID_UNIFORM || (pde->basis != SKEAN_GPPDE_BASIS_FD2 && pde->basis != SKEAN_GPPDE_BASIS_FD4), comm, PETSC_ERR_SUP,
              "Finite differences want the uniform grid");
+  PetscCheck(!pde->kernel || pde->basis == SKEAN_GPPDE_BASIS_COVARIANCE, comm, PETSC_ERR_SUP,
+             "Type %s with basis %s makes its own covariance functions; -gppde_kernel (SkeanGPPDESetKernel()) is for -gppde_basis covariance and for the types "
+             "compat and varpro",
+             SKEANGPPDEDIRECT, SkeanGPPDEBases[pde->basis]);
   if (pde->basis == SKEAN_GPPDE_BASIS_COVARIANCE) {
     std::vector<Kernel1D> list;
     PetscCheck(pde->kernel, comm, PETSC_ERR_ARG_WRONGSTATE, "The covariance basis needs SkeanGPPDESetKernel() or -gppde_kernel");

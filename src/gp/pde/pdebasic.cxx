@@ -1,6 +1,8 @@
 /* SkeanGPPDE: life cycle, setters, options, view, the solve driver and what is read from an answer */
 #include "state.hpp"
+#include <skean/private/memory.hpp>
 #include <skean/private/reduce.hpp>
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 
@@ -297,6 +299,8 @@ PetscErrorCode SkeanGPPDESetFromOptions(SkeanGPPDE pde)
   PetscCall(PetscOptionsString("-gppde_kernel", "Kernels, one per dimension", "SkeanGPPDESetKernel", "", text, sizeof(text), &set));
   if (set) PetscCall(SkeanGPPDESetKernel(pde, text));
   PetscCall(PetscOptionsReal("-gppde_length", "Relative length scale of the envelope", "SkeanGPPDESetLength", pde->length, &r, &set));
+  /* PETSC_DETERMINE is no length scale that somebody gives: without the option it is chosen */
+  PetscCheck(!set || r > 0, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_OUTOFRANGE, "-gppde_length %g must be positive", (double)r);
   if (set) PetscCall(SkeanGPPDESetLength(pde, r));
   PetscCall(PetscOptionsReal("-gppde_floor", "Smallest relative singular value kept", "SkeanGPPDESetFloor", pde->floor, &r, &set));
   if (set) PetscCall(SkeanGPPDESetFloor(pde, r));
@@ -685,7 +689,7 @@ PetscErrorCode SkeanGPPDESetBasis(SkeanGPPDE pde, SkeanGPPDEBasis basis)
    Used by the covariance basis, and by `SKEANGPPDECOMPAT` and `SKEANGPPDEVARPRO` as the starting point in place of the mixture of -gppde_q components. A kernel must be twice
    differentiable, and k'' continuous (Matern-5/2 or smoother) for equations of second order.
 
-   Errors: `PETSC_ERR_USER_INPUT` (in `SkeanGPPDESetUp()`) with the place in the text.
+   Errors (in `SkeanGPPDESetUp()`): `PETSC_ERR_USER_INPUT` with the place in the text; `PETSC_ERR_SUP` with `SKEANGPPDEDIRECT` and another basis, which would not use them.
 
 .seealso: `SkeanGPKernelRegister()`, `SkeanGPPDESetBasis()`
 @*/
@@ -922,6 +926,25 @@ PetscErrorCode SkeanGPPDEMonitorSet(SkeanGPPDE pde, PetscErrorCode (*monitor)(Sk
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* At least this much is needed, measured at 1000 and 3000 squared and 300 cubed points: three arrays over the grid, and four square matrices of the longest dimension */
+static PetscErrorCode CheckSize(SkeanGPPDE pde)
+{
+  const MPI_Comm comm = PetscObjectComm((PetscObject)pde);
+  char           what[128];
+  double         points = 1, factors = 0;
+
+  PetscFunctionBegin;
+  for (PetscInt k = 0; k < pde->dim; k++) {
+    points *= static_cast<double>(pde->n[k]);
+    factors = std::max(factors, 30.0 * static_cast<double>(pde->n[k]) * static_cast<double>(pde->n[k]));
+  }
+  PetscCall(PetscSNPrintf(what, sizeof(what), "The grid of %.0f points", points));
+  PetscCall(skean::CheckMemory(comm, what, 3 * 8.0 * points, factors));
+  PetscCheck(points <= static_cast<double>(PETSC_MAX_INT), comm, PETSC_ERR_ARG_OUTOFRANGE,
+             "%s has more than this PETSc's indices can count (%g); use a PETSc with 64-bit indices", what, static_cast<double>(PETSC_MAX_INT));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /*@
    SkeanGPPDESetUp - Checks the settings, makes the grid and finds the frequencies
 
@@ -935,7 +958,8 @@ PetscErrorCode SkeanGPPDEMonitorSet(SkeanGPPDE pde, PetscErrorCode (*monitor)(Sk
    Notes:
    Called by `SkeanGPPDESolve()`.
 
-   Errors: `PETSC_ERR_ARG_WRONGSTATE` without a domain, a grid or an operator; `PETSC_ERR_SUP` for a side that is periodic while the opposite one is not, and
+   Errors: `PETSC_ERR_MEM` for a grid larger than the memory, with how much it needs and on how many processes it would fit;
+   `PETSC_ERR_ARG_OUTOFRANGE` for one larger than the index type; `PETSC_ERR_ARG_WRONGSTATE` without a domain, a grid or an operator; `PETSC_ERR_SUP` for a side that is periodic while the opposite one is not, and
    where the solution would be determined up to a constant only.
 
 .seealso: `SkeanGPPDESolve()`
@@ -957,6 +981,7 @@ PetscErrorCode SkeanGPPDESetUp(SkeanGPPDE pde)
   }
   PetscCheck(any || pde->residual, PetscObjectComm((PetscObject)pde), PETSC_ERR_ARG_WRONGSTATE,
              "The operator has no derivative (SkeanGPPDESetOperator() or SkeanGPPDESetResidual())");
+  PetscCall(CheckSize(pde));
   PetscCall(PetscLogEventBegin(SKEAN_GPPDE_SetUp, pde, 0, 0, 0));
   if (pde->candidates < 1) pde->candidates = pde->dim < 3 ? 2 : 1;
   PetscCall(SkeanGPPDEReset(pde));

@@ -2,10 +2,13 @@
 #include "harness/skeantest.hpp"
 #include <skean/private/kron.hpp>
 #include <skean/private/random.hpp>
+#include <petscdmda.h>
 #include <petscksp.h>
 #include <algorithm>
 #include <cmath>
+#include <fstream>
 #include <functional>
+#include <iterator>
 
 using skean::Purpose;
 using skean::RandomStream;
@@ -184,7 +187,8 @@ TEST(MatKron, ProductsOfAllKindsOfFactors)
                                      {{5, 2, 4}, {3, 4, 5}, {3, 4, 5}},
                                      {{0, 4, 0}, {2, 3, 4}, {5, 3, 2}},
                                      {{1, 1, 1}, {2, 2, 2}, {2, 2, 2}},
-                                     {{0, 2, 3, 5}, {3, 2, 2, 3}, {2, 2, 2, 3}}};
+                                     {{0, 2, 3, 5}, {3, 2, 2, 3}, {2, 2, 2, 3}},
+                                     {{0, 2, 0, 1, 3, 0, 5, 0}, {2, 1, 2, 1, 2, 1, 2, 3}, {2, 1, 2, 1, 2, 1, 2, 3}}};
   for (const Shape &s : shapes) {
     std::vector<Mat> F;
     bool             square = s.m == s.n;
@@ -216,6 +220,23 @@ TEST(MatKron, ProductsOfAllKindsOfFactors)
     std::vector<double> want = Times(D, x0, false);
     for (size_t i = 0; i < want.size(); ++i) want[i] += y0[i];
     EXPECT_LT(Diff(y, rows, want), 1e-13);
+    /* y = A x + z, and both with the transpose */
+    ASSERT_PETSC(VecDuplicate(y, &z));
+    Fill(z, rows, 2);
+    ASSERT_PETSC(VecSet(y, NAN));
+    ASSERT_PETSC(MatMultAdd(A, x, z, y));
+    EXPECT_LT(Diff(y, rows, want), 1e-13);
+    Vec w;
+    ASSERT_PETSC(VecDuplicate(x, &w));
+    std::vector<double> transposed = Times(D, y0, true);
+    for (size_t i = 0; i < transposed.size(); ++i) transposed[i] += x0[i];
+    ASSERT_PETSC(MatMultTransposeAdd(A, z, x, w));
+    EXPECT_LT(Diff(w, cols, transposed), 1e-13);
+    ASSERT_PETSC(MatMultTransposeAdd(A, z, x, x));
+    EXPECT_LT(Diff(x, cols, transposed), 1e-13);
+    ASSERT_PETSC(VecDestroy(&w));
+    ASSERT_PETSC(VecDestroy(&z));
+    Fill(x, cols, 1);
     if (square) {
       ASSERT_PETSC(VecDuplicate(x, &z));
       ASSERT_PETSC(MatGetDiagonal(A, z));
@@ -230,6 +251,12 @@ TEST(MatKron, ProductsOfAllKindsOfFactors)
     ASSERT_PETSC(MatDestroy(&B));
     ASSERT_PETSC(MatDuplicate(A, MAT_COPY_VALUES, &B));
     ASSERT_PETSC(MatScale(A, 3.0));
+    ASSERT_PETSC(MatMult(B, x, y));
+    EXPECT_LT(Diff(y, rows, Times(D, x0, false)), 1e-13);
+    ASSERT_PETSC(MatConvert(B, MATDENSE, MAT_INPLACE_MATRIX, &B));
+    MatType type;
+    ASSERT_PETSC(MatGetType(B, &type));
+    EXPECT_NE(std::string(type), MATSKEANKRON);
     ASSERT_PETSC(MatMult(B, x, y));
     EXPECT_LT(Diff(y, rows, Times(D, x0, false)), 1e-13);
     ASSERT_PETSC(MatDestroy(&B));
@@ -273,9 +300,114 @@ TEST(MatKron, ProductOfTwoOperators)
   EXPECT_LT(Diff(y, Natural(T, true), want), 1e-13);
   ASSERT_PETSC(VecDestroy(&x));
   ASSERT_PETSC(VecDestroy(&y));
-  for (Mat *m : {&A, &B, &C, &T}) ASSERT_PETSC(MatDestroy(m));
+  ASSERT_PETSC(MatDestroy(&T));
+  /* A G', with a shift */
+  std::vector<Mat> S = {Factor(0, 4, 4, 7), Factor(6, 2, 2, 8), Factor(5, 3, 3, 9)};
+  Mat              D;
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, S.data(), &D));
+  ASSERT_PETSC(MatSkeanKronSetShift(D, 0.7));
+  ASSERT_PETSC(MatMatTransposeMult(A, D, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &T));
+  ASSERT_PETSC(MatGetType(T, &type));
+  EXPECT_STREQ(type, "skeankron");
+  ASSERT_PETSC(MatCreateVecs(T, &x, &y));
+  Fill(x, Natural(T, false), 3);
+  ASSERT_PETSC(MatMult(T, x, y));
+  const std::vector<double> x3 = Random(24, 3);
+  std::vector<double>       t3 = Times(Full(S), x3, true);
+  for (size_t i = 0; i < t3.size(); ++i) t3[i] += 0.7 * x3[i];
+  want = Times(Full(F), t3, false);
+  for (double &w : want) w *= 2;
+  EXPECT_LT(Diff(y, Natural(T, true), want), 1e-13);
+  ASSERT_PETSC(VecDestroy(&x));
+  ASSERT_PETSC(VecDestroy(&y));
+  EXPECT_EQ(skeantest::ErrorOf([&] { return MatMatMult(A, A, MAT_INITIAL_MATRIX, PETSC_DEFAULT, &D); }), PETSC_ERR_ARG_SIZ) << "3 x 4 times 3 x 4";
+  for (Mat *m : {&A, &B, &C, &D, &T}) ASSERT_PETSC(MatDestroy(m));
   Free(F);
   Free(G);
+  Free(S);
+}
+
+/* Vectors are those of a DMDA with the same process grid: the same box, the same order, for slabs and pencils and sizes that nothing divides */
+TEST(MatKron, VectorsAreThoseOfADMDA)
+{
+  int pencils = 0;
+  for (const std::vector<PetscInt> &n : std::vector<std::vector<PetscInt>>{{9, 4, 5}, {2, 5, 7}, {3, 7, 2}, {5, 1, 3}, {4, 4, 4}}) {
+    std::vector<Mat> F = {Factor(1, n[0], n[0], 1), Factor(1, n[1], n[1], 2), Factor(1, n[2], n[2], 3)};
+    Mat              A;
+    DM               da;
+    Vec              u, v;
+    SkeanKronData   *data;
+    PetscInt         lo[3], hi[3], at[3], w[3], rows, first, last;
+    ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, F.data(), &A));
+    ASSERT_PETSC(MatSkeanKronGetData_Private(A, &data));
+    const PetscInt p[] = {data->grid->Processes(0, 0), data->grid->Processes(0, 1), data->grid->Processes(0, 2)};
+    if (p[0] * p[1] * p[2] == skeantest::Size()) { /* a DMDA leaves no process without points */
+      pencils += p[1] > 1 || p[2] > 1;
+      ASSERT_PETSC(DMDACreate3d(PETSC_COMM_WORLD, DM_BOUNDARY_NONE, DM_BOUNDARY_NONE, DM_BOUNDARY_NONE, DMDA_STENCIL_STAR, n[2], n[1], n[0], p[2], p[1], p[0],
+                                1, 0, NULL, NULL, NULL, &da));
+      ASSERT_PETSC(DMSetUp(da));
+      ASSERT_PETSC(DMDAGetCorners(da, &at[2], &at[1], &at[0], &w[2], &w[1], &w[0]));
+      ASSERT_PETSC(MatSkeanKronGetOwnershipBox(A, lo, hi));
+      for (int k = 0; k < 3; ++k) {
+        EXPECT_EQ(lo[k], at[k]);
+        EXPECT_EQ(hi[k], at[k] + w[k]);
+      }
+      ASSERT_PETSC(DMCreateGlobalVector(da, &u));
+      ASSERT_PETSC(MatCreateVecs(A, &v, NULL));
+      const std::vector<PetscInt> nat = Natural(A, true);
+      PetscScalar              ***a;
+      ASSERT_PETSC(DMDAVecGetArray(da, u, &a));
+      for (PetscInt i = at[0]; i < at[0] + w[0]; ++i)
+        for (PetscInt j = at[1]; j < at[1] + w[1]; ++j)
+          for (PetscInt k = at[2]; k < at[2] + w[2]; ++k) a[i][j][k] = static_cast<PetscScalar>((i * n[1] + j) * n[2] + k);
+      ASSERT_PETSC(DMDAVecRestoreArray(da, u, &a));
+      ASSERT_PETSC(VecGetLocalSize(u, &rows));
+      ASSERT_PETSC(VecGetOwnershipRange(v, &first, &last));
+      EXPECT_EQ(rows, last - first);
+      const PetscScalar *pu;
+      ASSERT_PETSC(VecGetArrayRead(u, &pu));
+      for (PetscInt i = first; i < last && i - first < rows; ++i) EXPECT_EQ(pu[i - first], static_cast<PetscScalar>(nat[i]));
+      ASSERT_PETSC(VecRestoreArrayRead(u, &pu));
+      ASSERT_PETSC(MatMult(A, u, v)); /* taken as they are */
+      ASSERT_PETSC(VecDestroy(&u));
+      ASSERT_PETSC(VecDestroy(&v));
+      ASSERT_PETSC(DMDestroy(&da));
+    }
+    ASSERT_PETSC(MatDestroy(&A));
+    Free(F);
+  }
+  if (skeantest::Size() == 4) { EXPECT_GT(pencils, 0); }
+}
+
+TEST(MatKron, View)
+{
+  std::vector<Mat>  F    = {Factor(5, 3, 3, 1), Factor(2, 4, 4, 2), Factor(4, 5, 5, 3)};
+  const std::string file = skeantest::ScratchDir() + "/kron.txt";
+  Mat               A;
+  Vec               x, b;
+  PetscViewer       viewer;
+  ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 1, F.data(), &A));
+  ASSERT_PETSC(MatShift(A, 0.5));
+  ASSERT_PETSC(MatCreateVecs(A, &x, &b));
+  ASSERT_PETSC(VecSet(b, 1.0));
+  ASSERT_PETSC(MatSolve(A, b, x));
+  ASSERT_PETSC(PetscViewerASCIIOpen(PETSC_COMM_WORLD, file.c_str(), &viewer));
+  ASSERT_PETSC(MatView(A, viewer));
+  ASSERT_PETSC(MatDestroy(&A));
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 3, F.data(), &A));
+  ASSERT_PETSC(MatView(A, viewer));
+  ASSERT_PETSC(PetscViewerDestroy(&viewer));
+  if (!skeantest::Rank()) {
+    std::ifstream in(file);
+    std::string   text((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+    for (const char *part : {"1 dimensions, 1 term, shift 0.5", "inverse:", "3 dimensions, 1 term, shift 0", "factor 0: 3 x 3, ", "factor 1: 4 x 4, identity",
+                             "factor 2: 5 x 5, sparse", "stage 0 processes:"})
+      EXPECT_NE(text.find(part), std::string::npos) << part << " in\n" << text;
+  }
+  ASSERT_PETSC(VecDestroy(&x));
+  ASSERT_PETSC(VecDestroy(&b));
+  ASSERT_PETSC(MatDestroy(&A));
+  Free(F);
 }
 
 /* -ksp_type preonly -pc_type skeankron solves each kind of operator that can be diagonalised; MatSolve() too; residual by definition */
@@ -496,6 +628,59 @@ TEST(PCKron, MaskedOperator)
   EXPECT_EQ(skeantest::ErrorOf([&] { return MatSolve(A, y, x); }), PETSC_ERR_SUP);
   for (Vec *v : {&x, &y, &w, &mask}) ASSERT_PETSC(VecDestroy(v));
   ASSERT_PETSC(MatDestroy(&A));
+  Free(F);
+}
+
+/* Noise that is different at every point, K + D: CG with the inverse of K + s I, s the mean of D, takes fewer iterations than without, to the same solution */
+TEST(PCKron, VariableNoise)
+{
+  std::vector<Mat> F = {Factor(5, 6, 6, 1), Factor(5, 7, 7, 2)};
+  Mat              A, D, M, terms[2];
+  Vec              x, y, w, noise;
+  PetscInt         lo, hi, its[2];
+  const auto       Noise = [](PetscInt g) { return 0.005 * (1 + g % 4); };
+  ASSERT_PETSC(MatCreateSkeanKron(PETSC_COMM_WORLD, 2, F.data(), &A));
+  ASSERT_PETSC(MatCreateVecs(A, &x, &y));
+  ASSERT_PETSC(VecDuplicate(x, &noise));
+  ASSERT_PETSC(VecDuplicate(x, &w));
+  const std::vector<PetscInt> nat = Natural(A, true);
+  ASSERT_PETSC(VecGetOwnershipRange(x, &lo, &hi));
+  for (PetscInt i = lo; i < hi; ++i) VecSetValue(noise, i, Noise(nat[i]), INSERT_VALUES);
+  ASSERT_PETSC(VecAssemblyBegin(noise));
+  ASSERT_PETSC(VecAssemblyEnd(noise));
+  ASSERT_PETSC(MatCreateAIJ(PETSC_COMM_WORLD, hi - lo, hi - lo, 42, 42, 1, NULL, 0, NULL, &D));
+  ASSERT_PETSC(MatDiagonalSet(D, noise, INSERT_VALUES));
+  terms[0] = A;
+  terms[1] = D;
+  ASSERT_PETSC(MatCreateComposite(PETSC_COMM_WORLD, 2, terms, &M));
+  Dense full = Full(F);
+  for (PetscInt i = 0; i < 42; ++i) full[i][i] += Noise(i);
+  const std::vector<double> x0 = Random(42, 3);
+  Fill(x, nat, 3);
+  ASSERT_PETSC(MatMult(M, x, y));
+  EXPECT_LT(Diff(y, nat, Times(full, x0, false)), 1e-13);
+  Mat P;
+  ASSERT_PETSC(MatDuplicate(A, MAT_COPY_VALUES, &P));
+  ASSERT_PETSC(MatSkeanKronSetShift(P, 0.0125));
+  for (int with = 0; with < 2; ++with) {
+    KSP ksp;
+    PC  pc;
+    ASSERT_PETSC(KSPCreate(PETSC_COMM_WORLD, &ksp));
+    ASSERT_PETSC(KSPSetOperators(ksp, M, P));
+    ASSERT_PETSC(KSPSetType(ksp, KSPCG));
+    ASSERT_PETSC(KSPSetNormType(ksp, KSP_NORM_UNPRECONDITIONED));
+    ASSERT_PETSC(KSPSetTolerances(ksp, 1e-12, PETSC_DEFAULT, PETSC_DEFAULT, 500));
+    ASSERT_PETSC(KSPGetPC(ksp, &pc));
+    ASSERT_PETSC(PCSetType(pc, with ? PCSKEANKRON : PCNONE));
+    ASSERT_PETSC(VecSet(w, 0.0));
+    ASSERT_PETSC(KSPSolve(ksp, y, w));
+    ASSERT_PETSC(KSPGetIterationNumber(ksp, &its[with]));
+    EXPECT_LT(Diff(w, nat, x0), 1e-9);
+    ASSERT_PETSC(KSPDestroy(&ksp));
+  }
+  EXPECT_LT(its[1], its[0] / 2);
+  for (Vec *v : {&x, &y, &w, &noise}) ASSERT_PETSC(VecDestroy(v));
+  for (Mat *m : {&M, &D, &P, &A}) ASSERT_PETSC(MatDestroy(m));
   Free(F);
 }
 
