@@ -51,6 +51,7 @@ SKEAN_EXTERN PetscErrorCode SkeanGPSetFactor(SkeanGP gp, PetscInt dim, Mat K);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetVariances(SkeanGP gp, PetscReal signal, PetscReal noise);
 SKEAN_EXTERN PetscErrorCode SkeanGPGetVariances(SkeanGP gp, PetscReal *signal, PetscReal *noise);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetNoiseFactor(SkeanGP gp, PetscInt dim, const PetscReal diag[]);
+SKEAN_EXTERN PetscErrorCode SkeanGPSetNoiseScale(SkeanGP gp, Vec scale);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetSampleMean(SkeanGP gp, PetscBool flg);
 SKEAN_EXTERN PetscErrorCode SkeanGPCreateVec(SkeanGP gp, Vec *v);
 SKEAN_EXTERN PetscErrorCode SkeanGPSetData(SkeanGP gp, Vec y, Vec mask);

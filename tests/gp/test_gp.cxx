@@ -246,6 +246,182 @@ TEST(GP, EqualsDenseAlgebra)
     }
 }
 
+namespace {
+/* As good as the best points, noisier by up to ten times, barely noisier, or without a value; twice an infinite number that says so */
+std::vector<double> Scale(const Problem &p)
+{
+  RandomStream        s(41, Purpose::Test);
+  std::vector<double> scale(p.N(), 1.0);
+  for (PetscInt i = 0; i < p.N(); ++i) {
+    const double u = s.Uniform(i);
+    if (u < 0.5) scale[i] = 1 + 20 * u;
+    if (u < 0.05) scale[i] = 1 + 1e-9;
+    if (u > 0.95) scale[i] = PETSC_INFINITY;
+  }
+  return scale;
+}
+PetscErrorCode SetScale(SkeanGP gp, const std::vector<double> &scale)
+{
+  Vec v;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGPCreateVec(gp, &v));
+  Put(v, scale);
+  PetscCall(SkeanGPSetNoiseScale(gp, v));
+  PetscCall(VecDestroy(&v));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+/* Noise that varies from point to point, with and without missing values, together with factors: likelihood, posterior, and both ways to solve against dense algebra */
+TEST(GP, NoiseOfEachPoint)
+{
+  for (int missing : {0, 4}) {
+    SCOPED_TRACE("missing " + std::to_string(missing));
+    Problem                   p     = Make({4, 5, 3}, missing);
+    const std::vector<double> scale = Scale(p);
+    std::vector<double>       noise(p.N(), 0.06);
+    const double              D[] = {1.0, 0.5, 2.0, 3.0, 1.5};
+    for (PetscInt i = 0; i < p.N(); ++i) noise[i] *= D[(i / 3) % 5] * scale[i];
+    SkeanGP        gp;
+    PetscErrorCode made = Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) {
+      PetscFunctionBegin;
+      PetscCall(SkeanGPSetNoiseFactor(g, 1, D));
+      PetscCall(SetScale(g, scale));
+      PetscFunctionReturn(PETSC_SUCCESS);
+    });
+    ASSERT_PETSC(made);
+    PetscInt infinite = 0;
+    if (p.mask.empty()) p.mask.assign(p.N(), 1.0);
+    for (PetscInt i = 0; i < p.N(); ++i)
+      if (scale[i] >= PETSC_INFINITY) {
+        ++infinite;
+        p.mask[i] = 0.0;
+      }
+    ASSERT_GT(infinite, 0);
+    const Dense         ref(p, noise);
+    std::vector<double> mean(p.N()), var(p.N());
+    for (PetscInt i = 0; i < p.N(); ++i) {
+      double c[3];
+      ref.Point(i, c);
+      ref.Predict(c, &mean[i], &var[i]);
+    }
+    SkeanGPReport report;
+    PetscReal     L, Lp;
+    Vec           m, v;
+    ASSERT_PETSC(SkeanGPCreateVec(gp, &m));
+    ASSERT_PETSC(VecDuplicate(m, &v));
+    for (PetscBool observed : {PETSC_FALSE, PETSC_TRUE}) {
+      gp->reg->fillrtol = 1e-14;
+      ASSERT_PETSC(SkeanGPSetMissingMethod(gp, observed));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, NULL));
+      EXPECT_NEAR(L, ref.loglik, 1e-11 * std::abs(ref.loglik));
+      ASSERT_PETSC(SkeanGPSolve(gp));
+      ASSERT_PETSC(SkeanGPGetReport(gp, &report));
+      EXPECT_EQ(report.missing, p.N() - static_cast<PetscInt>(ref.obs.size()));
+      EXPECT_GT(report.filliterations, 3);
+      EXPECT_LT(report.residual, 1e-12);
+      ASSERT_PETSC(SkeanGPGetPosterior(gp, m, v));
+      EXPECT_LT(MaxDiff(Take(m), mean), 1e-10);
+      EXPECT_LT(MaxDiff(Take(v), var), 1e-10);
+    }
+    ASSERT_PETSC(SkeanGPSetMissingMethod(gp, PETSC_FALSE));
+    /* estimates, where the points are too many for a Cholesky factorisation */
+    gp->reg->exactlimit = 0;
+    gp->reg->probes     = 200;
+    ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lp, NULL));
+    EXPECT_GT(gp->reg->logdeterr, 0);
+    EXPECT_LT(std::abs(Lp - L), 0.5 * 5 * gp->reg->logdeterr);
+    EXPECT_LT(gp->reg->logdeterr, 0.05 * std::abs(L));
+    gp->variancesamples = 200;
+    ASSERT_PETSC(SkeanGPGetPosterior(gp, NULL, v));
+    const std::vector<double> est = Take(v);
+    for (PetscInt i = 0; i < p.N(); ++i) EXPECT_LT(std::abs(est[i] - var[i]), 6 * std::sqrt(2.0 / 200) * var[i]) << i;
+    std::vector<double> g(5);
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPComputeLogLikelihood(gp, &L, g.data()); }), PETSC_ERR_SUP);
+    ASSERT_PETSC(VecDestroy(&m));
+    ASSERT_PETSC(VecDestroy(&v));
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+}
+
+TEST(GP, NoiseOfEachPointGradient)
+{
+  const Problem             p     = Make({4, 5, 6}, 17);
+  const std::vector<double> scale = Scale(p);
+  SkeanGP                   gp;
+  PetscInt                  np;
+  PetscReal                 L;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SetScale(g, scale); }));
+  gp->reg->fillrtol = 1e-14;
+  ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
+  std::vector<PetscReal> theta(np), grad(np), t;
+  ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
+  double size = 0;
+  for (double g : grad) size = std::max(size, std::abs(g));
+  for (PetscInt i = 0; i < np; ++i) {
+    const double h = 5e-4, c[] = {-1.0 / 12, 8.0 / 12, -8.0 / 12, 1.0 / 12}, s[] = {2, 1, -1, -2};
+    double       fd = 0;
+    for (int q = 0; q < 4; ++q) {
+      double Lq;
+      t = theta;
+      t[i] += s[q] * h;
+      ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
+      fd += c[q] * Lq / h;
+    }
+    EXPECT_NEAR(grad[i], fd, 1e-8 * size) << i;
+  }
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+}
+
+TEST(GP, NoiseOfEachPointSamplesAndErrors)
+{
+  const PetscInt            draws = 1000;
+  Problem                   p     = Make({2, 3, 4}, 5);
+  const std::vector<double> scale = Scale(p);
+  SkeanGP                   gp;
+  Vec                       f, s1, s2;
+  ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SetScale(g, scale); }));
+  std::vector<double> noise(p.N(), 0.06);
+  for (PetscInt i = 0; i < p.N(); ++i) {
+    noise[i] *= scale[i];
+    if (scale[i] >= PETSC_INFINITY) p.mask[i] = 0.0;
+  }
+  const Dense ref(p, noise);
+  ASSERT_PETSC(SkeanGPCreateVec(gp, &f));
+  ASSERT_PETSC(VecDuplicate(f, &s1));
+  ASSERT_PETSC(VecDuplicate(f, &s2));
+  ASSERT_PETSC(VecSet(s1, 0.0));
+  ASSERT_PETSC(VecSet(s2, 0.0));
+  for (PetscInt k = 0; k < draws; ++k) {
+    ASSERT_PETSC(SkeanGPSample(gp, PETSC_TRUE, k, f));
+    ASSERT_PETSC(VecAXPY(s1, 1.0 / static_cast<double>(draws), f));
+    ASSERT_PETSC(VecPointwiseMult(f, f, f));
+    ASSERT_PETSC(VecAXPY(s2, 1.0 / static_cast<double>(draws), f));
+  }
+  const std::vector<double> m1 = Take(s1), m2 = Take(s2);
+  for (PetscInt i = 0; i < p.N(); ++i) {
+    double c[3], mean, var;
+    ref.Point(i, c);
+    ref.Predict(c, &mean, &var);
+    EXPECT_LT(std::abs(m1[i] - mean), 5 * std::sqrt(var / static_cast<double>(draws))) << i;
+    EXPECT_LT(std::abs(m2[i] - m1[i] * m1[i] - var), 5 * std::sqrt(2.0 / static_cast<double>(draws)) * var) << i;
+  }
+  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetNoiseScale(gp, f); }), PETSC_ERR_ORDER); /* after the data */
+  for (Vec *v : {&f, &s1, &s2}) ASSERT_PETSC(VecDestroy(v));
+  ASSERT_PETSC(SkeanGPDestroy(&gp));
+  for (double wrong : {0.5, -1.0, static_cast<double>(std::numeric_limits<double>::quiet_NaN())}) {
+    std::vector<double> bad = scale;
+    bad[3]                  = wrong;
+    ASSERT_PETSC(SkeanGPCreate(PETSC_COMM_WORLD, &gp));
+    ASSERT_PETSC(SkeanGPSetGrid(gp, 3, p.n.data(), p.px.data()));
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SetScale(gp, bad); }), PETSC_ERR_ARG_OUTOFRANGE);
+    ASSERT_PETSC(SkeanGPDestroy(&gp));
+  }
+}
+
 /* A large test grid is predicted in slices: as in one piece */
 TEST(GP, PredictionInSlices)
 {

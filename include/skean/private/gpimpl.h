@@ -7,6 +7,8 @@
 #include <skean/private/skeansolver.h>
 #include <skeangp.h>
 #include <petscksp.h>
+#include <algorithm>
+#include <cmath>
 
 namespace skean {
 namespace gp {
@@ -26,8 +28,11 @@ struct SpectralSums {
 };
 
 /*
-   Gaussian-process regression on a tensor grid: y = mean + f + e, f ~ N(0, s2f (x) K_j), e ~ N(0, s2n (x) diag(D_j)).
+   Gaussian-process regression on a tensor grid: y = mean + f + e, f ~ N(0, s2f (x) K_j), e ~ N(0, s2n (x) diag(D_j) diag(scale)), scale >= 1.
    Everything is computed for the scaled problem: y~ = D^-1/2 (y - mean), K~_j = D_j^-1/2 K_j D_j^-1/2, V = s2f ((x) K~_j + ratio I), ratio = s2n/s2f.
+   A point whose noise is not that of the product, scale > 1, is one whose value with the noise of the product is not known: free, as a missing one is, but seen with the
+   excess noise E = ratio (scale - 1). With A = V^-1 and F the free points everything follows from Lambda = A_FF + E^-1, E^-1 = 0 where a value is missing: for
+   free values x, (A_FF + E^-1) x = -(A y)_F, and det(K + D) = det(V) det(Lambda) det(E) (Woodbury; Jacobi's complement).
    Tensors are arrays over the home box; what comes from or goes to a user's vector is in natural order.
 */
 class Regression {
@@ -45,9 +50,11 @@ public:
   std::vector<PetscInt>            fixed; /* hyper-parameters the optimiser leaves alone */
   /* data */
   bool                       havedata = false;
-  std::vector<double>        y;    /* scaled, mean removed, zero where missing */
-  std::vector<unsigned char> mask; /* 1: observed; empty: all are */
-  PetscInt64                 nobs = 0;
+  std::vector<double>        y;      /* scaled, mean removed, zero where missing */
+  std::vector<unsigned char> mask;   /* 0: free; empty: none is */
+  std::vector<double>        scale;  /* of the noise, as given, or empty: ones */
+  std::vector<double>        excess; /* 1/(scale - 1) where that is positive, 0 elsewhere; empty: all are missing that are free */
+  PetscInt64                 nobs = 0, nfree = 0;
   double                     mean = 0, yvar = 0;
   /* grid and factors */
   std::unique_ptr<TensorGrid>                 grid;
@@ -118,13 +125,18 @@ public:
   PetscErrorCode ApplySpectral(int kind, const double *in, double *out);
   PetscErrorCode ApplyRectangular(const std::vector<std::vector<double>> &C, const TensorSizes &t, const double *in, double *out);
   PetscErrorCode Dot(const double *a, const double *b, double *dot);
+  bool           Noisy(PetscInt64 i) const { return !excess.empty() && excess[i] > 0; } /* free, but seen */
+  bool           Observed(PetscInt64 i) const { return mask.empty() || mask[i] || Noisy(i); }
+  double         Excess(PetscInt64 i) const { return Noisy(i) ? excess[i] / Ratio() : 0.0; } /* E^-1 */
+  /* Lambda has about a unit diagonal with this on both sides */
+  double LogScale(PetscInt64 i) const { return 1 / std::sqrt(sums.trace / static_cast<double>(N) + Excess(i)); }
   /* Whether the solves on M are preconditioned for the present hyper-parameters; force: yes */
   PetscErrorCode Deflate(bool force);
   /* Steps to the neighbours that are taken if any are, and what setting them up costs in iterations */
   PetscInt       Reach() const { return reach > 0 ? reach : (d > 3 ? 1 : 2); }
   double         NeighborsCost() const;
   PetscErrorCode TakeNeighbors();
-  /* x on M with A_MM x = b_M (b, x zero outside M); its, converged */
+  /* x on the free points M with Lambda x = b_M (b, x zero outside M); its, converged */
   PetscErrorCode MissingSolve(const double *b, double *x, PetscInt *its, bool *good);
   /* a = (K_OO + ratio I)^-1 b_O on O, zero (to CG's accuracy) on M; filled: b_O and the filled gaps; b == filled allowed */
   PetscErrorCode ObservedSolve(const double *b, double *a, double *filled, PetscInt *its, bool *good);

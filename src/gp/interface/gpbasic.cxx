@@ -347,6 +347,7 @@ PetscErrorCode SkeanGPSetGrid(SkeanGP gp, PetscInt d, const PetscInt n[], const 
     r->kernel.assign(d, Kernel1D());
     r->userK.assign(d, {});
     r->sqrtD.assign(d, {});
+    r->scale.clear();
     for (PetscInt j = 0; j < d; ++j) {
       r->n[j] = n[j];
       r->x[j].assign(x[j], x[j] + n[j]);
@@ -558,6 +559,56 @@ PetscErrorCode SkeanGPSetNoiseFactor(SkeanGP gp, PetscInt dim, const PetscReal d
 }
 
 /*@
+   SkeanGPSetNoiseScale - Lets the noise vary from point to point: its variance is that of `SkeanGPSetVariances()` and `SkeanGPSetNoiseFactor()` times these numbers
+
+   Collective
+
+   Input Parameters:
++  gp    - the regression, with its grid set and before `SkeanGPSetData()`
+-  scale - a number of at least one for each point of the grid, in natural order: the noise variance set is that of the best points; `PETSC_INFINITY` where a value is
+           missing; NULL: ones
+
+   Level: intermediate
+
+   Notes:
+   Let A be the inverse of the covariance with the noise of the best points, which is found directly, F the points with more, and E the excess there, noise variance (scale - 1). The
+   solve is by conjugate gradients on A_FF + E^-1, preconditioned by its diagonal: points with the noise of the best ones cost nothing, and a point without a value is one
+   with E^-1 = 0 (`SkeanGPSetMissingMethod()`, which also offers conjugate gradients on the observed block itself). Iterations and tolerance are those of missing values (-gp_fill_rtol,
+   -gp_fill_max_it); they grow with the signal over the noise where many points are noisier, as for missing ones, and neither deflation nor neighbours are used.
+   The posterior mean, variance and samples, the likelihood and, for at most as many points with more noise or without a value as -gp_exactmissing says (300), its gradient: beyond that
+   the log determinant is estimated (`SkeanGPReport` has its standard error), and a search for hyper-parameters is an error.
+   Cost: per iteration that of a solve with all points alike; below -gp_exactmissing a Cholesky factorisation of the matrix of these points.
+   Source: Woodbury's identity for the excess noise; Jacobi's complementary minor where a value is missing.
+
+   Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a number below one or NaN; `PETSC_ERR_ORDER` before the grid or after the data were set; `PETSC_ERR_SUP` in `SkeanGPSolve()` as said.
+
+.seealso: `SkeanGPSetNoiseFactor()`, `SkeanGPSetVariances()`, `SkeanGPSetData()`
+@*/
+PetscErrorCode SkeanGPSetNoiseScale(SkeanGP gp, Vec scale)
+{
+  Regression         *r;
+  std::vector<double> s;
+  double              bad = 0;
+
+  PetscFunctionBegin;
+  GP_CHECK(gp);
+  r = gp->reg;
+  PetscCheck(r->grid, GP_COMM(gp), PETSC_ERR_ORDER, "Call SkeanGPSetGrid() before the noise is set");
+  PetscCheck(!r->havedata, GP_COMM(gp), PETSC_ERR_ORDER, "Set the scale of the noise before the data");
+  if (scale) {
+    PetscCallCXX(s.resize(r->HomeSize()));
+    PetscCall(r->FromNatural(scale, NULL, s.data()));
+    for (double v : s) bad += !(v >= 1);
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &bad, 1, MPI_DOUBLE, MPI_SUM, GP_COMM(gp)));
+    PetscCheck(bad == 0, GP_COMM(gp), PETSC_ERR_ARG_OUTOFRANGE,
+               "%.0f numbers of the scale of the noise are below one or not numbers; give the noise variance of the best points to SkeanGPSetVariances()", bad);
+  }
+  r->scale = std::move(s);
+  r->ForgetFactors();
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/*@
    SkeanGPSetSampleMean - Whether the mean of the observed values is subtracted before and added after
 
    Logically Collective
@@ -650,10 +701,14 @@ PetscErrorCode SkeanGPSetData(SkeanGP gp, Vec y, Vec mask)
     PetscCallCXX(k.resize(m));
     PetscCall(r->FromNatural(mask, NULL, k.data()));
   }
-  double    e[4] = {0, 0, 0, 0}; /* observed, not finite, sum, - */
-  StableSum sum;
+  double                     e[4] = {0, 0, 0, 0}; /* observed, not finite, sum, free */
+  StableSum                  sum;
+  std::vector<unsigned char> seen;
+  PetscCallCXX(seen.assign(m, 1));
   for (PetscInt64 i = 0; i < m; ++i) {
-    if (mask && k[i] == 0.0) continue;
+    if ((mask && k[i] == 0.0) || (!r->scale.empty() && r->scale[i] >= PETSC_INFINITY)) seen[i] = 0;
+    if (!seen[i] || (!r->scale.empty() && r->scale[i] > 1)) e[3] += 1;
+    if (!seen[i]) continue;
     e[0] += 1;
     if (!std::isfinite(v[i]))
       e[1] += 1;
@@ -667,16 +722,23 @@ PetscErrorCode SkeanGPSetData(SkeanGP gp, Vec y, Vec mask)
   const double average = e[2] / e[0];
   r->mean              = gp->samplemean ? average : 0.0;
   r->nobs              = static_cast<PetscInt64>(e[0]);
+  r->nfree             = static_cast<PetscInt64>(e[3]);
   PetscCallCXX({
     r->mask.clear();
-    if (r->nobs < r->N) {
+    r->excess.clear();
+    if (r->nfree) {
       r->mask.resize(m);
-      for (PetscInt64 i = 0; i < m; ++i) r->mask[i] = k[i] != 0.0;
+      for (PetscInt64 i = 0; i < m; ++i) r->mask[i] = seen[i] && (r->scale.empty() || r->scale[i] == 1);
+    }
+    if (r->nfree > r->N - r->nobs) {
+      r->excess.assign(m, 0.0);
+      for (PetscInt64 i = 0; i < m; ++i)
+        if (seen[i] && !r->mask[i]) r->excess[i] = 1 / (r->scale[i] - 1);
     }
   });
   StableSum var;
   for (PetscInt64 i = 0; i < m; ++i) {
-    if (!r->mask.empty() && !r->mask[i]) {
+    if (!seen[i]) {
       v[i] = 0.0;
       continue;
     }

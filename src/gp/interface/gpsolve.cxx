@@ -152,13 +152,14 @@ static PetscErrorCode DataMarks(Regression *r, std::vector<double> *marks)
   PetscFunctionBegin;
   for (PetscInt64 i = 0; i < r->HomeSize(); ++i) {
     PetscInt64 rest = i, natural = 0, stride = 1;
-    if (!r->mask.empty() && !r->mask[i]) continue;
+    if (!r->Observed(i)) continue;
     for (int j = r->d - 1; j >= 0; --j) {
       natural += (home.lo[j] + rest % home.Length(j)) * stride;
       rest /= home.Length(j);
       stride *= r->n[j];
     }
-    s[0] += stream.Uniform(static_cast<std::uint64_t>(natural)) * (shift + r->y[i]);
+    const double known = r->Noisy(i) ? 1 + 1 / (1 + r->excess[i]) : 1.0; /* what noise it has counts too */
+    s[0] += stream.Uniform(static_cast<std::uint64_t>(natural)) * known * (shift + r->y[i]);
     s[1] += shift + std::abs(r->y[i]);
   }
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, r->comm));
@@ -492,7 +493,7 @@ static PetscErrorCode Optimize(SkeanGP gp)
   double               bestvalue  = std::numeric_limits<double>::infinity();
   SkeanConvergedReason bestreason = SKEAN_DIVERGED_BREAKDOWN;
   PetscInt             bestits    = 0;
-  const bool           estimated  = r->N - r->nobs > r->exactlimit;
+  const bool           estimated  = r->nfree > r->exactlimit;
   const RandomStream   stream(gp->solver.seed, Purpose::Restart);
 
   PetscFunctionBegin;
@@ -717,7 +718,7 @@ PetscErrorCode SkeanGPComputeParameterDeviations(SkeanGP gp, PetscReal sd[])
   std::fill(sd, sd + centre.size(), 0.0);
   n = static_cast<PetscBLASInt>(free.size());
   if (!n) PetscFunctionReturn(PETSC_SUCCESS);
-  if (r->N - r->nobs > r->exactlimit) PetscCall(r->HoldControl()); /* an estimated determinant is one smooth function then */
+  if (r->nfree > r->exactlimit) PetscCall(r->HoldControl()); /* an estimated determinant is one smooth function then */
   for (size_t c = 0; c < free.size() && good; ++c) {
     for (int k = 0; k < 2 && good; ++k) {
       PetscCallCXX(theta = centre);

@@ -407,7 +407,7 @@ PetscErrorCode Regression::Dot(const double *a, const double *b, double *dot)
 
 /* ---- missing points ----------------------------------------------------------------------------------------------------------------- */
 
-/* Restriction of A (missing block) or of K + ratio I (observed block, the comparison), identity outside */
+/* Lambda (the free block of A, and what is known there) or the observed block of K + D (the comparison), zero outside */
 static PetscErrorCode BlockMult(Mat S, Vec vx, Vec vy)
 {
   Regression   *r;
@@ -418,16 +418,19 @@ static PetscErrorCode BlockMult(Mat S, Vec vx, Vec vy)
   PetscCall(MatShellGetContext(S, &r));
   PetscCall(VecGetArrayRead(vx, &x));
   PetscCall(VecGetArrayWrite(vy, &y));
-  const PetscInt64    m    = r->HomeSize();
-  const unsigned char keep = r->maskedcg ? 1 : 0;
-  for (PetscInt64 i = 0; i < m; ++i) y[i] = r->mask[i] == keep ? x[i] : 0.0;
+  const PetscInt64 m    = r->HomeSize();
+  const auto       Keep = [r](PetscInt64 i) { return r->maskedcg ? r->Observed(i) : !r->mask[i]; };
+  for (PetscInt64 i = 0; i < m; ++i) y[i] = Keep(i) ? x[i] : 0.0;
   if (r->maskedcg) {
     PetscCall(r->ApplyCovariance(y, y));
-    for (PetscInt64 i = 0; i < m; ++i) y[i] += r->Ratio() * x[i];
-  } else
+    for (PetscInt64 i = 0; i < m; ++i) y[i] += (r->Ratio() + (r->Noisy(i) ? 1 / r->Excess(i) : 0.0)) * x[i];
+  } else {
     PetscCall(r->ApplyInverse(y, y));
+    if (!r->excess.empty())
+      for (PetscInt64 i = 0; i < m; ++i) y[i] += r->Excess(i) * x[i];
+  }
   for (PetscInt64 i = 0; i < m; ++i)
-    if (r->mask[i] != keep) y[i] = 0.0;
+    if (!Keep(i)) y[i] = 0.0;
   PetscCall(VecRestoreArrayWrite(vy, &y));
   PetscCall(VecRestoreArrayRead(vx, &x));
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -441,9 +444,17 @@ static PetscErrorCode BlockPrecondition(PC pc, Vec vx, Vec vy)
 
   PetscFunctionBegin;
   PetscCall(PCShellGetContext(pc, &r));
-  if (r->maskedcg || !(r->deflation.Ready() || r->neighbors.Ready()))
+  if (r->maskedcg || !(r->deflation.Ready() || r->neighbors.Ready() || !r->excess.empty()))
     PetscCall(VecCopy(vx, vy));
-  else {
+  else if (!r->excess.empty()) {
+    /* by the diagonal, that of A taken for its mean: what is known at a point may be orders of magnitude more than what A says */
+    const double mean = r->sums.trace / static_cast<double>(r->N);
+    PetscCall(VecGetArrayRead(vx, &x));
+    PetscCall(VecGetArrayWrite(vy, &y));
+    for (PetscInt64 i = 0, m = r->HomeSize(); i < m; ++i) y[i] = x[i] / (mean + r->Excess(i));
+    PetscCall(VecRestoreArrayWrite(vy, &y));
+    PetscCall(VecRestoreArrayRead(vx, &x));
+  } else {
     PetscCall(VecGetArrayRead(vx, &x));
     PetscCall(VecGetArrayWrite(vy, &y));
     if (r->deflation.Ready())
@@ -478,7 +489,7 @@ PetscErrorCode Regression::Deflate(bool force)
     toneighbors = false;
   }
   deflratio = Ratio();
-  if (!deflmodes || mask.empty() || (deflmodes == PETSC_DECIDE && reach > 0)) PetscFunctionReturn(PETSC_SUCCESS);
+  if (!deflmodes || mask.empty() || !excess.empty() || (deflmodes == PETSC_DECIDE && reach > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   const size_t most = deflmodes > 0 ? static_cast<size_t>(deflmodes) : kMostModes;
   if (deflmodes == PETSC_DECIDE && !force) {
     PetscCall(deflation.SetUp(*grid, eig, mask.data(), Ratio(), defltheta, std::min(most, kTrial)));
@@ -523,7 +534,7 @@ static PetscErrorCode FillConverged(KSP ksp, PetscInt it, PetscReal norm, KSPCon
   const double last = r->fillnorm[1];
   r->fillnorm[1]    = norm;
   if (!it) r->fillnorm[0] = norm;
-  if (*reason || it < kLook || (it & (it - 1)) || r->maskedcg || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready())
+  if (*reason || it < kLook || (it & (it - 1)) || r->maskedcg || !r->excess.empty() || r->reach != PETSC_DECIDE || r->toneighbors || r->deflation.Ready())
     PetscFunctionReturn(PETSC_SUCCESS);
   if (!(norm > 0) || !(r->fillnorm[0] > 0)) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(KSPGetTolerances(ksp, &rtol, NULL, NULL, NULL));
@@ -571,13 +582,13 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
   PetscCall(VecRestoreArrayWrite(kb, &p));
   if (!maskedcg) {
     PetscCall(Deflate(false));
-    if (reach > 0 && !deflation.Ready() && !neighbors.Ready()) PetscCall(TakeNeighbors());
+    if (reach > 0 && excess.empty() && !deflation.Ready() && !neighbors.Ready()) PetscCall(TakeNeighbors());
   }
   /* without a preconditioner at first, where none was asked for; then one for what is found to be slow */
   *its = 0;
   PetscCall(KSPSetInitialGuessNonzero(ksp, PETSC_FALSE));
   for (bool again = true; again;) {
-    const bool watch   = !maskedcg && deflmodes == PETSC_DECIDE && !deflation.Ready() && *its < kPatience && fillmaxit > kPatience;
+    const bool watch   = !maskedcg && excess.empty() && deflmodes == PETSC_DECIDE && !deflation.Ready() && *its < kPatience && fillmaxit > kPatience;
     const bool decided = toneighbors;
     PetscInt   more;
 
@@ -605,7 +616,7 @@ PetscErrorCode Regression::MissingSolve(const double *b, double *xx, PetscInt *i
 /*
    filled = b on O and the values x on M with A_MM x = -A_MO b_O, a = A filled. Where CG has left a residual r, a is r on M instead of zero; it
    is kept, so that V a = filled holds whatever CG's accuracy, V_OO a_O = b_O is missed by V_OM r, and filled' a (the minimum of a quadratic
-   over the filled values) is right to second order.
+   over the filled values) is right to second order. Where a value is only noisier than the others, the free value is b + x and not x.
 */
 PetscErrorCode Regression::ObservedSolve(const double *b, double *a, double *filled, PetscInt *its, bool *good)
 {
@@ -620,11 +631,12 @@ PetscErrorCode Regression::ObservedSolve(const double *b, double *a, double *fil
     PetscCall(ApplyInverse(filled, a));
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  for (PetscInt64 i = 0; i < m; ++i) filled[i] = mask[i] ? b[i] : 0.0;
+  for (PetscInt64 i = 0; i < m; ++i) filled[i] = Observed(i) ? b[i] : 0.0;
   if (maskedcg) {
     PetscCall(MissingSolve(filled, a, its, good));
     PetscCall(ApplyCovariance(a, filled));
-    for (PetscInt64 i = 0; i < m; ++i) filled[i] = mask[i] ? b[i] : filled[i];
+    for (PetscInt64 i = 0; i < m; ++i)
+      if (Observed(i)) filled[i] = Noisy(i) ? b[i] - a[i] / Excess(i) : b[i];
     PetscFunctionReturn(PETSC_SUCCESS);
   }
   PetscCallCXX(v.resize(m));
@@ -632,7 +644,7 @@ PetscErrorCode Regression::ObservedSolve(const double *b, double *a, double *fil
   for (PetscInt64 i = 0; i < m; ++i) v[i] = mask[i] ? 0.0 : -a[i];
   PetscCall(MissingSolve(v.data(), v.data(), its, good));
   for (PetscInt64 i = 0; i < m; ++i)
-    if (!mask[i]) filled[i] = v[i];
+    if (!mask[i]) filled[i] += v[i];
   PetscCall(ApplyInverse(filled, a));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -906,12 +918,12 @@ PetscErrorCode Regression::Grams(const double *a, const double *b, double weight
    e1' log(T) e1. For the derivative with respect to A the matrix w'w y1_i y1_j log[theta_i, theta_j] of divided differences, positive semidefinite and
    of low numerical rank because log is operator monotone (Daleckii & Krein), as sum_l sigma_l s_l s_l': the derivative of this very number,
    not another estimate of that of the determinant, so that value and gradient belong together.
-   z, s: the missing points of this process.
+   z, s: the free points of this process. Where some of them are seen, B = S (A_MM + E^-1) S with S of LogScale() instead.
 */
 PetscErrorCode Regression::LogForm(GapDeflation *P, const std::vector<PetscInt64> &place, const std::vector<double> &z, double *value,
                                    std::vector<double> *sigma, std::vector<std::vector<double>> *s, bool *good)
 {
-  const PetscInt64                 m = HomeSize(), nm = N - nobs;
+  const PetscInt64                 m = HomeSize(), nm = nfree;
   const size_t                     mine = place.size();
   std::vector<double>              full(m), w(mine), q(mine), al, be, V, theta;
   std::vector<std::vector<double>> v(1, z), p;
@@ -949,8 +961,12 @@ PetscErrorCode Regression::LogForm(GapDeflation *P, const std::vector<PetscInt64
   for (PetscInt k = 0; k < std::min<PetscInt64>(lanczos, nm); ++k) {
     std::vector<double> h(k + 1);
     Spread(p[k]);
+    if (!excess.empty())
+      for (size_t i = 0; i < mine; ++i) full[place[i]] *= LogScale(place[i]);
     PetscCall(ApplyInverse(full.data(), full.data()));
     for (size_t i = 0; i < mine; ++i) w[i] = full[place[i]];
+    if (!excess.empty())
+      for (size_t i = 0; i < mine; ++i) w[i] = LogScale(place[i]) * (w[i] + Excess(place[i]) * LogScale(place[i]) * p[k][i]);
     /* against all vectors, which are kept for the derivative anyway */
     for (PetscInt i = 0; i <= k; ++i) h[i] = Local(w, p[i]);
     PetscCall(AllreduceSum(comm, h.data(), h.size()));
@@ -1018,7 +1034,7 @@ PetscErrorCode Regression::HoldControl()
 {
   PetscFunctionBegin;
   controlheld = false;
-  if (mask.empty() || N - nobs <= exactlimit) PetscFunctionReturn(PETSC_SUCCESS);
+  if (mask.empty() || nfree <= exactlimit) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Sums());
   if (!Positive()) PetscFunctionReturn(PETSC_SUCCESS);
   PetscCall(Deflate(false));
@@ -1035,7 +1051,7 @@ PetscErrorCode Regression::HoldControl()
 */
 PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::vector<std::vector<double>> *M, double *tracev, bool *ok)
 {
-  const PetscInt64 m = HomeSize(), nm = N - nobs;
+  const PetscInt64 m = HomeSize(), nm = nfree;
   const bool       exact = nm <= exactlimit;
 
   PetscFunctionBegin;
@@ -1047,6 +1063,10 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
   std::vector<PetscInt64> place; /* my missing points */
   PetscCallCXX(for (PetscInt64 i = 0; i < m; ++i) if (!mask[i]) place.push_back(i));
   const PetscInt64 mine = static_cast<PetscInt64>(place.size());
+  PetscCheck(!M || exact || excess.empty(), comm, PETSC_ERR_SUP,
+             "Noise that varies from point to point at %" PetscInt64_FMT " points: the likelihood has a gradient up to -gp_exactmissing %" PetscInt_FMT
+             " of them",
+             nm, exactlimit);
   /* minus weight times the pair, into M and tracev */
   const auto Pair = [&](double weight) {
     double dot;
@@ -1072,7 +1092,10 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
       PetscCall(ApplyInverse(z.data(), u.data()));
       for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = u[place[q]];
     }
+    std::vector<double> known(nm, 0.0); /* E^-1 */
+    for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) * (nm + 1)] += known[before + q] = Excess(place[q]);
     PetscCall(AllreduceSum(comm, dense.data(), nm * nm));
+    PetscCall(AllreduceSum(comm, known.data(), nm));
     PetscBLASInt bn = static_cast<PetscBLASInt>(nm), one = 1, info;
     LAPACKpotrf_("L", &bn, dense.data(), &bn, &info);
     if (info) {
@@ -1087,6 +1110,8 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
       std::vector<double> e(nm, 0.0);
       e[p] = 1.0;
       LAPACKpotrs_("L", &bn, &one, dense.data(), &bn, e.data(), &bn, &info);
+      /* d log det(Lambda) det(E) by d log(ratio), beside the part of A: E^-1 falls, E grows */
+      if (known[p] > 0) *tracev += (1 - known[p] * e[p]) / Ratio();
       std::fill(z.begin(), z.end(), 0.0);
       std::fill(u.begin(), u.end(), 0.0);
       if (p >= before && p < before + mine) z[place[p - before]] = 1.0;
@@ -1135,6 +1160,13 @@ PetscErrorCode Regression::MissingLogDet(double *logdet, double *stderror, std::
   *stderror =
     probes > 1 ? std::sqrt(std::max(0.0, sum2 / static_cast<double>(probes) - *logdet * *logdet) / static_cast<double>(probes - 1)) : std::abs(*logdet);
   if (P) *logdet += P->LogDet(nm);
+  if (!excess.empty()) {
+    StableSum t;
+    for (PetscInt64 i : place) t.Add(-2 * std::log(LogScale(i)));
+    double v = t.Value();
+    PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &v, 1, MPI_DOUBLE, MPI_SUM, comm));
+    *logdet += v;
+  }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -1151,7 +1183,7 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
   }
   const double                     ratio = Ratio(), no = static_cast<double>(nobs);
   const PetscInt64                 m = HomeSize();
-  double                           quad, aa, extra = 0, extratrace = 0;
+  double                           quad, aa, extra = 0, extratrace = 0, logE = 0;
   std::vector<std::vector<double>> M, E;
   std::vector<double>              a;
   logdeterr = 0;
@@ -1195,6 +1227,22 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
     *ok     = good;
     PetscCall(Dot(w.data(), filled.data(), &quad));
     PetscCall(Dot(w.data(), w.data(), &aa));
+    if (!excess.empty()) {
+      /* of the excess noise: x' E^-1 x, a' E a/ratio, log det E */
+      StableSum e[3];
+      for (PetscInt64 i = 0; i < m; ++i) {
+        if (!Noisy(i)) continue;
+        const double v = Excess(i), q = filled[i] - y[i];
+        e[0].Add(v * q * q);
+        e[1].Add(w[i] * w[i] / (v * ratio));
+        e[2].Add(-std::log(v));
+      }
+      double more[3] = {e[0].Value(), e[1].Value(), e[2].Value()};
+      PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, more, 3, MPI_DOUBLE, MPI_SUM, comm));
+      quad += more[0];
+      aa += more[1];
+      logE = more[2];
+    }
     aka = quad - ratio * aa;
     bool good2;
     PetscCall(MissingLogDet(&extra, &logdeterr, grad ? &E : nullptr, &extratrace, &good2));
@@ -1212,7 +1260,7 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
     sumsratio    = Ratio(); /* the same number but for rounding */
     weightsready = false;
   }
-  const double logdet = sums.logdet + extra;
+  const double logdet = sums.logdet + extra + logE;
   double       logD   = 0; /* log det of the noise factors on the observed points enters through y's scale, see SkeanGPSetData() */
   {
     bool any = false;
@@ -1222,7 +1270,7 @@ PetscErrorCode Regression::LogLikelihood(bool profile, double *L, std::vector<do
       PetscCall(NaturalIndices(grid->Home(), n, &nat));
       StableSum s;
       for (PetscInt64 i = 0; i < m; ++i) {
-        if (!mask.empty() && !mask[i]) continue;
+        if (!Observed(i)) continue;
         PetscInt64 g = nat[i];
         for (int j = d - 1; j >= 0; --j) {
           if (!sqrtD[j].empty()) s.Add(2 * std::log(sqrtD[j][g % n[j]]));
@@ -1378,7 +1426,9 @@ PetscErrorCode Regression::ApplyRectangular(const std::vector<std::vector<double
    Missing points add  s2f * diag(C A_:M A_MM^-1 A_M: C'): with g ~ N(0, A_MM), w = A_MM^-1 g, it is the expectation of (C A w)^2; the exact
    columns for few missing points, otherwise the mean over -gp_variance_samples draws. At the missing points of the data's grid the draws give less
    noise in the conditional form (Siden, Lindgren, Bolin & Villani 2018, Rao-Blackwellised Monte Carlo): w is a draw of the missing values y~_M
-   given the data, the variance of w_i is that given its neighbours, 1/A_ii, plus that of its mean given the neighbours, w_i - g_i/A_ii.
+   given the data, the variance of w_i is that given its neighbours, 1/A_ii, plus that of its mean given the neighbours, w_i - g_i/A_ii. Where a value is only noisier
+   than the others, w_i is a draw of the one with the noise of the product, w = Lambda^-1 g, and f_i = w_i - ratio (A w)_i with the variance ratio - ratio^2 A_ii
+   given w: the same decomposition with (1 - ratio A_ii) w_i + ... for w_i and Lambda_ii for A_ii.
 */
 PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const xt[], Vec vmean, Vec vvar)
 {
@@ -1519,7 +1569,7 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
   for (int j = 0; j < d; ++j) pr[0][j] = prior[j].data();
   ForSpectrum(grid->Box(0, t), 0.0, std::vector<double>(1, 1.0), pr, [&](PetscInt64 at, double k0) { out[at] = k0 - out[at]; });
 
-  const PetscInt64 nm = N - nobs;
+  const PetscInt64 nm = nfree;
   if (nm) {
     const bool              exact = nm <= exactlimit;
     std::vector<double>     g(m), w(m), add(mt, 0.0), one(mt);
@@ -1533,11 +1583,12 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
     PetscCallMPI(MPI_Comm_rank(comm, &rank));
     PetscCallMPI(MPI_Exscan(&mine, &before, 1, MPIU_INT64, MPI_SUM, comm));
     if (!rank) before = 0;
-    std::vector<double> dense, precision, spread; /* A_ii, and the mean square of w_i - g_i/A_ii */
+    std::vector<double> dense, precision, spread, draw; /* A_ii, and the mean square of w_i - g_i/A_ii */
     const bool          conditional = !exact && !nt;
     if (conditional) {
       PetscCallCXX(precision.resize(m));
       PetscCallCXX(spread.assign(place.size(), 0.0));
+      PetscCallCXX(draw.resize(place.size()));
       for (int j = 0; j < d; ++j) {
         for (size_t q = 0; q < S[j].size(); ++q) S[j][q] = eig[j].V[q] * eig[j].V[q];
         op[j] = ModeOp::Dense(n[j], n[j], S[j].data(), n[j]);
@@ -1556,6 +1607,7 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
         PetscCall(ApplyInverse(g.data(), w.data()));
         for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) + p * nm] = w[place[q]];
       }
+      for (PetscInt64 q = 0; q < mine; ++q) dense[(before + q) * (nm + 1)] += Excess(place[q]);
       PetscCall(AllreduceSum(comm, dense.data(), nm * nm));
       PetscBLASInt bn = static_cast<PetscBLASInt>(nm), info;
       LAPACKpotrf_("L", &bn, dense.data(), &bn, &info);
@@ -1578,8 +1630,10 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
         bool     good;
         for (PetscInt64 i = 0; i < m; ++i) g[i] = stream.Normal(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(p));
         PetscCall(ApplySpectral(1, g.data(), g.data()));
-        for (PetscInt64 i = 0; i < m; ++i)
+        for (PetscInt64 i = 0; i < m; ++i) {
           if (mask[i]) g[i] = 0.0;
+          if (Noisy(i)) g[i] += std::sqrt(Excess(i)) * stream.Normal(static_cast<std::uint64_t>(nat[i]), static_cast<std::uint64_t>(draws + p));
+        }
         const bool was = maskedcg;
         maskedcg       = false;
         looserrtol     = 1e-4; /* far below the error of the estimate */
@@ -1589,11 +1643,15 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
         PetscCheck(good, comm, PETSC_ERR_NOT_CONVERGED, "The solve for the missing points in the variance did not converge in %" PetscInt_FMT " iterations",
                    its);
         for (size_t q = 0; q < spread.size(); ++q) {
-          const double e = w[place[q]] - g[place[q]] / precision[place[q]];
-          spread[q] += e * e / static_cast<double>(draws);
+          const PetscInt64 i = place[q];
+          draw[q]            = w[i] - (Noisy(i) ? (1 - Ratio() * precision[i]) * g[i] / (precision[i] + Excess(i)) : g[i] / precision[i]);
         }
       }
       PetscCall(ApplyInverse(w.data(), w.data()));
+      for (size_t q = 0; q < spread.size(); ++q) {
+        const double e = draw[q] - (Noisy(place[q]) ? Ratio() * w[place[q]] : 0.0);
+        spread[q] += e * e / static_cast<double>(draws);
+      }
       PetscCall(ApplyRectangular(C, t, w.data(), one.data()));
       const double weight = exact ? 1.0 : 1.0 / static_cast<double>(draws);
       for (PetscInt64 i = 0; i < mt; ++i) add[i] += weight * one[i] * one[i];
@@ -1606,7 +1664,8 @@ PetscErrorCode Regression::Predict(const PetscInt nt[], const PetscReal *const x
         if (!sqrtD[j].empty()) D *= sqrtD[j][at % n[j]] * sqrtD[j][at % n[j]];
         at /= n[j];
       }
-      out[place[q]] = D * (std::max(0.0, 1 / precision[place[q]] - Ratio()) + spread[q]);
+      const double P = precision[place[q]], seen = Noisy(place[q]) ? Ratio() * (1 - Ratio() * P) + std::pow(1 - Ratio() * P, 2) / (P + Excess(place[q])) : 0.0;
+      out[place[q]] = D * (std::max(0.0, seen > 0 ? seen : 1 / P - Ratio()) + spread[q]);
     }
   }
   for (PetscInt64 i = 0; i < mt; ++i) out[i] *= s2f;
@@ -1655,7 +1714,8 @@ PetscErrorCode Regression::Sample(bool posterior, std::uint32_t draw, double *f,
     std::vector<double> a;
     PetscInt            its;
     PetscCallCXX(a.resize(m));
-    for (PetscInt64 i = 0; i < m; ++i) w[i] = mask.empty() || mask[i] ? y[i] - f[i] - sn * se.Normal(static_cast<std::uint64_t>(nat[i])) : 0.0;
+    for (PetscInt64 i = 0; i < m; ++i)
+      w[i] = Observed(i) ? y[i] - f[i] - sn * std::sqrt(Noisy(i) ? 1 + 1 / excess[i] : 1.0) * se.Normal(static_cast<std::uint64_t>(nat[i])) : 0.0;
     PetscCall(ObservedSolve(w.data(), a.data(), w.data(), &its, good));
     PetscCall(ApplyCovariance(a.data(), a.data()));
     for (PetscInt64 i = 0; i < m; ++i) f[i] += a[i];
