@@ -3,6 +3,7 @@ static const char help[] =
   "  skean-gp -grid sst.nc:SST -gp_kernel \"periodic(1.5,12),matern32(25),matern32(30)\" -gp_optimize -o posterior.nc -plot maps.png\n\n"
   "  -grid file[:variable]  the data: NetCDF, HDF5, NumPy, CSV, image\n"
   "  -nan_missing           take NaN for missing where a NetCDF or HDF5 file does not declare it so (by default an error)\n"
+  "  -noise_scale file[:variable]  for each point how many times the noise variance it has (at least 1; missing: no value there)\n"
   "  -holdout fraction      hide this part of the observed values and report the error there\n"
   "  -holdout_seed n        seed of the choice (default 1)\n"
   "  -train a:b,c:d,...     find the hyper-parameters on this part of the grid (first index:one past the last, per dimension)\n"
@@ -61,10 +62,10 @@ struct Judgement {
   PetscReal count = 0, rmse = 0, within = 0, calibrated = 0;
 };
 
-/* At the points where hidden is 1; var NULL: no intervals; factor: of the standard deviation in the widened interval */
-PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, PetscReal factor, Judgement *out)
+/* At the points where hidden is 1; var NULL: no intervals; noise: variances; factor: of the standard deviation in the widened interval */
+PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, Vec noise, PetscReal factor, Judgement *out)
 {
-  const PetscScalar *t, *h, *m, *v = NULL;
+  const PetscScalar *t, *h, *m, *v = NULL, *e;
   PetscInt           n;
   double             s[4] = {0, 0, 0, 0};
 
@@ -73,13 +74,14 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
   PetscCall(VecGetArrayRead(truth, &t));
   PetscCall(VecGetArrayRead(hidden, &h));
   PetscCall(VecGetArrayRead(mean, &m));
+  PetscCall(VecGetArrayRead(noise, &e));
   if (var) PetscCall(VecGetArrayRead(var, &v));
   for (PetscInt i = 0; i < n; ++i) {
     if (h[i] == 0.0) continue;
     s[0] += 1;
     s[1] += (t[i] - m[i]) * (t[i] - m[i]);
     if (v) {
-      const double half = 1.96 * std::sqrt(std::max(0.0, v[i]) + noise);
+      const double half = 1.96 * std::sqrt(v[i] + e[i]);
       s[2] += std::abs(t[i] - m[i]) <= half;
       s[3] += std::abs(t[i] - m[i]) <= factor * half;
     }
@@ -87,6 +89,7 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
   PetscCall(VecRestoreArrayRead(truth, &t));
   PetscCall(VecRestoreArrayRead(hidden, &h));
   PetscCall(VecRestoreArrayRead(mean, &m));
+  PetscCall(VecRestoreArrayRead(noise, &e));
   if (var) PetscCall(VecRestoreArrayRead(var, &v));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 4, MPI_DOUBLE, MPI_SUM, PetscObjectComm((PetscObject)truth)));
   out->count = s[0];
@@ -104,10 +107,10 @@ PetscErrorCode Judge(Vec truth, Vec hidden, Vec mean, Vec var, PetscReal noise, 
    within: the part in the 95 % interval; factor: what the standard deviations have to be multiplied with so that it is 95 %. Both are quantiles, so that a few values
    whose estimated v_i is near the noise do no harm; a mean square would not be.
 */
-PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, PetscReal *within, PetscReal *factor)
+PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, Vec noise, PetscReal *within, PetscReal *factor)
 {
   const MPI_Comm      comm = PetscObjectComm((PetscObject)y);
-  const PetscScalar  *t, *h, *m, *v;
+  const PetscScalar  *t, *h, *m, *v, *e;
   PetscInt            n;
   double              s[2] = {0, 0}, lo = 0, hi = 0;
   std::vector<double> z; /* residuals over their standard deviations */
@@ -118,10 +121,11 @@ PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, 
   PetscCall(VecGetArrayRead(mask, &h));
   PetscCall(VecGetArrayRead(mean, &m));
   PetscCall(VecGetArrayRead(var, &v));
+  PetscCall(VecGetArrayRead(noise, &e));
   for (PetscInt i = 0; i < n; ++i) {
-    const double left = 1 - v[i] / noise;
+    const double left = 1 - v[i] / e[i];
     if (h[i] == 0.0 || !(left > 1e-3)) continue; /* a value that all others say nothing about, or an estimated variance above its bound */
-    PetscCallCXX(z.push_back(std::abs(t[i] - m[i]) / std::sqrt(left * noise)));
+    PetscCallCXX(z.push_back(std::abs(t[i] - m[i]) / std::sqrt(left * e[i])));
     s[0] += 1;
     s[1] += z.back() <= 1.96;
     hi = std::max(hi, z.back());
@@ -130,6 +134,7 @@ PetscErrorCode LeaveOneOut(Vec y, Vec mask, Vec mean, Vec var, PetscReal noise, 
   PetscCall(VecRestoreArrayRead(mask, &h));
   PetscCall(VecRestoreArrayRead(mean, &m));
   PetscCall(VecRestoreArrayRead(var, &v));
+  PetscCall(VecRestoreArrayRead(noise, &e));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, s, 2, MPI_DOUBLE, MPI_SUM, comm));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &hi, 1, MPI_DOUBLE, MPI_MAX, comm));
   *within = *factor = 0;
@@ -183,6 +188,63 @@ PetscErrorCode PrintIntervals(SkeanGP gp, MPI_Comm comm)
     else
       PetscCall(PetscPrintf(comm, sd[i] == 0 ? ", fixed\n" : ", no interval: the log likelihood has no maximum in the interior here\n"));
   }
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* The scale of the noise at the points of the grid; where it has no value there is none of the data either: mask becomes 0 */
+PetscErrorCode ReadNoiseScale(MPI_Comm comm, const char file[], PetscInt d, const PetscInt dims[], Vec mask, Vec *scale)
+{
+  SkeanGrid       grid;
+  const PetscInt *sizes;
+  PetscInt        nd, n;
+  Vec             values, known;
+  PetscScalar    *s, *m;
+
+  PetscFunctionBegin;
+  PetscCall(SkeanGridLoadFile(comm, file, &grid));
+  PetscCall(SkeanGridGetDims(grid, &nd, &sizes));
+  PetscCheck(nd == d && std::equal(dims, dims + d, sizes), comm, PETSC_ERR_USER_INPUT, "-noise_scale %s has not the sizes of the data", file);
+  PetscCall(SkeanGridGetValues(grid, &values));
+  PetscCall(SkeanGridCreateMask(grid, &known));
+  PetscCall(VecDuplicate(mask, scale));
+  PetscCall(VecCopy(values, *scale));
+  PetscCall(VecPointwiseMult(mask, mask, known));
+  PetscCall(VecGetLocalSize(mask, &n));
+  PetscCall(VecGetArray(*scale, &s));
+  PetscCall(VecGetArray(mask, &m));
+  for (PetscInt i = 0; i < n; ++i)
+    if (m[i] == 0.0) s[i] = 1.0; /* of no value, whatever it is */
+  PetscCall(VecRestoreArray(*scale, &s));
+  PetscCall(VecRestoreArray(mask, &m));
+  PetscCall(VecDestroy(&known));
+  PetscCall(SkeanGridDestroy(&grid));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* Variances that rounding, or the estimate of gaps, made negative are zero, and it is said how many and how far */
+PetscErrorCode NotNegative(Vec var)
+{
+  const MPI_Comm comm = PetscObjectComm((PetscObject)var);
+  PetscScalar   *v;
+  PetscInt       n, below = 0;
+  PetscReal      least = 0, most;
+
+  PetscFunctionBegin;
+  PetscCall(VecMax(var, NULL, &most));
+  PetscCall(VecGetLocalSize(var, &n));
+  PetscCall(VecGetArray(var, &v));
+  for (PetscInt i = 0; i < n; ++i) {
+    if (!(v[i] < 0)) continue;
+    ++below;
+    least = std::min(least, v[i]);
+    v[i]  = 0;
+  }
+  PetscCall(VecRestoreArray(var, &v));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &below, 1, MPIU_INT, MPI_SUM, comm));
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &least, 1, MPIU_REAL, MPI_MIN, comm));
+  if (below)
+    PetscCall(PetscPrintf(comm, "%" PetscInt_FMT " variances came out below zero, by no more than %.1e of the largest, and are taken for zero\n", below,
+                          (double)(-least / most)));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -277,7 +339,7 @@ PetscErrorCode Train(SkeanGP gp, const char text[], PetscInt d, const PetscInt d
 }
 
 struct Settings {
-  char      file[PETSC_MAX_PATH_LEN] = "", train[1024] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
+  char      file[PETSC_MAX_PATH_LEN] = "", scale[PETSC_MAX_PATH_LEN] = "", train[1024] = "", output[PETSC_MAX_PATH_LEN] = "", plot[PETSC_MAX_PATH_LEN] = "";
   PetscReal holdout  = 0;
   PetscInt  seed     = 1;
   PetscBool variance = PETSC_TRUE, nanmissing = PETSC_FALSE, intervals = PETSC_FALSE;
@@ -289,6 +351,8 @@ PetscErrorCode ReadSettings(Settings &s)
   PetscOptionsBegin(PETSC_COMM_WORLD, NULL, "Gaussian-process regression of a grid", "SkeanGP");
   PetscCall(PetscOptionsString("-grid", "The data, file or file:variable", "SkeanGridLoadFile", s.file, s.file, sizeof(s.file), NULL));
   PetscCall(PetscOptionsBool("-nan_missing", "NaN is missing, whatever the file says of it", "", s.nanmissing, &s.nanmissing, NULL));
+  PetscCall(PetscOptionsString("-noise_scale", "Noise variance of each point over the noise variance", "SkeanGPSetNoiseScale", s.scale, s.scale,
+                               sizeof(s.scale), NULL));
   PetscCall(PetscOptionsReal("-holdout", "Part of the observed values to hide", "", s.holdout, &s.holdout, NULL));
   PetscCall(PetscOptionsInt("-holdout_seed", "Seed of the choice", "", s.seed, &s.seed, NULL));
   PetscCall(PetscOptionsString("-train", "Part of the grid for the hyper-parameters", "", s.train, s.train, sizeof(s.train), NULL));
@@ -308,6 +372,7 @@ PetscErrorCode CheckSearch(MPI_Comm comm, const Settings &s)
 
   PetscFunctionBegin;
   PetscCall(PetscOptionsGetBool(NULL, NULL, "-gp_optimize", &optimize, NULL));
+  PetscCheck(!s.train[0] || !s.scale[0], comm, PETSC_ERR_SUP, "-train takes the noise for the same at all points; it does not go together with -noise_scale");
   PetscCheck(optimize || s.train[0] || !s.intervals, comm, PETSC_ERR_USER_INPUT,
              "-intervals is of the search for hyper-parameters and needs -gp_optimize or -train");
   if (!optimize && !s.train[0])
@@ -362,7 +427,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscInt             d, nmissing, its;
   SkeanGrid            grid;
   SkeanGP              gp;
-  Vec                  values, y, mask, hidden, mean, var = NULL;
+  Vec                  values, y, mask, hidden, mean, noise, var = NULL, scale = NULL;
   const PetscInt      *dims;
   SkeanConvergedReason reason;
   SkeanGPReport        report;
@@ -406,7 +471,8 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscInt N;
   PetscCall(VecGetSize(values, &N));
   PetscCall(PetscPrintf(comm, ", %" PetscInt_FMT " of %" PetscInt_FMT " values missing\n", nmissing, N));
-  if (nmissing && set.holdout == 0) PetscCall(CheckMemory(comm, d, dims, true));
+  if ((nmissing || set.scale[0]) && set.holdout == 0) PetscCall(CheckMemory(comm, d, dims, true));
+  if (set.scale[0]) PetscCall(ReadNoiseScale(comm, set.scale, d, dims, mask, &scale));
 
   /* hide some of the observed values: the choice depends on the seed and the point alone */
   PetscCall(VecDuplicate(values, &y));
@@ -476,6 +542,7 @@ PetscErrorCode Run(driver::ExitCode *code)
   if (set.train[0]) PetscCall(Train(gp, set.train, d, dims, x, y, mask, set.intervals == PETSC_TRUE, &training));
   reason = training;
   if (training != SKEAN_DIVERGED_INTERRUPTED) {
+    if (scale) PetscCall(SkeanGPSetNoiseScale(gp, scale));
     PetscCall(SkeanGPSetData(gp, y, mask));
     PetscCall(PetscTime(&t0));
     PetscCall(SkeanGPSolve(gp));
@@ -488,6 +555,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     *code = driver::NotConverged;
     PetscCall(VecDestroy(&y));
     PetscCall(VecDestroy(&mask));
+    PetscCall(VecDestroy(&scale));
     PetscCall(VecDestroy(&hidden));
     PetscCall(SkeanGPDestroy(&gp));
     PetscCall(SkeanGridDestroy(&grid));
@@ -520,19 +588,24 @@ PetscErrorCode Run(driver::ExitCode *code)
   PetscCall(SkeanGPGetPosterior(gp, mean, var));
   PetscCall(PetscTime(&t2));
   PetscCall(PetscPrintf(comm, "posterior mean%s: %.2f s\n", set.variance ? " and variance" : "", t2 - t1));
+  if (var) PetscCall(NotNegative(var));
+  PetscCall(VecDuplicate(values, &noise));
+  PetscCall(VecSet(noise, s2n));
+  if (scale) PetscCall(VecPointwiseMult(noise, noise, scale));
   if (var && s2n > 0) {
-    PetscCall(LeaveOneOut(y, mask, mean, var, s2n, &within, &factor));
+    PetscCall(LeaveOneOut(y, mask, mean, var, noise, &within, &factor));
     if (factor > 0)
       PetscCall(PetscPrintf(comm, "left out one by one: %.1f %% within the 95 %% interval; standard deviations times %.3f would make it 95 %%\n",
                             100 * (double)within, (double)factor));
   }
   if (set.holdout > 0) {
-    PetscCall(Judge(values, hidden, mean, var, s2n, factor, &judged));
+    PetscCall(Judge(values, hidden, mean, var, noise, factor, &judged));
     PetscCall(PetscPrintf(comm, "held out %.0f values: root mean square error %.4f", (double)judged.count, (double)judged.rmse));
     if (set.variance) PetscCall(PetscPrintf(comm, ", %.1f %% within the 95 %% interval", 100 * (double)judged.within));
     if (factor > 0) PetscCall(PetscPrintf(comm, ", %.1f %% with that factor", 100 * (double)judged.calibrated));
     PetscCall(PetscPrintf(comm, "\n"));
   }
+  PetscCall(VecDestroy(&noise));
   if (var) PetscCall(VecSqrtAbs(var));
   if (set.intervals && std::isfinite(report.loglikelihood)) PetscCall(PrintIntervals(gp, comm));
 
@@ -631,6 +704,7 @@ PetscErrorCode Run(driver::ExitCode *code)
     PetscCall(PetscPrintf(comm, "wrote %s\n", set.plot));
   }
   PetscCall(VecDestroy(&y));
+  PetscCall(VecDestroy(&scale));
   PetscCall(VecDestroy(&mask));
   PetscCall(VecDestroy(&hidden));
   PetscCall(VecDestroy(&mean));

@@ -80,6 +80,29 @@ for search in "-gp_optimize" "-train 0:120,0:130"; do
   "$gp" -grid "$dir/big.csv" $search -gp_exactmissing 0 -gp_restart "$dir/state" -variance 0 >"$dir/out" 2>&1 || fail "continuing: $search"
 done
 
+# noise that varies: a value with a hundred million times the noise hardly counts, one without a scale not at all; ones change nothing
+awk 'BEGIN { for (i = 0; i < 8; i++) { s = ""; for (j = 0; j < 9; j++) s = s (j ? "," : "") (i == 3 && j == 4 ? 1e6 : sin(i / 2) + cos(j / 3)); print s } }' >"$dir/spoilt.csv"
+awk 'BEGIN { for (i = 0; i < 8; i++) { s = ""; for (j = 0; j < 9; j++) s = s (j ? "," : "") (i == 3 && j == 4 ? "NA" : sin(i / 2) + cos(j / 3)); print s } }' >"$dir/gap.csv"
+for kind in ones NA 1e24; do
+  awk -v k=$kind 'BEGIN { for (i = 0; i < 8; i++) { s = ""; for (j = 0; j < 9; j++) s = s (j ? "," : "") (i == 3 && j == 4 && k != "ones" ? k : 1); print s } }' >"$dir/$kind.csv"
+done
+mean() { # name options...: the posterior mean
+  local to="$1"
+  shift
+  "$mpi" "$np" 2 "$gp" -gp_kernel "matern52(2),matern52(2)" -gp_signal 1 -gp_noise 0.01 -gp_samplemean 0 -variance 0 -o "$dir/$to.nc" "$@" >"$dir/out" 2>&1 || fail "-noise_scale: $*"
+  tail -c $((72 * 8)) "$dir/$to.nc" | od -An -v --endian=big -t f8 -w576 >"$dir/$to" # the mean comes last in the file
+}
+same() { awk -v e=1e-6 'NR == 1 { n = split($0, a) } NR == 2 { if (n != split($0, b) || n != 72) exit 1; for (i = 1; i <= n; i++) if ((a[i] - b[i]) ^ 2 > e * e) exit 1 } END { if (NR != 2) exit 1 }' "$dir/$1" "$dir/$2"; }
+mean want -grid "$dir/gap.csv"
+mean none -grid "$dir/spoilt.csv" -noise_scale "$dir/NA.csv"
+mean weak -grid "$dir/spoilt.csv" -noise_scale "$dir/1e24.csv"
+mean plain -grid "$dir/spoilt.csv"
+mean same -grid "$dir/spoilt.csv" -noise_scale "$dir/ones.csv"
+same none want || fail "-noise_scale without a value"
+same weak want || fail "-noise_scale with next to no weight"
+same plain same || fail "-noise_scale of ones"
+same plain want && fail "a test of -noise_scale that cannot fail"
+
 # the monitor tells likelihood and hyper-parameters, the end of a search their credible intervals
 "$mpi" "$np" 2 "$gp" -grid "$dir/a.csv" -gp_optimize -gp_monitor_parameters -intervals >"$dir/out" 2>&1 || fail "intervals"
 grep -q "^  0 log likelihood .*, x0.ell .*, x1.ell .*, signal variance .*, noise variance" "$dir/out" || fail "monitor of the hyper-parameters"
@@ -116,6 +139,9 @@ refuse "constant field" -grid "$dir/c.csv" -gp_optimize
 refuse "constant field" -grid "$dir/c.csv"
 refuse "constant field" -grid "$dir/c.csv" -gp_noise 1
 "$mpi" "$np" 2 "$gp" -grid "$dir/c.csv" -gp_noise 1 -gp_signal 2 >"$dir/out" 2>&1 || fail "a constant field with both variances"
+refuse "not the sizes" -grid "$dir/a.csv" -noise_scale "$dir/ones.csv"
+refuse "below one" -grid "$dir/spoilt.csv" -noise_scale "$dir/gap.csv"
+refuse "not go together" -grid "$dir/spoilt.csv" -noise_scale "$dir/ones.csv" -train 0:5,0:5
 refuse "intervals .*needs -gp_optimize or -train" -grid "$dir/a.csv" -intervals
 refuse "positive" -grid "$dir/a.csv" -gp_kernel "se(-3)"
 # a grid of 2.1e9 bytes, none of them on the disk, is refused before it is read: 172 GB. Were it not, the limit would end the run

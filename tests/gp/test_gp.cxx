@@ -6,6 +6,7 @@
 #include <cmath>
 #include <csignal>
 #include <cstdio>
+#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -174,6 +175,17 @@ struct Dense {
     for (PetscBLASInt a = 0; a < n; ++a) *var -= k[a] * z[a];
   }
 };
+
+/* Bytes that the kernel says are available; a large number where it says nothing, and no grid is too large then */
+double FreeMemory()
+{
+  std::ifstream info("/proc/meminfo");
+  std::string   key;
+  double        kb = 0;
+  while (info >> key)
+    if (key == "MemAvailable:" && info >> kb) return 1024 * kb;
+  return 1e300;
+}
 
 double MaxDiff(const std::vector<double> &a, const std::vector<double> &b)
 {
@@ -1419,7 +1431,9 @@ TEST(GP, TooLittleNoiseIsAReasonAndBadInputIsAnError)
   std::vector<PetscReal> line(40000);
   for (size_t i = 0; i < line.size(); ++i) line[i] = static_cast<PetscReal>(i);
   PetscReal *lines[] = {line.data(), line.data()};
-  EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 2, big, lines); }, &message), PETSC_ERR_MEM);
+  if (FreeMemory() < 60e9 * skeantest::Size()) {
+    EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 2, big, lines); }, &message), PETSC_ERR_MEM);
+  }
   EXPECT_NE(message.find("GB"), std::string::npos) << message;
   EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSolve(gp); }), PETSC_ERR_ORDER);
   ASSERT_PETSC(SkeanGPDestroy(&gp));

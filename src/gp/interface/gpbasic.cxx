@@ -268,7 +268,14 @@ PetscErrorCode SkeanGPView(SkeanGP gp, PetscViewer viewer)
   if (!viewer) PetscCall(PetscViewerASCIIGetStdout(GP_COMM(gp), &viewer));
   PetscCall(PetscObjectTypeCompare((PetscObject)viewer, PETSCVIEWERASCII, &ascii));
   if (!ascii) PetscFunctionReturn(PETSC_SUCCESS);
-  PetscCall(PetscObjectPrintClassNamePrefixType((PetscObject)gp, viewer));
+  {
+    const char *prefix;
+    PetscMPIInt size;
+    PetscCall(PetscObjectGetOptionsPrefix((PetscObject)gp, &prefix));
+    PetscCallMPI(MPI_Comm_size(GP_COMM(gp), &size));
+    PetscCall(PetscViewerASCIIPrintf(viewer, "SkeanGP Object: %s%s%s%d MPI process%s\n", prefix ? "(" : "", prefix ? prefix : "", prefix ? ") " : "", size,
+                                     size > 1 ? "es" : ""));
+  }
   PetscCall(SkeanSolverView_Private(&gp->solver, viewer));
   for (int j = 0; j < r->d; ++j) {
     if (r->userK[j].empty())

@@ -14,12 +14,12 @@
      log det(K_OO + ratio I) = log det(K + ratio I) + log det A_MM     (Jacobi's complementary minor)
 */
 #include <skean/private/gpimpl.h>
+#include <skean/private/memory.hpp>
 #include <skean/private/random.hpp>
 #include <skean/private/reduce.hpp>
 #include <petscblaslapack.h>
 #include <algorithm>
 #include <cmath>
-#include <fstream>
 #include <limits>
 
 namespace skean {
@@ -59,39 +59,13 @@ PetscErrorCode Regression::MakeGrid()
    their eigenvectors on each; missing points need more, which is not known here. Compared with what the kernel says is available, shared by the processes of a node. */
 PetscErrorCode Regression::CheckMemory()
 {
-  double        available = 0, perrank, factors = 0, worst;
-  MPI_Comm      node;
-  PetscMPIInt   nnode, size;
-  std::ifstream info("/proc/meminfo");
-  std::string   key;
+  char   what[64];
+  double factors = 0;
 
   PetscFunctionBegin;
-  while (info >> key) {
-    double kb = 0;
-    if (key == "MemAvailable:") {
-      info >> kb;
-      available = kb * 1024;
-      break;
-    }
-  }
-  PetscCallMPI(MPI_Comm_size(comm, &size));
-  PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
-  PetscCallMPI(MPI_Comm_size(node, &nnode));
-  PetscCallMPI(MPI_Comm_free(&node));
-  perrank = available > 0 ? available / nnode : std::numeric_limits<double>::infinity();
-  PetscCallMPI(MPI_Allreduce(&perrank, &worst, 1, MPI_DOUBLE, MPI_MIN, comm));
   for (int j = 0; j < d; ++j) factors += 40.0 * static_cast<double>(n[j]) * static_cast<double>(n[j]);
-  const double arrays = 3.2 * 8.0 * static_cast<double>(N), need = arrays / size + factors;
-  if (worst - factors > 0)
-    PetscCheck(need <= worst, comm, PETSC_ERR_MEM,
-               "The grid of %" PetscInt64_FMT
-               " points needs %.3g GB on each of %d processes, %.3g GB are available there; with the same memory it would fit on %.0f processes or more",
-               N, need / 1e9, size, worst / 1e9, std::ceil(arrays / (worst - factors)));
-  else
-    PetscCheck(need <= worst, comm, PETSC_ERR_MEM,
-               "The factors of the grid (the largest dimension has %" PetscInt64_FMT
-               " points) need %.3g GB on each process, %.3g GB are available: no number of processes is enough",
-               *std::max_element(n.begin(), n.begin() + d), factors / 1e9, worst / 1e9);
+  PetscCall(PetscSNPrintf(what, sizeof(what), "The grid of %" PetscInt64_FMT " points", N));
+  PetscCall(skean::CheckMemory(comm, what, 3.2 * 8.0 * static_cast<double>(N), factors));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
