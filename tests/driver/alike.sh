@@ -28,7 +28,7 @@ alike skean-transport -transport_type -transport_epsilon -x -y a.csv
 alike skean-gp -gp_optimize -gp_noise -grid
 mistake "no such folder" -grid a.csv -plot nowhere/x.png
 mistake missing.csv -grid missing.csv -traceback
-says err "at SkeanGridLoadFile() in"
+says err "at GridLoadFile() in"
 program=$drivers/skean-gp-pde
 run 0 "$program" -help
 says out "Exit code: 0 converged, 1 not converged"

@@ -4,6 +4,7 @@
 #include <skean/private/random.hpp>
 #include <petscdmda.h>
 #include <petscksp.h>
+#include <petscsnes.h>
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -681,6 +682,95 @@ TEST(PCKron, VariableNoise)
   EXPECT_LT(its[1], its[0] / 2);
   for (Vec *v : {&x, &y, &w, &noise}) ASSERT_PETSC(VecDestroy(v));
   for (Mat *m : {&M, &D, &P, &A}) ASSERT_PETSC(MatDestroy(m));
+  Free(F);
+}
+
+namespace {
+/* M u + u^3 = b, M a Kronecker sum; its derivative M + diag(3 u^2), preconditioned with M + s I, s the mean of 3 u^2 */
+struct Semilinear {
+  Mat M, D, J, P;
+  Vec b, cube;
+};
+PetscErrorCode SemilinearFunction(SNES, Vec u, Vec f, void *ctx)
+{
+  Semilinear *s = static_cast<Semilinear *>(ctx);
+
+  PetscFunctionBegin;
+  PetscCall(MatMult(s->M, u, f));
+  PetscCall(VecPointwiseMult(s->cube, u, u));
+  PetscCall(VecPointwiseMult(s->cube, s->cube, u));
+  PetscCall(VecAXPBYPCZ(f, 1.0, -1.0, 1.0, s->cube, s->b));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+PetscErrorCode SemilinearJacobian(SNES, Vec u, Mat J, Mat P, void *ctx)
+{
+  Semilinear *s = static_cast<Semilinear *>(ctx);
+  PetscScalar sum;
+  PetscInt    n;
+
+  PetscFunctionBegin;
+  PetscCall(VecPointwiseMult(s->cube, u, u));
+  PetscCall(VecScale(s->cube, 3.0));
+  PetscCall(MatDiagonalSet(s->D, s->cube, INSERT_VALUES));
+  PetscCall(VecSum(s->cube, &sum));
+  PetscCall(VecGetSize(u, &n));
+  PetscCall(MatSkeanKronSetShift(P, sum / static_cast<double>(n)));
+  PetscCall(PetscObjectStateIncrease((PetscObject)J));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
+
+/* Newton's method with -pc_type skeankron: to the solution that was put in, with few linear iterations, fewer than without */
+TEST(PCKron, NewtonWithASum)
+{
+  std::vector<Mat> F = {Factor(5, 6, 6, 1), Factor(5, 7, 7, 2)};
+  Semilinear       s;
+  Vec              x, u;
+  PetscInt         lo, hi, its[2], newton;
+  ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 2, F.data(), &s.M));
+  ASSERT_PETSC(MatCreateVecs(s.M, &x, &s.b));
+  ASSERT_PETSC(VecDuplicate(x, &u));
+  ASSERT_PETSC(VecDuplicate(x, &s.cube));
+  ASSERT_PETSC(VecGetOwnershipRange(x, &lo, &hi));
+  ASSERT_PETSC(MatCreateAIJ(PETSC_COMM_WORLD, hi - lo, hi - lo, 42, 42, 1, NULL, 0, NULL, &s.D));
+  ASSERT_PETSC(VecSet(x, 1.0));
+  ASSERT_PETSC(MatDiagonalSet(s.D, x, INSERT_VALUES));
+  Mat terms[] = {s.M, s.D};
+  ASSERT_PETSC(MatCreateComposite(PETSC_COMM_WORLD, 2, terms, &s.J));
+  ASSERT_PETSC(MatDuplicate(s.M, MAT_COPY_VALUES, &s.P));
+  const std::vector<PetscInt> nat = Natural(s.M, true);
+  const std::vector<double>   x0  = Random(42, 3);
+  Fill(x, nat, 3);
+  ASSERT_PETSC(VecSet(s.b, 0.0));
+  ASSERT_PETSC(SemilinearFunction(NULL, x, u, &s));
+  ASSERT_PETSC(VecCopy(u, s.b));
+  for (int with = 0; with < 2; ++with) {
+    SNES                snes;
+    KSP                 ksp;
+    PC                  pc;
+    SNESConvergedReason reason;
+    ASSERT_PETSC(SNESCreate(PETSC_COMM_WORLD, &snes));
+    ASSERT_PETSC(SNESSetFunction(snes, NULL, SemilinearFunction, &s));
+    ASSERT_PETSC(SNESSetJacobian(snes, s.J, s.P, SemilinearJacobian, &s));
+    ASSERT_PETSC(SNESSetTolerances(snes, 1e-14, 1e-13, 0.0, 30, 1000));
+    ASSERT_PETSC(SNESGetKSP(snes, &ksp));
+    ASSERT_PETSC(KSPSetType(ksp, KSPCG));
+    ASSERT_PETSC(KSPSetTolerances(ksp, 1e-10, PETSC_DEFAULT, PETSC_DEFAULT, 500));
+    ASSERT_PETSC(KSPGetPC(ksp, &pc));
+    ASSERT_PETSC(PCSetType(pc, with ? PCSKEANKRON : PCNONE));
+    ASSERT_PETSC(VecSet(u, 0.0));
+    ASSERT_PETSC(SNESSolve(snes, NULL, u));
+    ASSERT_PETSC(SNESGetConvergedReason(snes, &reason));
+    EXPECT_GT(reason, 0);
+    ASSERT_PETSC(SNESGetLinearSolveIterations(snes, &its[with]));
+    ASSERT_PETSC(SNESGetIterationNumber(snes, &newton));
+    EXPECT_LT(Diff(u, nat, x0), 1e-9);
+    ASSERT_PETSC(SNESDestroy(&snes));
+  }
+  EXPECT_LT(its[1], its[0] / 2);
+  EXPECT_LE(its[1], 12 * newton);
+  for (Vec *v : {&x, &u, &s.b, &s.cube}) ASSERT_PETSC(VecDestroy(v));
+  for (Mat *m : {&s.J, &s.D, &s.P, &s.M}) ASSERT_PETSC(MatDestroy(m));
   Free(F);
 }
 
