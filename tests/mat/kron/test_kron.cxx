@@ -728,6 +728,7 @@ TEST(PCKron, NewtonWithASum)
   Vec              x, u;
   PetscInt         lo, hi, its[2], newton;
   ASSERT_PETSC(MatCreateSkeanKronSum(PETSC_COMM_WORLD, 2, F.data(), &s.M));
+  ASSERT_PETSC(MatScale(s.M, 50.0));
   ASSERT_PETSC(MatCreateVecs(s.M, &x, &s.b));
   ASSERT_PETSC(VecDuplicate(x, &u));
   ASSERT_PETSC(VecDuplicate(x, &s.cube));

@@ -80,7 +80,7 @@ static PetscErrorCode Thin(const Engine *e, Keep *keep, double thr, PetscInt64 m
 
 /* What Newton's method will cost to reach the target, in passes over the whole cost: a handful of steps on the last level, a few before. Counted from the
    numbers of unknowns and entries alone, so that every process and every run decides alike. fill: entries that a system may have */
-static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64 fill)
+static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64 fill, bool *matrixfree)
 {
   const double n = e->nglobal, m = e->m, pairs = n * m, steps = last ? 6 : 2, heavy = e->HeavyEntries();
   double       entries = PetscMin(pairs, 20 * (n + m)), system;
@@ -91,7 +91,8 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
     entries = static_cast<double>(ctx->system.total);
   /* in operations that take as long as one entry of a pass: those of BLAS-3 are fifty times as fast; a multigrid hierarchy and its use cost about 200 per entry
      and 2000 per unknown, a factor serves two systems, CG without a matrix takes dozens of passes. Large systems with too many entries are thinned */
-  if (!e->HasEntries() || (entries > static_cast<double>(fill) && ctx->system.small.Fits(e)))
+  *matrixfree = !e->HasEntries() || (entries > static_cast<double>(fill) && ctx->system.small.Fits(e));
+  if (*matrixfree)
     system = 40 * pairs * e->PassCost();
   else if (ctx->system.small.Fits(e) && ctx->system.small.Pays(e, static_cast<PetscInt64>(entries))) {
     const double k = PetscMin(n, m), form = PetscMin(0.02 * pairs * k, 0.5 * entries * entries / PetscMax(n, m));
@@ -101,14 +102,18 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
   return steps * (system / pairs + 3 * e->PassCost());
 }
 
-/* Whether the rate of the last sweeps, half of them but at least eight since the rate of accelerated ones comes and goes, promises the target for less than
-   cost; half of what has been spent already counts, so that promises that are not kept come to an end */
-static bool SweepsPay(const Engine *e, const std::vector<double> &errors, double target, double cost)
+/* Whether the rate of the last sweeps promises the target for less than Newton's method costs: half of them, but at least eight since the rate of accelerated
+   ones comes and goes. Where Newton has a matrix it takes a handful of steps, and sweeps are given no more than two dozen. Half of what has been spent counts, so that promises
+   that are not kept come to an end */
+static bool SweepsPay(const SSNS *ctx, const Engine *e, const std::vector<double> &errors, double target, bool last, PetscInt64 fill)
 {
-  const size_t done = errors.size() - 1, over = PetscMin(done, PetscMax(size_t(8), done / 2));
+  constexpr double kFew = 24;
+  bool             matrixfree;
+  const double     cost = NewtonCost(ctx, e, last, fill, &matrixfree);
+  const size_t     done = errors.size() - 1, over = PetscMin(done, PetscMax(size_t(8), done / 2));
   const double rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over)), left = std::log(target / errors[done]) / std::log(rate);
 
-  return rate < 1 && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
+  return rate < 1 && (matrixfree || left <= kFew) && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
 }
 
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
@@ -205,7 +210,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         PetscCall(ctx->accelerated.Next(t));
         have = false;
         PetscCallCXX(errors.push_back(w->err));
-        if (--sweeps == 0 && SweepsPay(e, errors, target, NewtonCost(ctx, e, last, fill))) sweeps = 1;
+        if (--sweeps == 0 && SweepsPay(ctx, e, errors, target, last, fill)) sweeps = 1;
         if (!sweeps && opening) {
           opening   = false;
           sincebest = 0; /* what sweeps did not reach says nothing of Newton's method */
@@ -358,7 +363,7 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Notes:
    Method, on each level of epsilon:
    1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the cost of Newton steps, which is
-      estimated from the number of entries of the plan that count. Where the plan is dense these alone usually reach it
+      estimated from the number of entries of the plan that count, and within two dozen more where the plan is sparse enough for a matrix. Where it is not these alone usually reach it
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
