@@ -78,9 +78,11 @@ static PetscErrorCode Thin(const Engine *e, Keep *keep, double thr, PetscInt64 m
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+static constexpr double kSparse = 0.1; /* part of all pairs */
+
 /* What Newton's method will cost to reach the target, in passes over the whole cost: a handful of steps on the last level, a few before. Counted from the
-   numbers of unknowns and entries alone, so that every process and every run decides alike. fill: entries that a system may have */
-static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64 fill, bool *matrixfree)
+   numbers of unknowns and entries alone, so that every process and every run decides alike. fill: entries that a system may have; sparse: whether the plan is */
+static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64 fill, bool *sparse)
 {
   const double n = e->nglobal, m = e->m, pairs = n * m, steps = last ? 6 : 2, heavy = e->HeavyEntries();
   double       entries = PetscMin(pairs, 20 * (n + m)), system;
@@ -91,8 +93,9 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
     entries = static_cast<double>(ctx->system.total);
   /* in operations that take as long as one entry of a pass: those of BLAS-3 are fifty times as fast; a multigrid hierarchy and its use cost about 200 per entry
      and 2000 per unknown, a factor serves two systems, CG without a matrix takes dozens of passes. Large systems with too many entries are thinned */
-  *matrixfree = !e->HasEntries() || (entries > static_cast<double>(fill) && ctx->system.small.Fits(e));
-  if (*matrixfree)
+  const bool matrixfree = !e->HasEntries() || (entries > static_cast<double>(fill) && ctx->system.small.Fits(e));
+  *sparse               = !matrixfree && entries <= kSparse * pairs;
+  if (matrixfree)
     system = 40 * pairs * e->PassCost();
   else if (ctx->system.small.Fits(e) && ctx->system.small.Pays(e, static_cast<PetscInt64>(entries))) {
     const double k = PetscMin(n, m), form = PetscMin(0.02 * pairs * k, 0.5 * entries * entries / PetscMax(n, m));
@@ -103,17 +106,17 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
 }
 
 /* Whether the rate of the last sweeps promises the target for less than Newton's method costs: half of them, but at least eight since the rate of accelerated
-   ones comes and goes. Where Newton has a matrix it takes a handful of steps, and sweeps are given no more than two dozen. Half of what has been spent counts, so that promises
+   ones comes and goes. Where the plan is sparse Newton's steps are few, and sweeps are given no more than two dozen. Half of what has been spent counts, so that promises
    that are not kept come to an end */
 static bool SweepsPay(const SSNS *ctx, const Engine *e, const std::vector<double> &errors, double target, bool last, PetscInt64 fill)
 {
   constexpr double kFew = 24;
-  bool             matrixfree;
-  const double     cost = NewtonCost(ctx, e, last, fill, &matrixfree);
+  bool             sparse;
+  const double     cost = NewtonCost(ctx, e, last, fill, &sparse);
   const size_t     done = errors.size() - 1, over = PetscMin(done, PetscMax(size_t(8), done / 2));
   const double rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over)), left = std::log(target / errors[done]) / std::log(rate);
 
-  return rate < 1 && (matrixfree || left <= kFew) && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
+  return rate < 1 && (!sparse || left <= kFew) && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
 }
 
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
@@ -363,7 +366,7 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Notes:
    Method, on each level of epsilon:
    1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the cost of Newton steps, which is
-      estimated from the number of entries of the plan that count, and within two dozen more where the plan is sparse enough for a matrix. Where it is not these alone usually reach it
+      estimated from the number of entries of the plan that count, and within two dozen more where these are less than a tenth of all pairs. Where the plan is dense sweeps alone usually reach it
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
