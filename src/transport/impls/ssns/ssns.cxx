@@ -106,17 +106,17 @@ static double NewtonCost(const SSNS *ctx, const Engine *e, bool last, PetscInt64
 }
 
 /* Whether the rate of the last sweeps promises the target for less than Newton's method costs: half of them, but at least eight since the rate of accelerated
-   ones comes and goes. Where the plan is sparse Newton's steps are few, and sweeps are given no more than two dozen. Half of what has been spent counts, so that promises
-   that are not kept come to an end */
+   ones comes and goes. Where the plan is sparse Newton's steps are few and their number is certain, so that more than two dozen sweeps have to be far cheaper. Half of what has been
+   spent counts, so that promises that are not kept come to an end */
 static bool SweepsPay(const SSNS *ctx, const Engine *e, const std::vector<double> &errors, double target, bool last, PetscInt64 fill)
 {
-  constexpr double kFew = 24;
+  constexpr double kFew = 24, kTie = 0.35;
   bool             sparse;
   const double     cost = NewtonCost(ctx, e, last, fill, &sparse);
   const size_t     done = errors.size() - 1, over = PetscMin(done, PetscMax(size_t(8), done / 2));
   const double rate = std::pow(errors[done] / errors[done - over], 1.0 / static_cast<double>(over)), left = std::log(target / errors[done]) / std::log(rate);
 
-  return rate < 1 && (!sparse || left <= kFew) && e->PassCost() * (0.5 * static_cast<double>(done) + left) < cost;
+  return rate < 1 && e->PassCost() * (0.5 * static_cast<double>(done) + left) < (sparse && left > kFew ? kTie * cost : cost);
 }
 
 static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
@@ -366,7 +366,8 @@ static PetscErrorCode SkeanTransportView_SSNS(SkeanTransport t, PetscViewer view
    Notes:
    Method, on each level of epsilon:
    1. Sinkhorn sweeps, accelerated by Anderson's method, as long as their rate promises the target at less than the cost of Newton steps, which is
-      estimated from the number of entries of the plan that count, and within two dozen more where these are less than a tenth of all pairs. Where the plan is dense sweeps alone usually reach it
+      estimated from the number of entries of the plan that count; at about a third of it for more than two dozen sweeps, where these entries are less than a
+      tenth of all pairs. Where the plan is dense sweeps alone usually reach the target
    2. entries of the plan above delta |g|_2/max(n,m) form a sparse bipartite Laplacian; its diagonals are exact; shift mu |g|_2 eps/max(C). Where this leaves
       too many, the threshold rises to what leaves few enough, up to 2 % of the mean mass of a row, and the diagonals lose what was dropped, so that constants
       stay in the null space and slow modes stay slow: convergence is then linear, at the rate of the part dropped
