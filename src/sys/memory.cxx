@@ -6,21 +6,24 @@
 
 namespace skean {
 
-PetscErrorCode CheckMemory(MPI_Comm comm, const char what[], double shared, double each)
+double AvailableMemory()
 {
-  double        available = std::numeric_limits<double>::infinity(), least;
-  MPI_Comm      node;
-  PetscMPIInt   nnode, size;
   std::ifstream info("/proc/meminfo");
   std::string   key;
+  double        kb = 0;
+
+  while (info >> key)
+    if (key == "MemAvailable:" && info >> kb) return 1024 * kb;
+  return std::numeric_limits<double>::infinity();
+}
+
+PetscErrorCode CheckMemory(MPI_Comm comm, const char what[], double shared, double each)
+{
+  double      available = AvailableMemory(), least;
+  MPI_Comm    node;
+  PetscMPIInt nnode, size;
 
   PetscFunctionBegin;
-  while (info >> key) {
-    double kb = 0;
-    if (key != "MemAvailable:") continue;
-    if (info >> kb) available = kb * 1024;
-    break;
-  }
   PetscCallMPI(MPI_Comm_size(comm, &size));
   PetscCallMPI(MPI_Comm_split_type(comm, MPI_COMM_TYPE_SHARED, 0, MPI_INFO_NULL, &node));
   PetscCallMPI(MPI_Comm_size(node, &nnode));

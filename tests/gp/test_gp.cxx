@@ -1,12 +1,12 @@
 /* SkeanGP against dense linear algebra by definition, closed forms, finite differences, and itself on one process */
 #include "harness/skeantest.hpp"
 #include <skean/private/gpimpl.h>
+#include <skean/private/memory.hpp>
 #include <skean/private/random.hpp>
 #include <petscblaslapack.h>
 #include <cmath>
 #include <csignal>
 #include <cstdio>
-#include <fstream>
 #include <functional>
 #include <limits>
 
@@ -176,15 +176,33 @@ struct Dense {
   }
 };
 
-/* Bytes that the kernel says are available; a large number where it says nothing, and no grid is too large then */
-double FreeMemory()
+/* The analytic gradient against a five-point difference, to 1e-8 of its largest component */
+void ExpectGradient(SkeanGP gp)
 {
-  std::ifstream info("/proc/meminfo");
-  std::string   key;
-  double        kb = 0;
-  while (info >> key)
-    if (key == "MemAvailable:" && info >> kb) return 1024 * kb;
-  return 1e300;
+  PetscInt  np;
+  PetscReal L;
+  char      name[64];
+  gp->reg->fillrtol = 1e-14;
+  ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
+  std::vector<PetscReal> theta(np), grad(np), t;
+  ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
+  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
+  double scale = 0;
+  for (double g : grad) scale = std::max(scale, std::abs(g));
+  for (PetscInt i = 0; i < np; ++i) {
+    const double h = 5e-4, c[] = {-1.0 / 12, 8.0 / 12, -8.0 / 12, 1.0 / 12}, s[] = {2, 1, -1, -2};
+    double       fd = 0;
+    for (int q = 0; q < 4; ++q) {
+      double Lq;
+      t = theta;
+      t[i] += s[q] * h;
+      ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
+      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
+      fd += c[q] * Lq / h;
+    }
+    ASSERT_PETSC(SkeanGPGetParameterName(gp, i, name, sizeof(name)));
+    EXPECT_NEAR(grad[i], fd, 1e-8 * scale) << name;
+  }
 }
 
 double MaxDiff(const std::vector<double> &a, const std::vector<double> &b)
@@ -362,29 +380,8 @@ TEST(GP, NoiseOfEachPointGradient)
   const Problem             p     = Make({4, 5, 6}, 17);
   const std::vector<double> scale = Scale(p);
   SkeanGP                   gp;
-  PetscInt                  np;
-  PetscReal                 L;
   ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SetScale(g, scale); }));
-  gp->reg->fillrtol = 1e-14;
-  ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
-  std::vector<PetscReal> theta(np), grad(np), t;
-  ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
-  ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
-  double size = 0;
-  for (double g : grad) size = std::max(size, std::abs(g));
-  for (PetscInt i = 0; i < np; ++i) {
-    const double h = 5e-4, c[] = {-1.0 / 12, 8.0 / 12, -8.0 / 12, 1.0 / 12}, s[] = {2, 1, -1, -2};
-    double       fd = 0;
-    for (int q = 0; q < 4; ++q) {
-      double Lq;
-      t = theta;
-      t[i] += s[q] * h;
-      ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
-      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
-      fd += c[q] * Lq / h;
-    }
-    EXPECT_NEAR(grad[i], fd, 1e-8 * size) << i;
-  }
+  ExpectGradient(gp);
   ASSERT_PETSC(SkeanGPDestroy(&gp));
 }
 
@@ -488,32 +485,9 @@ TEST(GP, Gradient)
       Problem p = Make({4, 5, 6}, missing);
       p.kernel  = kernel;
       SkeanGP      gp;
-      PetscInt     np;
       const double D[] = {1.0, 0.5, 2.0, 3.0, 1.5};
       ASSERT_PETSC(Create(PETSC_COMM_WORLD, p, &gp, [&](SkeanGP g) { return SkeanGPSetNoiseFactor(g, 1, D); }));
-      gp->reg->fillrtol = 1e-14;
-      ASSERT_PETSC(SkeanGPGetNumParameters(gp, &np));
-      std::vector<PetscReal> theta(np), grad(np), t;
-      PetscReal              L;
-      ASSERT_PETSC(SkeanGPGetParameters(gp, theta.data()));
-      ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &L, grad.data()));
-      double scale = 0;
-      for (double g : grad) scale = std::max(scale, std::abs(g));
-      for (PetscInt i = 0; i < np; ++i) {
-        const double h = 5e-4, c[] = {-1.0 / 12, 8.0 / 12, -8.0 / 12, 1.0 / 12}, s[] = {2, 1, -1, -2};
-        double       fd = 0;
-        for (int q = 0; q < 4; ++q) {
-          double Lq;
-          t = theta;
-          t[i] += s[q] * h;
-          ASSERT_PETSC(SkeanGPSetParameters(gp, t.data()));
-          ASSERT_PETSC(SkeanGPComputeLogLikelihood(gp, &Lq, NULL));
-          fd += c[q] * Lq / h;
-        }
-        char name[64];
-        ASSERT_PETSC(SkeanGPGetParameterName(gp, i, name, sizeof(name)));
-        EXPECT_NEAR(grad[i], fd, 1e-8 * scale) << name;
-      }
+      ExpectGradient(gp);
       ASSERT_PETSC(SkeanGPDestroy(&gp));
     }
 }
@@ -1431,7 +1405,7 @@ TEST(GP, TooLittleNoiseIsAReasonAndBadInputIsAnError)
   std::vector<PetscReal> line(40000);
   for (size_t i = 0; i < line.size(); ++i) line[i] = static_cast<PetscReal>(i);
   PetscReal *lines[] = {line.data(), line.data()};
-  if (FreeMemory() < 60e9 * skeantest::Size()) {
+  if (skean::AvailableMemory() < 60e9 * skeantest::Size()) {
     EXPECT_EQ(skeantest::ErrorOf([&] { return SkeanGPSetGrid(gp, 2, big, lines); }, &message), PETSC_ERR_MEM);
   }
   EXPECT_NE(message.find("GB"), std::string::npos) << message;

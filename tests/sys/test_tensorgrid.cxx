@@ -31,22 +31,6 @@ PetscInt64 Natural(const TensorSizes &n, int d, const PetscInt64 idx[])
   for (int k = 0; k < d; ++k) g = g * n[k] + idx[k];
   return g;
 }
-template <class F>
-void ForBox(const TensorBox &b, F f)
-{
-  PetscInt64 idx[kTensorMaxDim], at = 0;
-  if (b.Volume() <= 0) return;
-  for (int k = 0; k < b.d; ++k) idx[k] = b.lo[k];
-  for (;;) {
-    f(idx, at++);
-    int k = b.d - 1;
-    for (; k >= 0; --k) {
-      if (++idx[k] < b.hi[k]) break;
-      idx[k] = b.lo[k];
-    }
-    if (k < 0) return;
-  }
-}
 /* (x F_k) applied to the whole array, by definition */
 std::vector<double> Reference(int d, const TensorSizes &n, const std::vector<std::vector<double>> &f, const TensorSizes &m, const std::vector<bool> &use)
 {
@@ -108,7 +92,7 @@ void Check(const Case &c, PetscInt64 chunk, bool trans, unsigned identity)
   }
   const TensorBox     in = g.Box(0, n), out = g.Box(0, m);
   std::vector<double> x(std::max<PetscInt64>(in.Volume(), 0)), y(std::max<PetscInt64>(out.Volume(), 0));
-  ForBox(in, [&](const PetscInt64 *idx, PetscInt64 at) { x[at] = Entry(Natural(n, d, idx)); });
+  ForPoints(in, [&](const PetscInt64 *idx, PetscInt64 at) { x[at] = Entry(Natural(n, d, idx)); });
   const std::vector<double> x0 = x, want = Reference(d, n, f, m, use);
   double                    scale = 0;
   for (double w : want) scale = std::max(scale, std::abs(w));
@@ -119,7 +103,7 @@ void Check(const Case &c, PetscInt64 chunk, bool trans, unsigned identity)
   ASSERT_PETSC(pipe.Finish());
   EXPECT_EQ(x, x0) << "the input must not be written";
   double err = 0;
-  ForBox(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
+  ForPoints(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
   EXPECT_LE(err, 1e-13 * scale) << "forward";
 
   /* the same by the modes in opposite order: to the last stage with the identity, then backward */
@@ -131,7 +115,7 @@ void Check(const Case &c, PetscInt64 chunk, bool trans, unsigned identity)
   ASSERT_PETSC(back.Backward(op.data()));
   ASSERT_PETSC(back.Finish());
   err = 0;
-  ForBox(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
+  ForPoints(out, [&](const PetscInt64 *idx, PetscInt64 at) { err = std::max(err, std::abs(y[at] - want[Natural(m, d, idx)])); });
   EXPECT_LE(err, 1e-13 * scale) << "backward";
 }
 
@@ -380,8 +364,8 @@ TEST(TensorGrid, Slices)
             SCOPED_TRACE(std::to_string(d) + " dimensions, stages " + std::to_string(from) + " to " + std::to_string(to));
             const TensorBox     a = g.Box(from, g.Sizes()), b = g.Box(to, g.Sizes());
             std::vector<double> x(std::max<PetscInt64>(0, a.Volume())), y(std::max<PetscInt64>(0, b.Volume()), -1.0), z(y), want(y);
-            ForBox(a, [&](const PetscInt64 *idx, PetscInt64 at) { x[at] = Entry(Natural(g.Sizes(), d, idx)); });
-            ForBox(b, [&](const PetscInt64 *idx, PetscInt64 at) { want[at] = Entry(Natural(g.Sizes(), d, idx)); });
+            ForPoints(a, [&](const PetscInt64 *idx, PetscInt64 at) { x[at] = Entry(Natural(g.Sizes(), d, idx)); });
+            ForPoints(b, [&](const PetscInt64 *idx, PetscInt64 at) { want[at] = Entry(Natural(g.Sizes(), d, idx)); });
             bool       full = true;
             const auto Full = [&](const TensorBox &slice, const TensorBox &box) {
               for (int k = 0; k < d; ++k)
@@ -390,7 +374,7 @@ TEST(TensorGrid, Slices)
             ASSERT_PETSC(g.Stream(g.Sizes(), from, to, whole, nullptr,
                                   [&](const TensorBox &slice, double *s) -> PetscErrorCode {
                                     Full(slice, a);
-                                    ForBox(slice, [&](const PetscInt64 *idx, PetscInt64 at) { s[at] = Entry(Natural(g.Sizes(), d, idx)); });
+                                    ForPoints(slice, [&](const PetscInt64 *idx, PetscInt64 at) { s[at] = Entry(Natural(g.Sizes(), d, idx)); });
                                     return PETSC_SUCCESS;
                                   },
                                   y.data(), {}));

@@ -581,7 +581,7 @@ PetscErrorCode SkeanGPSetNoiseFactor(SkeanGP gp, PetscInt dim, const PetscReal d
    Let A be the inverse of the covariance with the noise of the best points, which is found directly, F the points with more, and E the excess there, noise variance (scale - 1). The
    solve is by conjugate gradients on A_FF + E^-1, preconditioned by its diagonal: points with the noise of the best ones cost nothing, and a point without a value is one
    with E^-1 = 0 (`SkeanGPSetMissingMethod()`, which also offers conjugate gradients on the observed block itself). Iterations and tolerance are those of missing values (-gp_fill_rtol,
-   -gp_fill_max_it); they grow with the signal over the noise where many points are noisier, as for missing ones, and neither deflation nor neighbours are used.
+   -gp_fill_max_it); neither deflation nor neighbours are used.
    The posterior mean, variance and samples, the likelihood and, for at most as many points with more noise or without a value as -gp_exactmissing says (300), its gradient: beyond that
    the log determinant is estimated (`SkeanGPReport` has its standard error), and a search for hyper-parameters is an error.
    Cost: per iteration that of a solve with all points alike; below -gp_exactmissing a Cholesky factorisation of the matrix of these points.

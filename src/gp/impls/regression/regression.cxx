@@ -926,6 +926,12 @@ PetscErrorCode Regression::LogForm(GapDeflation *P, const std::vector<PetscInt64
 
   PetscFunctionBegin;
   *good = true;
+  std::vector<double> side, seen; /* S, and S E^-1 S */
+  if (!excess.empty())
+    for (PetscInt64 i : place) {
+      PetscCallCXX(side.push_back(LogScale(i)));
+      PetscCallCXX(seen.push_back(Excess(i) * side.back() * side.back()));
+    }
   PetscCall(Precondition(z, &q));
   double norm = Local(z, q);
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &norm, 1, MPI_DOUBLE, MPI_SUM, comm));
@@ -935,12 +941,10 @@ PetscErrorCode Regression::LogForm(GapDeflation *P, const std::vector<PetscInt64
   for (PetscInt k = 0; k < std::min<PetscInt64>(lanczos, nm); ++k) {
     std::vector<double> h(k + 1);
     Spread(p[k]);
-    if (!excess.empty())
-      for (size_t i = 0; i < mine; ++i) full[place[i]] *= LogScale(place[i]);
+    for (size_t i = 0; i < side.size(); ++i) full[place[i]] *= side[i];
     PetscCall(ApplyInverse(full.data(), full.data()));
     for (size_t i = 0; i < mine; ++i) w[i] = full[place[i]];
-    if (!excess.empty())
-      for (size_t i = 0; i < mine; ++i) w[i] = LogScale(place[i]) * (w[i] + Excess(place[i]) * LogScale(place[i]) * p[k][i]);
+    for (size_t i = 0; i < side.size(); ++i) w[i] = side[i] * w[i] + seen[i] * p[k][i];
     /* against all vectors, which are kept for the derivative anyway */
     for (PetscInt i = 0; i <= k; ++i) h[i] = Local(w, p[i]);
     PetscCall(AllreduceSum(comm, h.data(), h.size()));
