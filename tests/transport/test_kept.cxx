@@ -1,51 +1,279 @@
 /* Passes over rows of the plan kept in memory, against passes over the costs */
 #include "problems.hpp"
 #include "src/transport/interface/tiles.hpp"
+#include "src/transport/kernels/exp.hpp"
 #include <string>
 
 using namespace skean::transport;
 using problems::All;
 using problems::Uniform;
 
+namespace {
+/* V: precision of what is kept. Room behind the arrays, which nothing may touch */
+template <class V>
+void Kernels(PetscInt n)
+{
+  const V             guard = V(-7);
+  std::vector<double> K(n + 1), w(n + 1), x(n + 1), y(n + 1), e(n + 1), z;
+  std::vector<V>      kept(n + 1, guard), val(n + 1, guard), val2(n + 1), wv(n + 1);
+  std::vector<int>    idx(n + 1, -7), idx2(n + 1);
+  const double        t = 1e-8, heavy = 1e-3, f = 1.7;
+  for (PetscInt j = 0; j < n; ++j) {
+    K[j]  = std::exp(-40 * Uniform(j, 0));
+    w[j]  = Uniform(j, 1);
+    x[j]  = 10 * Uniform(j, 2);
+    y[j]  = 10 * Uniform(j, 3);
+    wv[j] = static_cast<V>(w[j]);
+  }
+  if (n) K[0] = 1e-300;
+  double sums[3] = {0, 0, 0}, want[3] = {0, 0, 0};
+  Store(n, K.data(), f, t, heavy, w.data(), kept.data(), sums);
+  for (PetscInt j = 0; j < n; ++j) {
+    EXPECT_EQ(kept[j], j ? static_cast<V>(f * K[j]) : V(0));
+    want[0] += f * K[j] > t * w[j] ? 1 : 0;
+    want[1] += f * K[j] > heavy * w[j] ? 1 : 0;
+    want[2] += static_cast<double>(kept[j]);
+  }
+  EXPECT_EQ(kept[n], guard);
+  EXPECT_EQ(sums[0], want[0]);
+  EXPECT_EQ(sums[1], want[1]);
+  EXPECT_NEAR(sums[2], want[2], 1e-14 * (1 + want[2]));
+  double counts[2] = {0, 0}, counts2[2] = {0, 0};
+  Count(n, kept.data(), t, heavy, wv.data(), counts);
+  plain::Count(n, kept.data(), t, heavy, wv.data(), counts2);
+  EXPECT_EQ(counts[0], counts2[0]);
+  EXPECT_EQ(counts[1], counts2[1]);
+  EXPECT_NEAR(counts[0], want[0], 1); /* in single precision thresholds are rounded */
+  EXPECT_NEAR(counts[1], want[1], 1);
+  const PetscInt cnt = Pack(n, kept.data(), t, w.data(), 3, idx.data(), val.data());
+  EXPECT_EQ(plain::Pack(n, kept.data(), t, w.data(), 3, idx2.data(), val2.data()), cnt);
+  EXPECT_EQ(idx[n], -7);
+  EXPECT_EQ(val[n], guard);
+  PetscInt q   = 0;
+  double   dot = 0, far = 0, drift = 0, all = 0;
+  for (PetscInt j = 0; j < n; ++j) {
+    far = std::max(far, std::fabs(x[j] - y[j]));
+    drift += w[j] * std::min(1.0, std::fabs(x[j] - y[j]));
+    all += static_cast<double>(kept[j]) * x[j];
+    if (!(static_cast<double>(kept[j]) > t * w[j])) continue;
+    ASSERT_LT(q, cnt);
+    EXPECT_EQ(idx[q], j + 3);
+    EXPECT_EQ(idx2[q], j + 3);
+    EXPECT_EQ(val[q], kept[j]);
+    EXPECT_EQ(val2[q], kept[j]);
+    ++q;
+    dot += static_cast<double>(kept[j]) * x[j];
+  }
+  EXPECT_EQ(cnt, q);
+  for (PetscInt k = 0; k < q; ++k) idx[k] -= 3;
+  EXPECT_NEAR(SparseDot(q, idx.data(), val.data(), x.data()), dot, 1e-14 * (1 + dot));
+  EXPECT_NEAR(Dot(n, kept.data(), x.data()), all, 1e-14 * (1 + all));
+  z = y;
+  SparseAdd(q, 2.0, idx.data(), val.data(), z.data());
+  for (PetscInt j = 0; j < n; ++j) {
+    const double k = static_cast<double>(kept[j]);
+    EXPECT_DOUBLE_EQ(z[j], y[j] + (k > t * w[j] ? 2 * k : 0.0));
+  }
+  z = y;
+  AddScaled(n, 2.0, kept.data(), z.data());
+  for (PetscInt j = 0; j < n; ++j) EXPECT_DOUBLE_EQ(z[j], y[j] + 2 * static_cast<double>(kept[j]));
+  ProductOf(n, kept.data(), x.data(), z.data());
+  for (PetscInt j = 0; j < n; ++j) EXPECT_DOUBLE_EQ(z[j], static_cast<double>(kept[j]) * x[j]);
+  /* four rows */
+  std::vector<V> rows(4 * static_cast<size_t>(n) + 1);
+  const V       *row[4];
+  const double   by[4] = {0.5, 0, 2, -1};
+  double         s[4];
+  for (size_t k = 0; k < rows.size(); ++k) rows[k] = static_cast<V>(Uniform(static_cast<PetscInt>(k), 4));
+  for (int r = 0; r < 4; ++r) row[r] = rows.data() + r * n;
+  z = y;
+  DotRows(n, row, x.data(), s);
+  AddRows(n, by, row, z.data());
+  for (int r = 0; r < 4; ++r) {
+    double sum = 0;
+    for (PetscInt j = 0; j < n; ++j) sum += static_cast<double>(row[r][j]) * x[j];
+    EXPECT_NEAR(s[r], sum, 1e-14 * (1 + sum));
+  }
+  for (PetscInt j = 0; j < n; ++j) {
+    double sum = y[j];
+    for (int r = 0; r < 4; ++r) sum += by[r] * static_cast<double>(row[r][j]);
+    EXPECT_NEAR(z[j], sum, 1e-14 * 20);
+  }
+  if constexpr (sizeof(V) == sizeof(float)) { /* sums in single precision */
+    std::vector<float> x32(x.begin(), x.end()), z32(n + 1, 1.5f);
+    DotRows(n, row, x32.data(), s);
+    AddRows(n, by, row, z32.data());
+    for (int r = 0; r < 4; ++r) {
+      double sum = 0;
+      for (PetscInt j = 0; j < n; ++j) sum += static_cast<double>(row[r][j]) * x[j];
+      EXPECT_NEAR(s[r], sum, 1e-6 * (1 + sum));
+    }
+    z = y;
+    Flush(n, 2.0, z32.data(), z.data());
+    for (PetscInt j = 0; j < n; ++j) {
+      double sum = 1.5;
+      for (int r = 0; r < 4; ++r) sum += by[r] * static_cast<double>(row[r][j]);
+      EXPECT_NEAR(z[j], y[j] + 2 * sum, 1e-5);
+      EXPECT_EQ(z32[j], 0.0f);
+    }
+    EXPECT_EQ(z32[n], 1.5f);
+  }
+  EXPECT_DOUBLE_EQ(MaxDifference(n, x.data(), y.data()), far);
+  EXPECT_NEAR(Drift(n, w.data(), x.data(), y.data()), drift, 1e-14 * (1 + drift));
+  ExpDifference(n, x.data(), y.data(), e.data());
+  for (PetscInt j = 0; j < n; ++j) EXPECT_NEAR(e[j], std::exp(x[j] - y[j]), 1e-15 * std::exp(x[j] - y[j]));
+  std::vector<PetscInt> chosen(n + 1, -7), chosen2(n + 1);
+  const PetscInt        some = Select(n, K.data(), 1e-6, chosen.data());
+  EXPECT_EQ(plain::Select(n, K.data(), 1e-6, chosen2.data()), some);
+  EXPECT_EQ(chosen[n], -7);
+  for (PetscInt k = 0, j = 0; j < n; ++j)
+    if (K[j] > 1e-6) {
+      ASSERT_LT(k, some);
+      EXPECT_EQ(chosen[k], j);
+      EXPECT_EQ(chosen2[k++], j);
+    }
+}
+} // namespace
+
 TEST(TransportKept, Kernels)
 {
-  for (PetscInt n : {0, 1, 15, 16, 17, 100}) {
-    std::vector<double> K(n + 1), w(n + 1), x(n + 1), y(n + 1), val(n + 16), copy(n + 1), e(n + 1);
-    std::vector<int>    idx(n + 16);
-    for (PetscInt j = 0; j < n; ++j) {
-      K[j] = std::exp(-40 * Uniform(j, 0));
-      w[j] = Uniform(j, 1);
-      x[j] = 10 * Uniform(j, 2);
-      y[j] = 10 * Uniform(j, 3);
-    }
-    const double   t = 1e-8, f = 1.7;
-    const PetscInt cnt = Pack(n, K.data(), t, w.data(), f, 3, idx.data(), val.data());
-    PetscInt       q   = 0;
-    double         dot = 0, far = 0;
-    for (PetscInt j = 0; j < n; ++j) {
-      far = std::max(far, std::fabs(x[j] - y[j]));
-      if (!(K[j] > t * w[j])) continue;
-      ASSERT_LT(q, cnt);
-      EXPECT_EQ(idx[q], j + 3);
-      EXPECT_DOUBLE_EQ(val[q], f * K[j]);
-      ++q;
-      dot += f * K[j] * x[j];
-    }
-    EXPECT_EQ(cnt, q);
-    EXPECT_EQ(CountAbove(n, K.data(), t, w.data()), q);
-    for (PetscInt k = 0; k < q; ++k) idx[k] -= 3;
-    EXPECT_NEAR(SparseDot(q, idx.data(), val.data(), x.data()), dot, 1e-14 * (1 + dot));
-    std::vector<double> z(y);
-    SparseAdd(q, 2.0, idx.data(), val.data(), z.data());
-    for (PetscInt j = 0; j < n; ++j) EXPECT_DOUBLE_EQ(z[j], y[j] + (K[j] > t * w[j] ? 2 * (f * K[j]) : 0.0));
-    EXPECT_DOUBLE_EQ(MaxDifference(n, x.data(), y.data()), far);
-    ExpDifference(n, x.data(), y.data(), e.data());
-    for (PetscInt j = 0; j < n; ++j) EXPECT_NEAR(e[j], std::exp(x[j] - y[j]), 1e-15 * std::exp(x[j] - y[j]));
-    if (n) K[0] = 1e-260;
-    CopyScaled(n, K.data(), f, copy.data());
-    for (PetscInt j = 0; j < n; ++j) EXPECT_DOUBLE_EQ(copy[j], j ? f * K[j] : 0.0);
+  for (PetscInt n : {0, 1, 7, 8, 15, 16, 17, 100, 2100}) {
+    Kernels<double>(n);
+    Kernels<float>(n);
   }
 }
+
+/* Exponents that count, and their exponentials; the plain version too */
+TEST(TransportKept, SelectedExponents)
+{
+  for (PetscInt n : {0, 1, 8, 17, 100}) {
+    std::vector<double> c(n + 1), v(n + 1), w(n + 1), e(n + 1, -7), e2(n + 1);
+    std::vector<int>    idx(n + 1, -7), idx2(n + 1);
+    const double        u = 0.3, inv = 50, t = -20;
+    for (PetscInt j = 0; j < n; ++j) {
+      c[j] = Uniform(j, 5);
+      v[j] = Uniform(j, 6);
+      w[j] = std::log(Uniform(j, 7));
+    }
+    const PetscInt cnt = SelectExponents(n, u, inv, v.data(), c.data(), t, w.data(), idx.data(), e.data());
+    EXPECT_EQ(plain::SelectExponents(n, u, inv, v.data(), c.data(), t, w.data(), idx2.data(), e2.data()), cnt);
+    EXPECT_EQ(idx[n], -7);
+    EXPECT_EQ(e[n], -7);
+    PetscInt k   = 0;
+    double   sum = 0, cost = 1, expected = 1;
+    for (PetscInt j = 0; j < n; ++j) {
+      const double x = u + v[j] - inv * c[j];
+      if (!(x > t + w[j])) continue;
+      ASSERT_LT(k, cnt);
+      EXPECT_EQ(idx[k], j);
+      EXPECT_EQ(idx2[k], j);
+      EXPECT_NEAR(e[k], x, 1e-14 * inv);
+      EXPECT_NEAR(e2[k++], x, 1e-14 * inv);
+      sum += std::exp(x);
+      expected += std::exp(x) * c[j];
+    }
+    EXPECT_EQ(k, cnt);
+    EXPECT_NEAR(ExpSelected(cnt, e.data(), idx.data(), c.data(), &cost), sum, 1e-12 * (1 + sum));
+    EXPECT_NEAR(cost, expected, 1e-12 * (1 + expected));
+    EXPECT_NEAR(ExpSelected(cnt, e2.data(), idx.data(), c.data(), NULL), sum, 1e-12 * (1 + sum));
+  }
+}
+
+/* Panels of every shape, at aligned and other places, with and without streaming; a NaN and an infinity show in the sums */
+TEST(TransportKept, CopyPanel)
+{
+  for (PetscInt rows : {1, 7, 8, 9, 64})
+    for (PetscInt n : {0, 1, 8, 13, 40})
+      for (int at : {0, 3})
+        for (bool stream : {false, true}) {
+          const size_t                       ld = static_cast<size_t>(rows) + 5, ldto = 48;
+          std::vector<double>                from(ld * n + 1);
+          std::vector<double, Unset<double>> to(static_cast<size_t>(rows) * ldto + 8), to2(to.size());
+          double                             sum[kLanes] = {0}, most[kLanes], sum2[kLanes] = {0}, largest = -1e300;
+          std::fill(to.begin(), to.end(), -7.0);
+          to2 = to;
+          std::fill_n(most, kLanes, -1e300);
+          for (size_t k = 0; k < from.size(); ++k) from[k] = Uniform(static_cast<PetscInt>(k), 8);
+          EXPECT_EQ(reinterpret_cast<std::uintptr_t>(to.data()) % 64, 0u);
+          CopyPanel(rows, n, from.data(), ld, to.data() + at, ldto, stream, sum, most);
+          plain::CopyPanel(rows, n, from.data(), ld, to2.data() + at, ldto, stream, sum2, most);
+          for (PetscInt i = 0; i < rows; ++i)
+            for (PetscInt j = 0; j < n; ++j) {
+              EXPECT_EQ(to[i * ldto + j + at], from[i + j * ld]);
+              largest = std::max(largest, from[i + j * ld]);
+            }
+          EXPECT_TRUE(to == to2);
+          EXPECT_EQ(*std::max_element(most, most + kLanes), largest);
+          for (double x : sum) EXPECT_EQ(x, 0);
+          for (double bad : {std::nan(""), 1 / 0.0, -1 / 0.0}) {
+            if (!n) continue;
+            double all = 0;
+            std::fill_n(sum, kLanes, 0.0);
+            from[(rows - 1) + (n - 1) * ld] = bad;
+            CopyPanel(rows, n, from.data(), ld, to.data() + at, ldto, stream, sum, most);
+            for (double x : sum) all += x;
+            EXPECT_TRUE(std::isnan(all));
+          }
+        }
+}
+
+TEST(TransportKept, RoughExponential)
+{
+  double most = 0;
+  for (int k = -86900; k <= 87900; ++k) {
+    const float t = 1e-3f * static_cast<float>(k), e = RoughExp(t);
+    most = std::max(most, std::fabs(static_cast<double>(e) / std::exp(static_cast<double>(t)) - 1));
+  }
+  EXPECT_LE(most, 3e-7);
+  EXPECT_LE(RoughExp(-1e30f), 2e-38f); /* no more than what is rounding at any potentials within reach */
+  EXPECT_GE(RoughExp(-1e30f), 0.0f);
+  EXPECT_GE(RoughExp(1e30f), 1e38f); /* such sums are taken again */
+}
+
+namespace {
+/* d coordinates, 0: stored costs. Makes the masses if they are not there */
+PetscErrorCode MakeEngine(TileEngine *engine, PetscInt d, PetscInt n, PetscInt m, PetscInt rows, PetscInt cols, double memory, std::vector<double> &logr,
+                          std::vector<double> &logc)
+{
+  TileEngine &e = *engine;
+  double      cmax;
+
+  PetscFunctionBegin;
+  PetscCall(e.Layout(PETSC_COMM_WORLD, rows, cols));
+  if (logr.empty()) {
+    logr.resize(rows + 1);
+    logc.resize(cols + 1);
+    for (PetscInt i = 0; i < rows; ++i) logr[i] = std::log((0.5 + Uniform(e.rlo + i, 3)) / n);
+    for (PetscInt j = 0; j < cols; ++j) logc[j] = std::log((0.5 + Uniform(e.mlo + j, 4)) / m);
+  }
+  e.logr   = logr.data();
+  e.logc   = logc.data();
+  e.T.n    = rows;
+  e.T.d    = d;
+  e.memory = memory;
+  if (d) {
+    e.T.kind    = CostKind::SQEUCLIDEAN;
+    e.T.gemm    = d > 16;
+    e.replicate = 1e9;
+    for (PetscInt i = 0; i < rows; ++i)
+      for (PetscInt k = 0; k < d; ++k) e.T.X.push_back(Uniform(e.rlo + i, k, 5));
+    for (PetscInt j = 0; j < cols; ++j)
+      for (PetscInt k = 0; k < d; ++k) e.targets.push_back(Uniform(e.mlo + j, k, 6));
+    for (PetscInt i = 0; i < rows; ++i) {
+      double s = 0;
+      for (PetscInt k = 0; k < d; ++k) s += e.T.X[i * d + k] * e.T.X[i * d + k];
+      e.T.xn.push_back(s);
+    }
+  } else {
+    e.T.ldc = m;
+    for (PetscInt i = 0; i < rows; ++i)
+      for (PetscInt j = 0; j < m; ++j) e.T.C.push_back(Uniform(e.rlo + i, j, 7));
+  }
+  PetscCall(e.SetUp());
+  PetscCall(e.Scale(&cmax, NULL));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+} // namespace
 
 /* One engine that keeps rows and one that does not, at a sequence of potentials: near the last ones, with one column far off, scaled to another epsilon,
    and absurd. The last processes own no rows or no columns. */
@@ -61,40 +289,7 @@ TEST(TransportKept, PassesAgreeAtAnyPotentials)
       const PetscInt              cols = P == 1 ? m : (rank == 0 ? 0 : m / (P - 1) + (rank <= m % (P - 1) ? 1 : 0));
       for (int keeps = 0; keeps < 2; ++keeps) {
         E[keeps].reset(new TileEngine);
-        TileEngine &e = *E[keeps];
-        ASSERT_PETSC(e.Layout(PETSC_COMM_WORLD, rows, cols));
-        if (!keeps) {
-          logr.resize(rows + 1);
-          logc.resize(cols + 1);
-          for (PetscInt i = 0; i < rows; ++i) logr[i] = std::log((0.5 + Uniform(e.rlo + i, 3)) / n);
-          for (PetscInt j = 0; j < cols; ++j) logc[j] = std::log((0.5 + Uniform(e.mlo + j, 4)) / m);
-        }
-        e.logr   = logr.data();
-        e.logc   = logc.data();
-        e.T.n    = rows;
-        e.T.d    = d;
-        e.memory = keeps ? 1e9 : 0.0;
-        if (d) {
-          e.T.kind    = CostKind::SQEUCLIDEAN;
-          e.T.gemm    = d > 16;
-          e.replicate = 1e9;
-          for (PetscInt i = 0; i < rows; ++i)
-            for (PetscInt k = 0; k < d; ++k) e.T.X.push_back(Uniform(e.rlo + i, k, 5));
-          for (PetscInt j = 0; j < cols; ++j)
-            for (PetscInt k = 0; k < d; ++k) e.targets.push_back(Uniform(e.mlo + j, k, 6));
-          for (PetscInt i = 0; i < rows; ++i) {
-            double s = 0;
-            for (PetscInt k = 0; k < d; ++k) s += e.T.X[i * d + k] * e.T.X[i * d + k];
-            e.T.xn.push_back(s);
-          }
-        } else {
-          e.T.ldc = m;
-          for (PetscInt i = 0; i < rows; ++i)
-            for (PetscInt j = 0; j < m; ++j) e.T.C.push_back(Uniform(e.rlo + i, j, 7));
-        }
-        ASSERT_PETSC(e.SetUp());
-        double cmax;
-        ASSERT_PETSC(e.Scale(&cmax, NULL));
+        ASSERT_PETSC(MakeEngine(E[keeps].get(), d, n, m, rows, cols, keeps ? 1e9 : 0.0, logr, logc));
       }
       std::vector<double> v(cols + 1), u[2];
       for (auto &x : u) x.assign(logr.begin(), logr.end());
@@ -165,6 +360,75 @@ TEST(TransportKept, PassesAgreeAtAnyPotentials)
       }
       EXPECT_GE(E[1]->keptpasses, 2) << "d " << d << " eps " << eps;
       EXPECT_EQ(E[0]->keptpasses, 0);
+    }
+}
+
+/* Rows kept in single precision, computed in it or not: passes are as exact as they say, and the corrections make them far more exact near the potentials at
+   which rows were kept */
+TEST(TransportKept, SinglePrecisionIsAsExactAsItSays)
+{
+  const PetscInt n = 150, m = 190;
+  const int      P = skeantest::Size(), rank = skeantest::Rank();
+  for (PetscInt d : {0, 2, 17})
+    for (bool rough : {true, false}) {
+      std::vector<double>         logr, logc;
+      std::unique_ptr<TileEngine> E[2];
+      const double                inv  = 20;
+      const PetscInt              rows = P == 1 ? n : (rank == P - 1 ? 0 : n / (P - 1) + (rank < n % (P - 1) ? 1 : 0));
+      const PetscInt              cols = P == 1 ? m : (rank == 0 ? 0 : m / (P - 1) + (rank <= m % (P - 1) ? 1 : 0));
+      for (int keeps = 0; keeps < 2; ++keeps) {
+        E[keeps].reset(new TileEngine);
+        ASSERT_PETSC(MakeEngine(E[keeps].get(), d, n, m, rows, cols, keeps ? 1e9 : 0.0, logr, logc));
+      }
+      /* asked for 1e-2 single precision is enough; to have it otherwise, the problem would have to be large: rows are converted then */
+      TileEngine &e = *E[1];
+      e.wanted      = 1e-2;
+      e.reached     = 0;
+      std::vector<double> v(cols + 1), u[2], lb[2], a[2];
+      for (int k = 0; k < 2; ++k) {
+        u[k].assign(logr.begin(), logr.end());
+        lb[k].resize(cols + 1);
+        a[k].resize(rows + 1);
+      }
+      for (PetscInt j = 0; j < cols; ++j) v[j] = logc[j];
+      for (int sweep = 0; sweep < 5; ++sweep) { /* so that what follows stays within reach */
+        ASSERT_PETSC(E[0]->Fused(inv, 1.0, v.data(), u[0].data(), NULL, lb[0].data(), NULL));
+        for (PetscInt j = 0; j < cols; ++j) v[j] += logc[j] - lb[0][j];
+      }
+      u[1]            = u[0];
+      double error[8] = {0}, says[8] = {0};
+      for (int step = 0; step < 8; ++step) {
+        Keep keep; /* passes that collect entries are not rough */
+        keep.thr = 1e-9;
+        keep.cap = static_cast<size_t>(n) * m;
+        for (int k = 0; k < 2; ++k) ASSERT_PETSC(E[k]->Fused(inv, 1.0, v.data(), u[k].data(), a[k].data(), lb[k].data(), !rough && step == 0 ? &keep : NULL));
+        EXPECT_EQ(E[1]->keptpasses, step) << "d " << d; /* the first one keeps */
+        for (PetscInt i = 0; i < rows; ++i) error[step] += std::exp(logr[i]) * std::fabs(u[1][i] - u[0][i]);
+        for (PetscInt j = 0; j < cols; ++j) error[step] += std::exp(logc[j]) * std::fabs(std::expm1(lb[1][j] - lb[0][j]));
+        ASSERT_EQ(MPI_Allreduce(MPI_IN_PLACE, &error[step], 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD), 0);
+        says[step] = e.KeptError();
+        EXPECT_LE(error[step], says[step] + 1e-13) << "d " << d << " rough " << rough << " step " << step;
+        for (PetscInt j = 0; j < cols; ++j) {
+          if (step == 0) v[j] += 1e-6 * (Uniform(j + e.mlo, 9) - 0.5);
+          if (step == 1) v[j] += 1e-3 * (Uniform(j + e.mlo, 10) - 0.5);
+          if (step >= 2) v[j] += logc[j] - lb[0][j];
+          if (step == 6) v[j] += 2 * (Uniform(j + e.mlo, 11) - 0.5); /* far */
+        }
+      }
+      if (rough)
+        EXPECT_GT(error[0], 1e-10); /* it was not computed in double precision */
+      else {
+        EXPECT_LE(error[0], 1e-13);
+        EXPECT_LE(error[1], 1e-12);
+        EXPECT_GT(error[7], 1e-11) << "single precision is not used";
+      }
+      /* from the costs again when it is asked for */
+      e.KeepAnew();
+      e.wanted = 0;
+      for (int k = 0; k < 2; ++k) ASSERT_PETSC(E[k]->Fused(inv, 1.0, v.data(), u[k].data(), a[k].data(), lb[k].data(), NULL));
+      EXPECT_EQ(e.keptpasses, 7);
+      EXPECT_EQ(e.KeptError(), 0);
+      for (PetscInt i = 0; i < rows; ++i) EXPECT_NEAR(u[1][i], u[0][i], 1e-13 * inv);
     }
 }
 

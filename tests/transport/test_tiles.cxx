@@ -381,7 +381,7 @@ TEST(TransportTiles, GramOfCells)
       std::vector<PetscInt> all;
       ASSERT_PETSC(C.Solver(SKEANTRANSPORTSINKHORN, SKEAN_TRANSPORT_COST_SQEUCLIDEAN, eps, 1e-12, 1e9, &t));
       ASSERT_PETSC(SkeanTransportSetKernelMemory(t, memory));
-      ASSERT_PETSC(SkeanTransportSetTolerances(t, 1e-3, PETSC_DEFAULT, PETSC_DEFAULT));
+      ASSERT_PETSC(SkeanTransportSetTolerances(t, 1e-8, PETSC_DEFAULT, PETSC_DEFAULT));
       ASSERT_PETSC(SkeanTransportSolve(t));
       Work *w = static_cast<Work *>(t->work);
       ASSERT_PETSC(w->eng->GetCells(5, &cells));

@@ -96,6 +96,8 @@ public:
   PetscInt      passes     = 0;                  /* traversals of the whole cost */
   PetscInt      keptpasses = 0;                  /* fused passes over rows of the plan kept in memory instead, see StoredRows */
   bool          exact      = false;              /* fused passes are computed from the costs, even where rows are kept */
+  double        wanted     = 0;                  /* l1 marginal error that fused passes are to reach; 0: rows are kept in double precision */
+  double        reached    = 0;                  /* that of the last one; 0: not known */
   bool          nearby     = false;              /* Products() may use rows that are kept, for systems that are solved approximately */
   double        cutoff     = 0;                  /* > 0: tiles whose entries are all below exp(-cutoff) r_i c_j are skipped */
   double        loose      = 0;                  /* > 0: the mass, relative to a row's or a column's, that fused passes may skip beyond that */
@@ -133,6 +135,10 @@ public:
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
   /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
   virtual double PassCost() const { return 1; }
+  /* Bound of the l1 marginal error that the sums of the last fused pass have because rows of the plan were kept in single precision, and kept anew by the next
+     one. The same on all processes */
+  virtual double KeptError() const { return 0; }
+  virtual void   KeepAnew() {}
   /* Number of entries of the plan, over all processes, that are more than 1e-7 of the mass of their row, when the rows were kept that are kept now; 0: not
      known. The same on all processes */
   virtual double HeavyEntries() const { return 0; }
@@ -221,7 +227,9 @@ struct Work {
   double lamr = 1, lamc = 1; /* rho/(rho+eps), 1 when balanced */
   /* of the last pass */
   double              err = 0, g2 = 0, dual = 0, umax = 0;
-  bool                bad = false;
+  double              kepterr = 0; /* Engine::KeptError() */
+  bool                bad     = false;
+  double              target  = 0; /* marginal error that ends the level */
   std::vector<double> levels;
   PetscInt            maxpasses = PETSC_MAX_INT; /* of either kind, after which a solve ends as with too many iterations */
 };
@@ -315,6 +323,7 @@ SKEAN_INTERN PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportCertify_Private(SkeanTransport t, PetscReal spread);
 /* The error below which rounding forbids any further progress, from the size of the exponents */
 SKEAN_INTERN PetscReal      SkeanTransportFloor_Private(SkeanTransport t);
+SKEAN_INTERN PetscReal      SkeanTransportTarget_Private(SkeanTransport);
 SKEAN_INTERN PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp);
 SKEAN_INTERN PetscErrorCode SkeanTransportCheckSolved_Private(SkeanTransport t, const char what[]);
 

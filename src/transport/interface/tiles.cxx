@@ -114,6 +114,8 @@ PetscErrorCode TileEngine::SetUp()
   if (memory > 0) {
     PetscCallCXX(weight.resize(count));
     for (PetscInt j = 0; j < count; ++j) weight[j] = std::exp(logchome[j]);
+    PetscCallCXX(weight32.assign(weight.begin(), weight.end()));
+    least = count ? *std::min_element(logchome.begin(), logchome.end()) : 0.0;
   }
   if (tiled) {
     const PetscInt nb = (count + kTile - 1) / kTile, nr = (n + kTile - 1) / kTile;
@@ -131,7 +133,7 @@ PetscErrorCode TileEngine::SetUp()
     PetscCallCXX(work.resize(2 * most));
     PetscCallCXX(cand.resize((3 * d + 1) * most));
   }
-  if (T.gemm) group = 16;
+  if (T.gemm) group = kGroup;
   while (group > 1 && static_cast<PetscInt64>(group) * widest > (1 << 21)) group /= 2;
   PetscCallCXX(K.resize(static_cast<size_t>(group) * widest));
   PetscCallCXX(idx.resize(kChunk));
@@ -409,41 +411,50 @@ PetscErrorCode TileEngine::RaiseMax(const Block &B, double inv, const std::vecto
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* K for rows k0..k0+nr, the segments one after the other, and the sums */
-PetscErrorCode TileEngine::Exp(const Block &B, PetscInt k0, PetscInt nr, const Segs &segs, double inv, const double *uk, double *s, double *cost)
+/* Rows k0..k0+nr of K, each in its place and at the places of the segments, and their sums */
+template <class V>
+PetscErrorCode TileEngine::Exp(const Block &B, PetscInt k0, PetscInt nr, const Segs &segs, double inv, const double *uk, V *const *to, double *s, double *cost)
 {
   const size_t ld = static_cast<size_t>(widest);
-  size_t       at = 0;
 
   PetscFunctionBegin;
   for (PetscInt r = 0; r < nr; ++r) s[r] = 0;
   for (const Seg &g : segs) {
     const bool direct = T.kind == CostKind::STORED && !B.cols.list; /* costs need not be copied */
-    if (!direct) PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data() + at, ld));
+    if (!direct) PetscCall(FillCosts(T, B.cols, k0, nr, g.j, g.nc, K.data() + g.j, ld));
     for (PetscInt r = 0; r < nr; ++r) {
-      double       *k = K.data() + r * ld + at;
-      const double *c = direct ? T.C.data() + static_cast<size_t>(k0 + r) * T.ldc + g.j : k;
-      s[r] += cost ? ExpSumCost(g.nc, uk[r], inv, B.v + g.j, c, k, cost + r) : ExpSum(g.nc, uk[r], inv, B.v + g.j, c, k);
+      const double *c = direct ? T.C.data() + static_cast<size_t>(k0 + r) * T.ldc + g.j : K.data() + r * ld + g.j;
+      if constexpr (sizeof(V) == sizeof(double))
+        s[r] += cost ? ExpSumCost(g.nc, uk[r], inv, B.v + g.j, c, to[r] + g.j, cost + r) : ExpSum(g.nc, uk[r], inv, B.v + g.j, c, to[r] + g.j);
+      else
+        s[r] += ExpSum(g.nc, uk[r], inv, B.v + g.j, c, to[r] + g.j);
     }
-    at += static_cast<size_t>(g.nc);
   }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-void TileEngine::AddRow(const Segs &segs, double t, const double *Krow, double *sums)
+/* The same, in K */
+PetscErrorCode TileEngine::Exp(const Block &B, PetscInt k0, PetscInt nr, const Segs &segs, double inv, const double *uk, double *s, double *cost)
 {
-  for (const Seg &g : segs) {
-    AddScaled(g.nc, t, Krow, sums + g.j);
-    Krow += g.nc;
-  }
+  double *to[kGroup];
+
+  PetscFunctionBegin;
+  for (PetscInt r = 0; r < nr; ++r) to[r] = K.data() + static_cast<size_t>(r) * widest;
+  PetscCall(Exp<double>(B, k0, nr, segs, inv, uk, to, s, cost));
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+template <class V>
+void TileEngine::AddRow(const Segs &segs, double t, const V *Krow, double *sums)
+{
+  for (const Seg &g : segs) AddScaled(g.nc, t, Krow + g.j, sums + g.j);
 }
 
 void TileEngine::KeepRow(const Block &B, PetscInt row, const Segs &segs, const double *Krow, double t, Keep *keep)
 {
   for (const Seg &g : segs) {
-    const PetscInt cnt = Select(g.nc, Krow, keep->thr / t, idx.data());
-    for (PetscInt q = 0; q < cnt; ++q) keep->Add(row, static_cast<PetscInt>(B.id[g.j + idx[q]]), t * Krow[idx[q]]);
-    Krow += g.nc;
+    const PetscInt cnt = Select(g.nc, Krow + g.j, keep->thr / t, idx.data());
+    for (PetscInt q = 0; q < cnt; ++q) keep->Add(row, static_cast<PetscInt>(B.id[g.j + idx[q]]), t * Krow[g.j + idx[q]]);
   }
 }
 
@@ -468,7 +479,7 @@ void TileEngine::AddCells(const Segs &segs, double t, double sum, const double *
     for (PetscInt j = g.j, end = g.j + g.nc; j < end;) {
       const PetscInt cell = j / cellsize, hi = PetscMin((cell + 1) * cellsize, end);
       double         s = 0;
-      for (; j < hi; ++j) s += *Krow++;
+      for (; j < hi; ++j) s += Krow[j];
       if (!(s > 0)) continue;
       if (!(cellmass[cell] > 0)) cellsof.push_back(cell);
       cellmass[cell] += t * s;
@@ -476,11 +487,12 @@ void TileEngine::AddCells(const Segs &segs, double t, double sum, const double *
   CloseCells(sum);
 }
 
-void TileEngine::AddCells(size_t count, const std::int32_t *index, double t, double sum, const double *val)
+template <class V>
+void TileEngine::AddCells(size_t count, const std::int32_t *index, double t, double sum, const V *val)
 {
   for (size_t q = 0; q < count; ++q) {
     const PetscInt cell = index[q] / cellsize;
-    const double   p    = t * val[q] * factor[index[q]];
+    const double   p    = t * static_cast<double>(val[q]) * factor[index[q]];
     if (!(p > 0)) continue;
     if (!(cellmass[cell] > 0)) cellsof.push_back(cell);
     cellmass[cell] += p;
@@ -511,10 +523,12 @@ void TileEngine::CloseCells(double sum)
 
 /* ----------------------------------------------------------------------------------------------------------------------------- passes */
 
-/* The smaller epsilon, the more e-folds potentials move and the fewer entries lie within as many */
+/* The smaller epsilon, the more e-folds potentials move and the fewer entries lie within as many. Twice and four times as many where they have left what was
+   kept, as far as single precision reaches */
 double TileEngine::Reach(double inv) const
 {
-  return PetscMin(100.0, 6.0 * std::sqrt(PetscMax(1.0, 1e-3 * inv * largest)));
+  const double usual = PetscMin(100.0, 6.0 * std::sqrt(PetscMax(1.0, 1e-3 * inv * largest))), fits = 0.5 * (kRange - 1 - KeepCut() + least);
+  return abandoned ? PetscMax(usual, PetscMin((abandoned > 1 ? 4 : 2) * usual, fits)) : usual;
 }
 
 /* Rows are kept in advance, until that was in vain: then only once the potentials have come to rest. Not in vain was what a larger epsilon makes useless: a
@@ -525,6 +539,21 @@ bool TileEngine::WantsToKeep(double inv, const double *v)
   if (kept.valid) wasted = kept.uses == 0 && inv >= kept.inv;
   kept.valid = false;
   return !wasted || (lastinv == inv && MaxDifference(m, v, last.data()) <= Reach(inv));
+}
+
+/*
+   Single precision is enough where the marginal error that is asked for is far above its own, as on all levels of epsilon but the last. Otherwise it carries
+   to some marginal error and no further: then rows are kept once more, which takes one more pass over the costs. That is worth it where kept rows come
+   from memory, and where rows have had to be kept several times on a level anyway.
+*/
+void TileEngine::Precision(double inv, bool plain, double cut, double reach, bool *single, bool *rough) const
+{
+  const bool fits   = wanted > 0 && cut + 2 * reach - least < kRange; /* products of entries that count are normal numbers */
+  const bool enough = kRough < 0.01 * wanted, far = !(reached > 0 && reached < 10 * kRough);
+  const bool large = static_cast<double>(nglobal) * m > 2e6 && !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach);
+
+  *single = fits && (enough || large || (abandoned && far));
+  *rough  = *single && plain && (enough || far);
 }
 
 /* Whether rows are kept and v is near enough; the same on all processes */
@@ -546,12 +575,48 @@ PetscErrorCode TileEngine::Kept(bool full)
   if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; those of whole rows depend on which cache has them, but not on the number of processes, so that no decision
      does; and the logarithms and exponentials of rows and columns */
-  const double pairs = static_cast<double>(nglobal) * m, bytes = pairs * sizeof(double), whole = bytes < 4e6 ? 0.15 : (bytes < 2e7 ? 0.25 : 0.4);
+  const double pairs = static_cast<double>(nglobal) * m, bytes = pairs * kept.Bytes(), whole = bytes < 4e6 ? 0.15 : (bytes < 2e7 ? 0.25 : 0.4);
   passcost = PetscMin(1.0, (whole * in[1] + 1.2 * in[2] + 20.0 * (static_cast<double>(nglobal) + m)) / pairs);
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* After a pass that kept rows in single precision, with its column sums */
+PetscErrorCode TileEngine::CorrectKept(const double *sums)
+{
+  PetscFunctionBegin;
+  PetscCallCXX(acc32.assign(m, 0.0));
+  PetscCallCXX(kept.below.assign(mloc, 1.0));
+  for (PetscInt k = 0; k < n; ++k) kept.AddTo(k, std::exp(kept.u0[k] - kept.base[k]) * kept.right[k], acc32.data());
+  PetscCallCXX(least32.resize(mloc));
+  PetscCall(StoreColumns(acc32, least32.data(), MPI_SUM));
+  for (PetscInt j = 0; j < mloc; ++j)
+    if (sums[j] > kTiny && sums[j] < kHuge && least32[j] > kTiny) kept.below[j] = sums[j] / least32[j];
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* A row of stored costs with few entries that count: these are found before there are exponentials. Not done, if there are many of them */
+PetscErrorCode TileEngine::SparseRow(const Block &B, double inv, PetscInt k, double deep, double lam, double *u, double *a, double *sums, double bound,
+                                     double heavy, bool *done)
+{
+  const PetscInt i = Row(k);
+  const double  *c = T.C.data() + static_cast<size_t>(k) * T.ldc, M = MaxOf(m, inv, B.v, c);
+
+  PetscFunctionBegin;
+  PetscCallCXX(selected.resize(m));
+  PetscCallCXX(exponents.resize(m));
+  const PetscInt count = SelectExponents(m, -M, inv, B.v, c, -deep, logchome.data(), selected.data(), exponents.data());
+  *done                = count <= kept.share * m;
+  if (!*done) PetscFunctionReturn(PETSC_SUCCESS);
+  const double sum = ExpSelected(count, exponents.data(), selected.data(), c, NULL), unew = logr[i] - lam * (M + std::log(sum)), t = std::exp(unew + M);
+  u[i] = unew;
+  if (a) a[i] = t * sum;
+  SparseAdd(static_cast<size_t>(count), t, selected.data(), exponents.data(), sums);
+  kept.AddSparse(k, count, selected.data(), exponents.data(), sum, -M, unew, logr[i], bound, heavy, weight.data());
+  PetscFunctionReturn(PETSC_SUCCESS);
+}
+
 /* The rows whose potentials are within reach from what is kept; todo: the others. stale: these are many */
+template <class V>
 PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some,
                                      bool *stale)
 {
@@ -560,34 +625,61 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
   PetscFunctionBegin;
   PetscCallCXX(factor.resize(m));
   PetscCallCXX(todo.assign(n, 0));
+  PetscCallCXX(rowsum.assign(n, 1.0));
+  PetscCallCXX(shift.resize(n));
   ExpDifference(m, B.v, kept.v0.data(), factor.data());
+  /* u = logr + lam (base - log s), and so |u - u0| <= reach where s/exp(shift) is within exp(reach/lam), either way */
+  const double far = std::exp(PetscMin(kept.reach / lam, 400.0));
+  for (PetscInt k = 0; k < n; ++k) shift[k] = kept.base[k] + (logr[Row(k)] - kept.u0[k]) / lam;
+  ExpOf(n, shift.data(), shift.data());
+  if (lam == 1.0) {
+    PetscCallCXX(mass.resize(n));
+    ExpOf(n, logr, mass.data());
+  }
+  /* sums in single precision are for what is rough anyway: flushed often, and scaled so that products are normal numbers */
+  const bool light = sizeof(V) == sizeof(float) && kept.rough && !keep && !cells;
+  PetscInt   flush = 0;
+  if (light) {
+    PetscCallCXX(factor32.resize(m));
+    PetscCallCXX(sums32.assign(m, 0.0f));
+    for (PetscInt j = 0; j < m; ++j) factor32[j] = static_cast<float>(kScale32 * factor[j]);
+  }
   for (PetscInt k0 = 0; k0 < n;) {
     const PetscInt nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
-    const double  *x[StoredRows::kRows] = {NULL};
+    const V       *x[StoredRows::kRows] = {NULL};
     double         s[StoredRows::kRows], t[StoredRows::kRows];
 
-    for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
+    for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values<V>(kept.At(k0 + r));
     const StoredRows::Row &first = kept.At(k0);
     const size_t           count = static_cast<size_t>(PetscMax(first.count, 0)); /* of a row that is not whole */
     const std::int32_t    *index = kept.Index(first);
-    if (nr > 1)
+    if (light && nr > 1) {
+      if constexpr (sizeof(V) == sizeof(float)) DotRows(m, x, factor32.data(), s);
+    } else if (nr > 1)
       DotRows(m, x, factor.data(), s);
     else
       s[0] = first.count < 0 ? Dot(m, x[0], factor.data()) : SparseDot(count, index, x[0], factor.data());
+    if (light && nr > 1)
+      for (PetscInt r = 0; r < nr; ++r) s[r] *= 1.0 / kScale32;
     for (PetscInt r = 0; r < nr; ++r) {
       const PetscInt k = k0 + r, i = Row(k);
-      const double   unew = logr[i] + lam * (kept.u0[k] - std::log(s[r]));
-      t[r]                = 0;
-      if (!(s[r] > 1e-200 && s[r] < kHuge && std::fabs(unew - kept.u0[k]) <= kept.reach)) {
+      s[r] *= kept.right[k];
+      if (!(s[r] > 1e-200 && s[r] < kHuge && s[r] < shift[k] * far && shift[k] < s[r] * far)) {
         todo[k] = 1;
+        t[r]    = 0;
         ++left;
         continue;
       }
-      t[r] = std::exp(unew - kept.u0[k]);
-      u[i] = unew;
+      rowsum[k] = s[r];
+      t[r]      = lam == 1.0 ? mass[i] / s[r] : std::exp(logr[i] - kept.base[k] + lam * (kept.base[k] - std::log(s[r])));
       if (a) a[i] = t[r] * s[r];
+      t[r] *= kept.right[k];
     }
-    if (nr > 1)
+    if (light && nr > 1) {
+      for (PetscInt r = 0; r < nr; ++r) t[r] *= kScale32;
+      if constexpr (sizeof(V) == sizeof(float)) AddRows(m, t, x, sums32.data());
+      if (++flush % 16 == 0) Flush(m, 1.0 / kScale32, sums32.data(), sums);
+    } else if (nr > 1)
       AddRows(m, t, x, sums);
     else if (first.count < 0)
       AddScaled(m, t[0], x[0], sums);
@@ -595,23 +687,27 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
       SparseAdd(count, t[0], index, x[0], sums);
     for (PetscInt r = 0; (keep || cells) && r < nr; ++r) {
       if (todo[k0 + r]) continue;
-      const PetscInt i = Row(k0 + r);
+      const PetscInt i   = Row(k0 + r);
+      const double   all = t[r] * s[r] / kept.right[k0 + r];
       if (first.count < 0) {
-        std::copy_n(x[r], m, K.begin());
-        MultiplyBy(m, factor.data(), K.data());
-        if (cells) AddCells(B.all, t[r], t[r] * s[r], K.data());
+        ProductOf(m, x[r], factor.data(), K.data());
+        if (cells) AddCells(B.all, t[r], all, K.data());
         if (keep) KeepRow(B, i, B.all, K.data(), t[r], keep);
         continue;
       }
-      if (cells) AddCells(count, index, t[0], t[0] * s[0], x[0]);
+      if (cells) AddCells(count, index, t[0], all, x[0]);
       for (size_t q = 0; keep && q < count && !keep->overflow; ++q) {
-        const double p = t[0] * x[0][q] * factor[index[q]];
+        const double p = t[0] * static_cast<double>(x[0][q]) * factor[index[q]];
         if (p > keep->thr) keep->Add(i, static_cast<PetscInt>(B.id[index[q]]), p);
       }
     }
     k0 += nr;
   }
+  if (light) Flush(m, 1.0 / kScale32, sums32.data(), sums);
   MultiplyBy(m, factor.data(), sums);
+  LogOf(n, rowsum.data(), rowsum.data());
+  for (PetscInt k = 0; k < n; ++k)
+    if (!todo[k]) u[Row(k)] = logr[Row(k)] + lam * (kept.base[k] - rowsum[k]);
   *some  = left > 0;
   *stale = left > n / 10;
   PetscFunctionReturn(PETSC_SUCCESS);
@@ -643,12 +739,13 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     scale[k] = u[Row(k)];
     f[k]     = scale[k] - logr[Row(k)];
   }
-  const std::vector<double> *fp  = trunc ? &f : nullptr;
-  auto                       New = [&](PetscInt k, double s) { return logr[Row(k)] + lam * (scale[k] - std::log(s)); };
-  /* whether the sum stands; otherwise the row's new scale and bound */
+  const std::vector<double> *fp            = trunc ? &f : nullptr;
+  auto                       New           = [&](PetscInt k, double s) { return logr[Row(k)] + lam * (scale[k] - std::log(s)); };
+  bool                       computesrough = false;
+  /* whether the sum stands; otherwise the row's new scale and bound. In single precision entries that count must be normal numbers */
   auto Stands = [&](PetscInt k, double s) {
     const double lr = logr[Row(k)];
-    if (!(s > kTiny && s < kHuge)) {
+    if (!(computesrough ? s > 1e-25 && s < 1e30 : s > kTiny && s < kHuge)) {
       if (!anymax) {
         needmax.assign(n, 0);
         M.assign(n, -PETSC_MAX_REAL);
@@ -659,7 +756,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     }
     if (trunc && New(k, s) - lr > f[k] + kSlack) {
       const double L = std::log(s) - scale[k];
-      scale[k]       = lr - L;
+      scale[k]       = (computesrough ? 0.0 : lr) - L;
       f[k]           = PetscMax(-L, -lam * L);
       anyredo        = true;
       redo[k]        = 1;
@@ -677,55 +774,101 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   bool near = false, keeping = false, full = false, stale = false;
   if (cells) PetscCallCXX(cells->gram.assign(static_cast<size_t>(cells->count) * cells->count, 0.0));
   if (!ring) {
-    const double *vhome = home.data() + Places(m).v, reach = Reach(inv);
-    near    = IsNear(inv, vhome);
-    keeping = !exact && !near && WantsToKeep(inv, vhome);
-    if (keeping) cut = Cut(); /* later passes rely on what is kept */
+    const double *vhome = home.data() + Places(m).v;
+    near                = !anew && IsNear(inv, vhome);
+    keeping             = !exact && !near && WantsToKeep(inv, vhome);
+    if (inv < lastinv)
+      abandoned = 0;
+    else if (keeping && !anew && kept.inv == inv)
+      ++abandoned;
+    anew = false;
+    if (keeping) cut = KeepCut(); /* later passes rely on what is kept */
+    const double reach     = Reach(inv);
+    bool         shortened = false;
+    if (keeping) Precision(inv, !keep && !cells, cut, reach, &shortened, &computesrough);
+    kepterr = computesrough ? kRough : (near && kept.single ? (kept.rough ? kRough : kSingle * Drift(m, weight.data(), vhome, kept.v0.data())) : 0.0);
+    if (near && kept.cut < Cut()) kepterr += 2 * std::exp(-kept.cut);
+    if (computesrough) PetscCallCXX(K32.resize(K.size()));
+    if (computesrough) scale = f; /* row sums of one, not of the mass */
     PetscCallCXX(last.assign(vhome, vhome + m));
     lastinv = inv;
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
       std::vector<char> todo;
       bool              some = true; /* rows to be done from the costs */
-      if (near) PetscCall(FusedKept(B, lam, u, a, sums, keep, todo, &some, &stale));
+      if (near && kept.single)
+        PetscCall(FusedKept<float>(B, lam, u, a, sums, keep, todo, &some, &stale));
+      else if (near)
+        PetscCall(FusedKept<double>(B, lam, u, a, sums, keep, todo, &some, &stale));
       if (some && tiled) FitColumns(Kappa(T.kind, inv), logchome.data());
-      if (keeping) kept.Begin(n, m, inv, reach, B.v);
+      if (keeping) PetscCallCXX(kept.Begin(n, m, inv, cut, reach, shortened, computesrough, B.v));
+      /* what is done with row k, its exponentials and their sum; the factor of the plan */
+      auto Use = [&](PetscInt k, const Segs &segs, double sum, const auto *Krow) {
+        const double unew = New(k, sum), t = std::exp(unew - scale[k]);
+        u[Row(k)] = unew;
+        if (a) a[Row(k)] = t * sum;
+        AddRow(segs, t, Krow, sums);
+        return t;
+      };
+      /* rows that are kept as they are computed, in their place; others are in K */
+      const bool   inplace = keeping && (computesrough || !shortened);
+      const double bound = std::exp(-cut - 2 * reach), many = kHeavy * m;
+      const bool   thin = keeping && !keep && !cells && IsThin(inv, cut + 2 * reach) && (cut + 2 * reach + kSpread) < kept.share * inv * largest;
+      auto         Rows = [&](PetscInt k0, PetscInt nr, const Segs &segs, bool first, auto zero) -> PetscErrorCode {
+        typedef decltype(zero) V;
+        double                 s[kGroup];
+        V                     *to[kGroup];
+        bool                   room = keeping && !full;
+
+        PetscFunctionBegin;
+        if (room) PetscCallCXX(room = kept.Reserve(nr * m, memory));
+        full = keeping && !room;
+        if (thin && room && first && sizeof(V) == sizeof(double)) {
+          bool done;
+          PetscCall(SparseRow(B, inv, k0, cut + 2 * reach, lam, u, a, sums, bound, many, &done));
+          if (done) PetscFunctionReturn(PETSC_SUCCESS);
+        }
+        for (PetscInt r = 0; r < nr; ++r) to[r] = room && inplace ? kept.Place<V>(r) : Scratch<V>(r);
+        PetscCall(Exp<V>(B, k0, nr, segs, inv, &scale[k0], to, s, NULL));
+        for (PetscInt r = 0; r < nr; ++r) {
+          const PetscInt k = k0 + r, i = Row(k);
+          if (first && !Stands(k, s[r])) continue;
+          if (computesrough && s[r] < 0.05) { /* so that what counts is normal */
+            scale[k] -= std::log(s[r]);
+            PetscCall(Exp<V>(B, k, 1, segs, inv, &scale[k], to + r, s + r, NULL));
+          }
+          const double t = Use(k, segs, s[r], to[r]);
+          if constexpr (sizeof(V) == sizeof(double)) {
+            if (cells) AddCells(segs, t, t * s[r], to[r]);
+            if (keep) KeepRow(B, i, segs, to[r], t, keep);
+          }
+          if (room) kept.Add(k, segs, to[r], inplace, s[r], scale[k], u[i], logr[i], bound, many, weight.data(), weight32.data());
+        }
+        PetscFunctionReturn(PETSC_SUCCESS);
+      };
       for (int again = some ? 0 : 2; again < (anyredo ? 2 : 1); ++again) {
         if (again && anymax) PetscCall(RaiseMax(B, inv, &needmax, M));
         if (again) UseMax();
         PetscCall(ForRows(B, inv, cut + (again ? 0.0 : kSlack) + (keeping ? 2 * reach : 0.0), fp, again ? &redo : (near ? &todo : nullptr),
                           [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-                            double s[16];
-                            PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
-                            for (PetscInt r = 0; r < nr; ++r) {
-                              const PetscInt k = k0 + r, i = Row(k);
-                              const double  *Krow = K.data() + r * ld;
-                              if (!again && !Stands(k, s[r])) continue;
-                              const double unew = New(k, s[r]), t = std::exp(unew - scale[k]);
-                              u[i] = unew;
-                              if (a) a[i] = t * s[r];
-                              AddRow(segs, t, Krow, sums);
-                              if (cells) AddCells(segs, t, t * s[r], Krow);
-                              if (keep) KeepRow(B, i, segs, Krow, t, keep);
-                              if (keeping && !full) {
-                                bool room;
-                                PetscCallCXX(room = kept.Reserve(m, memory));
-                                full = !room;
-                                if (room)
-                                  kept.Add(k, segs, Krow, t, unew, std::exp(logr[i] - cut - 2 * reach) / t, kHeavy * m * std::exp(logr[i]) / t, weight.data());
-                              }
-                            }
+                            if (computesrough)
+                              PetscCall(Rows(k0, nr, segs, !again, 0.0f));
+                            else
+                              PetscCall(Rows(k0, nr, segs, !again, 0.0));
                             return PETSC_SUCCESS;
                           }));
       }
       return PETSC_SUCCESS;
     }));
+    if (near && kept.single && !kept.rough)
+      for (PetscInt j = 0; j < mloc; ++j) lb[j] *= kept.below[j];
     if (keeping) PetscCall(Kept(full));
+    if (keeping && kept.valid && shortened && !computesrough) PetscCall(CorrectKept(lb));
   } else {
     auto SumRows = [&](double cut, const std::vector<char> *mask) -> PetscErrorCode {
       PetscFunctionBegin;
       PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode {
         return ForRows(B, inv, cut, fp, mask, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-          double s[16];
+          double s[kGroup];
           PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
           for (PetscInt r = 0; r < nr; ++r) S[k0 + r] += s[r];
           return PETSC_SUCCESS;
@@ -758,7 +901,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     }
     PetscCall(ColumnRound(upto, 0.0, MPI_SUM, lb, [&](const Block &B, double *sums) -> PetscErrorCode {
       return ForRows(B, inv, cut, fp, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-        double s[16];
+        double s[kGroup];
         PetscCall(Exp(B, k0, nr, segs, inv, &scale[k0], s, nullptr));
         for (PetscInt r = 0; r < nr; ++r) {
           AddRow(segs, 1.0, K.data() + r * ld, sums);
@@ -769,12 +912,15 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     }));
   }
   /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
-  std::vector<char> bad(mloc, 0);
-  const double      floor = trunc ? PetscMin(std::exp(-cut) * 1e6, std::exp(-0.5 * cut)) : 0.0;
+  std::vector<char>   bad(mloc, 0);
+  std::vector<double> least(mloc, 1.0);
+  const double        floor = trunc ? PetscMin(std::exp(-cut) * 1e6, std::exp(-0.5 * cut)) : 0.0;
+  if (floor > 0) ExpOf(mloc, logc, least.data());
   for (PetscInt j = 0; j < mloc; ++j) {
-    bad[j] = !(lb[j] > PetscMax(kTiny, floor * std::exp(logc[j])) && lb[j] < kHuge);
-    if (!bad[j]) lb[j] = std::log(lb[j]);
+    bad[j] = !(lb[j] > PetscMax(kTiny, floor * least[j]) && lb[j] < kHuge);
+    if (bad[j]) lb[j] = 1.0;
   }
+  LogOf(mloc, lb, lb);
   int flags[2] = {std::find(bad.begin(), bad.end(), 1) != bad.end(), stale};
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, flags, 2, MPI_INT, MPI_MAX, comm));
   if (flags[0]) PetscCall(RescueColumns(inv, u, v, bad, lb));
@@ -856,7 +1002,7 @@ PetscErrorCode TileEngine::RescueColumns(double inv, const double *u, const doub
     PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, M.data(), nb, MPI_DOUBLE, MPI_MAX, comm));
     for (double &x : M) x = -x;
     ierr = ForRows(B, inv, 0, nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-      double s[16], uk[16];
+      double s[kGroup], uk[kGroup];
       for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
       for (PetscInt r = 0; r < nr; ++r) AddRow(segs, 1.0, K.data() + r * ld, sums.data());
@@ -894,10 +1040,28 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
   PetscCall(RowBounds(u, f));
   if (Truncated()) FitColumns(Kappa(T.kind, inv), logchome.data());
   if (a) std::fill(a, a + n, 0.0);
+  constexpr double kNothing = 40;
+  bool             few      = IsThin(inv, kNothing);
+  PetscInt64       found    = 0;
+  if (few) {
+    PetscCallCXX(selected.resize(m));
+    PetscCallCXX(exponents.resize(m));
+  }
   auto body = [&](const Block &B, double *sums) -> PetscErrorCode {
     return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-      double s[16], uk[16], w[16] = {0};
+      double s[kGroup], uk[kGroup], w[kGroup] = {0};
       for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
+      if (few) { /* what is below rounding has no part in any sum */
+        const double  *c = T.C.data() + static_cast<size_t>(k0) * T.ldc;
+        const PetscInt i = Row(k0), count = SelectExponents(m, uk[0], inv, B.v, c, logr[i] - kNothing, logchome.data(), selected.data(), exponents.data());
+        const double   sum = ExpSelected(count, exponents.data(), selected.data(), c, cost ? w : NULL);
+        total += w[0];
+        if (a) a[i] = sum;
+        if (sums) SparseAdd(static_cast<size_t>(count), 1.0, selected.data(), exponents.data(), sums);
+        found += count;
+        if (k0 == 31 && found > 8 * m) few = false; /* not as few as expected */
+        return PETSC_SUCCESS;
+      }
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, cost ? w : nullptr));
       for (PetscInt r = 0; r < nr; ++r) {
         total += w[r];
@@ -913,6 +1077,48 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
     PetscCall(Round(FIELDS_V, [&](const Block &B) -> PetscErrorCode { return body(B, nullptr); }));
   if (cost) PetscCallMPI(MPI_Allreduce(&total, cost, 1, MPI_DOUBLE, MPI_SUM, comm));
   PetscFunctionReturn(PETSC_SUCCESS);
+}
+
+/* p_k = (P w)_k if `sum`, and sums += P'weight, over the rows within reach; wf = w times the factors of the columns */
+template <class V, class F>
+void TileEngine::ProductsKept(const double *u, const double *wf, bool sum, double *p, double *sums, std::vector<char> &todo, PetscInt *left, F weight)
+{
+  for (PetscInt k0 = 0; k0 < n;) {
+    const PetscInt         nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+    const StoredRows::Row &first                = kept.At(k0);
+    const size_t           count                = static_cast<size_t>(PetscMax(first.count, 0));
+    const V               *x[StoredRows::kRows] = {NULL};
+    double                 s[StoredRows::kRows] = {0}, t[StoredRows::kRows];
+
+    for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values<V>(kept.At(k0 + r));
+    if (sum) {
+      if (nr > 1)
+        DotRows(m, x, wf, s);
+      else
+        s[0] = first.count < 0 ? Dot(m, x[0], wf) : SparseDot(count, kept.Index(first), x[0], wf);
+    }
+    for (PetscInt r = 0; r < nr; ++r) {
+      const PetscInt k = k0 + r, i = Row(k);
+      t[r] = 0;
+      if (std::fabs(u[i] - kept.u0[k]) <= kept.reach) {
+        t[r] = std::exp(u[i] - kept.base[k]) * kept.right[k];
+        if (sum) p[k] = t[r] * s[r];
+        t[r] *= weight(k, i);
+      } else {
+        todo[k] = 1;
+        ++*left;
+      }
+    }
+    if (sums) {
+      if (nr > 1)
+        AddRows(m, t, x, sums);
+      else if (first.count < 0)
+        AddScaled(m, t[0], x[0], sums);
+      else
+        SparseAdd(count, t[0], kept.Index(first), x[0], sums);
+    }
+    k0 += nr;
+  }
 }
 
 PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v, const double *w, const double *a, const double *z, double *rowout,
@@ -939,61 +1145,23 @@ PetscErrorCode TileEngine::Products(double inv, const double *u, const double *v
   auto body   = [&](const Block &B, double *sums) -> PetscErrorCode {
     PetscInt left = near ? 0 : n;
     if (near) {
-      if (w) {
-        std::copy_n(B.w, m, wf.begin());
-        MultiplyBy(m, factor.data(), wf.data());
-      }
-      for (PetscInt k0 = 0; k0 < n;) {
-        const PetscInt         nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
-        const StoredRows::Row &first                = kept.At(k0);
-        const size_t           count                = static_cast<size_t>(PetscMax(first.count, 0));
-        const double          *x[StoredRows::kRows] = {NULL};
-        double                 s[StoredRows::kRows] = {0}, t[StoredRows::kRows];
-
-        for (PetscInt r = 0; r < nr; ++r) x[r] = kept.Values(kept.At(k0 + r));
-        if (!known) {
-          if (nr > 1)
-            DotRows(m, x, wf.data(), s);
-          else
-            s[0] = first.count < 0 ? Dot(m, x[0], wf.data()) : SparseDot(count, kept.Index(first), x[0], wf.data());
-        }
-        for (PetscInt r = 0; r < nr; ++r) {
-          const PetscInt k = k0 + r, i = Row(k);
-          t[r] = 0;
-          if (std::fabs(u[i] - kept.u0[k]) <= kept.reach) {
-            t[r] = std::exp(u[i] - kept.u0[k]);
-            if (!known) p[k] = t[r] * s[r];
-            t[r] *= weight(k, i);
-          } else {
-            todo[k] = 1;
-            ++left;
-          }
-        }
-        if (sums) {
-          if (nr > 1)
-            AddRows(m, t, x, sums);
-          else if (first.count < 0)
-            AddScaled(m, t[0], x[0], sums);
-          else
-            SparseAdd(count, t[0], kept.Index(first), x[0], sums);
-        }
-        k0 += nr;
-      }
+      if (w) ProductOf(m, B.w, factor.data(), wf.data());
+      if (kept.single)
+        ProductsKept<float>(u, wf.data(), !known, p.data(), sums, todo, &left, weight);
+      else
+        ProductsKept<double>(u, wf.data(), !known, p.data(), sums, todo, &left, weight);
       if (sums) MultiplyBy(m, factor.data(), sums);
     }
     if (!left) return PETSC_SUCCESS;
     return ForRows(B, inv, cutoff, Truncated() ? &f : nullptr, near ? &todo : nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-      double s[16], uk[16];
+      double s[kGroup], uk[kGroup];
       for (PetscInt r = 0; r < nr; ++r) uk[r] = u[Row(k0 + r)];
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, nullptr));
       for (PetscInt r = 0; r < nr; ++r) {
         const PetscInt k    = k0 + r;
-        const double  *Krow = K.data() + static_cast<size_t>(r) * widest, *x = Krow;
+        const double  *Krow = K.data() + static_cast<size_t>(r) * widest;
         if (!known)
-          for (const Seg &g : segs) {
-            p[k] += Dot(g.nc, x, B.w + g.j);
-            x += g.nc;
-          }
+          for (const Seg &g : segs) p[k] += Dot(g.nc, Krow + g.j, B.w + g.j);
         if (sums) AddRow(segs, weight(k, Row(k)), Krow, sums);
       }
       return PETSC_SUCCESS;
@@ -1115,7 +1283,7 @@ PetscErrorCode TileEngine::Entries(double inv, const double *u, const double *v,
   keep->Start(keep->thr, keep->top);
   PetscCall(Round(FIELDS_ID, [&](const Block &B) -> PetscErrorCode {
     return ForRows(B, inv, 1e-6 - std::log(keep->thr), some ? &f : nullptr, nullptr, [&](PetscInt k0, PetscInt nr, const Segs &segs) -> PetscErrorCode {
-      double s[16];
+      double s[kGroup];
       PetscCall(Exp(B, k0, nr, segs, inv, &f[k0], s, nullptr));
       for (PetscInt r = 0; r < nr; ++r) KeepRow(B, Row(k0 + r), segs, K.data() + static_cast<size_t>(r) * widest, 1.0, keep);
       return PETSC_SUCCESS;

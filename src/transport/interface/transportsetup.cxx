@@ -290,29 +290,31 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     PetscCall(SkeanTransportActiveColumns_Private(t, pos));
     e->T.kind = CostKind::STORED;
     e->T.n    = e->n;
-    e->T.ldc  = e->m;
-    PetscCallCXX(e->T.C.resize(static_cast<size_t>(e->n) * e->m));
-    /* by columns into rows: as many rows at a time as fill a cache line of the columns */
-    constexpr PetscInt kRows = 8;
-    double             sum   = 0; /* of c - c: zero, or not a number */
-    double             most[kRows];
-    std::fill_n(most, kRows, -PETSC_MAX_REAL);
-    for (PetscInt i0 = 0; i0 < e->n; i0 += kRows) {
-      const PetscInt rows = PetscMin(kRows, e->n - i0), *idx = w->rows.idx.data() + i0;
-      double        *to = e->T.C.data() + static_cast<size_t>(i0) * e->m;
-      for (PetscInt j = 0; j < M; ++j) {
+    e->T.ldc  = (e->m + kLanes - 1) / kLanes * kLanes; /* rows start on cache lines */
+    PetscCallCXX(e->T.C.resize(static_cast<size_t>(e->n) * e->T.ldc));
+    /* by columns into rows: a panel of rows at a time, as many columns as are side by side */
+    constexpr PetscInt kPanel = 64;
+    const bool         stream = sizeof(double) * static_cast<double>(e->n) * e->m > 16e6;
+    double             sum[kLanes], most[kLanes];
+    std::fill_n(sum, kLanes, 0.0);
+    std::fill_n(most, kLanes, -PETSC_MAX_REAL);
+    for (PetscInt i0 = 0; i0 < e->n; i0 += kPanel) {
+      const PetscInt  rows     = PetscMin(kPanel, e->n - i0);
+      const PetscInt *idx      = w->rows.idx.data() + i0;
+      double         *to       = e->T.C.data() + static_cast<size_t>(i0) * e->T.ldc;
+      const bool      together = idx[rows - 1] - idx[0] == rows - 1;
+      for (PetscInt j = 0, end; j < M; j = end) {
         const PetscScalar *from = view.dense + static_cast<size_t>(j) * view.lda;
+        end                     = j + 1;
         if (pos[j] < 0) continue;
-        for (PetscInt i = 0; i < rows; ++i) {
-          const double c                             = from[idx[i]];
-          to[static_cast<size_t>(i) * e->m + pos[j]] = c;
-          sum += c - c;
-          most[i] = c > most[i] ? c : most[i];
-        }
+        while (end < M && pos[end] == pos[end - 1] + 1) ++end;
+        for (PetscInt i = 0; i < rows; i += together ? rows : 1)
+          CopyPanel(together ? rows : 1, end - j, from + idx[i], static_cast<size_t>(view.lda), to + static_cast<size_t>(i) * e->T.ldc + pos[j],
+                    static_cast<size_t>(e->T.ldc), stream, sum, most);
       }
     }
-    finite     = sum == 0;
-    e->T.most  = *std::max_element(most, most + kRows);
+    for (double x : sum) finite = finite && x == 0;
+    e->T.most  = *std::max_element(most, most + kLanes);
     e->T.known = true;
   } else {
     CsrEngine *e;

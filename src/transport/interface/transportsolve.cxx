@@ -1,6 +1,7 @@
 /* The driver of a solve, the fused pass, and what is read off the answer */
 #include <skean/private/transportimpl.h>
 #include <skean/private/reduce.hpp>
+#include "../kernels/transportkernels.hpp"
 #include <algorithm>
 
 using namespace skean;
@@ -29,10 +30,12 @@ PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
   w->lamr = t->rhor == PETSC_INFINITY ? 1.0 : t->rhor / (t->rhor + w->epsnow);
   w->lamc = t->rhoc == PETSC_INFINITY ? 1.0 : t->rhoc / (t->rhoc + w->epsnow);
   /* kept rows were rounded at other potentials: their errors, of the size of the rounding floor, do not average out over the iterations */
-  e->exact = w->err > 0 && w->err < 1000 * SkeanTransportFloor_Private(t);
+  e->exact   = w->err > 0 && w->err < 1000 * SkeanTransportFloor_Private(t);
+  e->wanted  = w->target;
+  e->reached = w->err;
   PetscCall(e->Fused(inv, w->lamr, w->v.data(), w->u.data(), w->a.data(), w->lb.data(), keep));
+  ExpOf(e->mloc, w->lb.data(), w->b.data());
   for (PetscInt j = 0; j < e->mloc; ++j) {
-    w->b[j]             = std::exp(w->lb[j]);
     const double target = relaxed ? w->c[j] * std::exp(-(w->epsnow / t->rhoc) * (w->v[j] - w->logc[j])) : w->c[j];
     const double d      = w->b[j] - target;
     s[0] += std::fabs(d);
@@ -47,9 +50,12 @@ PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
   }
   PetscCall(SumAll(e->comm, s, 4, &w->bad));
   PetscCallMPI(MPI_Allreduce(&big, &w->umax, 1, MPI_DOUBLE, MPI_MAX, e->comm));
-  w->err  = s[0] + s[3];
-  w->g2   = std::sqrt(s[1]);
-  w->dual = s[2];
+  w->kepterr = e->KeptError();
+  w->err     = s[0] + s[3] + w->kepterr; /* never less than it is */
+  w->g2      = std::sqrt(s[1]);
+  w->dual    = s[2];
+  /* as far as this precision carries; the next pass is one over the costs */
+  if (w->kepterr > 0.5 * w->target && w->err < 10 * w->kepterr) e->KeepAnew();
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Pass, t, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
@@ -97,6 +103,12 @@ static PetscErrorCode Levels(SkeanTransport t, double below)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
+/* The marginal error of the last pass that ends a solve: rounding in the final, independent computation is left room for */
+PetscReal SkeanTransportTarget_Private(SkeanTransport t)
+{
+  return 0.98 * PetscMax(t->solver.rtol, t->solver.atol / static_cast<const Work *>(t->work)->massr);
+}
+
 /* Where plain sweeps from nothing do well at the target itself, the larger epsilons are left out: after the first pass the columns' sums must be right by and
    large. They are if the cost has so little structure, and a row so many entries, that these fall on all columns evenly. If not, a pass has been lost */
 static PetscErrorCode TryTarget(SkeanTransport t)
@@ -112,6 +124,7 @@ static PetscErrorCode TryTarget(SkeanTransport t)
   PetscCall(PetscObjectTypeCompare((PetscObject)t, SKEANTRANSPORTSNS, &sns));
   if (sns || w->levels.size() < 2 || entries < kEnough * w->cmax || !e->HasEntries() || t->rhor != PETSC_INFINITY || t->rhoc != PETSC_INFINITY)
     PetscFunctionReturn(PETSC_SUCCESS);
+  w->target = SkeanTransportTarget_Private(t);
   PetscCall(SkeanTransportSetLevel_Private(t, w->eps));
   PetscCall(SkeanTransportPass_Private(t, NULL));
   if (!w->bad && w->err <= kRight)
@@ -295,7 +308,7 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   t->mslevels = 0;
   PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder)); /* initial potentials may have come or gone since the set-up */
   if (t->ladder) PetscCall(SkeanTransportMultiscale_Private(t));
-  w->err             = 0; /* not known: what a solve computes does not depend on the one before */
+  w->err = w->target = 0; /* not known: what a solve computes does not depend on the one before */
   w->eng->passes     = 0;
   w->eng->keptpasses = 0;
   w->eng->entries    = 0;

@@ -101,21 +101,45 @@ SKEAN_MULTIVERSION double MaxValue(PetscInt n, const double *x)
   return s;
 }
 
-SKEAN_MULTIVERSION PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
+SKEAN_MULTIVERSION void ExpOf(PetscInt n, const double *x, double *y)
 {
-  PetscInt k = 0, j = 0;
-  /* most blocks of 32 hold nothing: one vector comparison decides */
-  for (; j + 32 <= n; j += 32) {
-    int any = 0;
-#pragma omp simd reduction(| : any)
-    for (int l = 0; l < 32; ++l) any |= K[j + l] > thr;
-    if (any)
-      for (int l = 0; l < 32; ++l)
-        if (K[j + l] > thr) idx[k++] = j + l;
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) y[j] = FastExp(x[j]);
+}
+
+SKEAN_MULTIVERSION double ExpSelected(PetscInt n, double *e, const std::int32_t *idx, const double *c, double *cost)
+{
+  double s = 0, w = 0;
+#pragma omp simd reduction(+ : s)
+  for (PetscInt q = 0; q < n; ++q) {
+    e[q] = FastExp(e[q]);
+    s += e[q];
   }
-  for (; j < n; ++j)
-    if (K[j] > thr) idx[k++] = j;
-  return k;
+  if (!cost) return s;
+#pragma omp simd reduction(+ : w)
+  for (PetscInt q = 0; q < n; ++q) w += e[q] * c[idx[q]];
+  *cost += w;
+  return s;
+}
+
+SKEAN_MULTIVERSION void LogOf(PetscInt n, const double *x, double *y)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) y[j] = FastLog(x[j]);
+}
+
+SKEAN_MULTIVERSION double WeightedDot(PetscInt n, const double *w, const double *x, const double *y)
+{
+  double s = 0;
+#pragma omp simd reduction(+ : s)
+  for (PetscInt j = 0; j < n; ++j) s += w[j] * x[j] * y[j];
+  return s;
+}
+
+SKEAN_MULTIVERSION void SubtractScaledSum(PetscInt n, double t, const double *x, const double *y, double *z)
+{
+#pragma omp simd
+  for (PetscInt j = 0; j < n; ++j) z[j] -= t * (x[j] + y[j]);
 }
 
 template <int D>

@@ -6,8 +6,10 @@
 */
 #pragma once
 
+#include "avx512.hpp"
 #include <petscsys.h>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
 
@@ -19,9 +21,12 @@ enum class CostKind { STORED, SQEUCLIDEAN, EUCLIDEAN, L1, LP, COSINE, CALLBACK }
 /* Evaluates the costs from one source to ny targets (row major, d numbers each) */
 typedef PetscErrorCode (*CostFn)(PetscInt d, const PetscReal x[], PetscInt ny, const PetscReal y[], PetscReal c[], void *ctx);
 
-/* Of vectors whose new entries are not set: what is written at once need not be zeroed first */
+/* Of vectors whose new entries are not set: what is written at once need not be zeroed first. They start on cache lines */
 template <class T>
 struct Unset : std::allocator<T> {
+  static constexpr std::align_val_t kLine{64};
+  T                                *allocate(size_t n) { return static_cast<T *>(::operator new(n * sizeof(T), kLine)); }
+  void                              deallocate(T *p, size_t) noexcept { ::operator delete(p, kLine); }
   template <class U>
   struct rebind {
     typedef Unset<U> other;
@@ -75,6 +80,14 @@ double ExpSumCost(PetscInt n, double u, double inv, const double *v, const doubl
 double MaxOf(PetscInt n, double inv, const double *v, const double *c);
 /* min_j (c_j - v_j) */
 double MinOf(PetscInt n, const double *v, const double *c);
+/* e_q = exp(e_q), returns their sum and adds sum_q e_q c[idx_q] to cost, if that is not NULL */
+double ExpSelected(PetscInt n, double *e, const std::int32_t *idx, const double *c, double *cost);
+/* y_j = exp(x_j), y_j = log(x_j) of normal x_j > 0; x and y may be the same */
+void ExpOf(PetscInt n, const double *x, double *y);
+void LogOf(PetscInt n, const double *x, double *y);
+/* sum_j w_j x_j y_j, and z_j -= t (x_j + y_j) */
+double WeightedDot(PetscInt n, const double *w, const double *x, const double *y);
+void   SubtractScaledSum(PetscInt n, double t, const double *x, const double *y, double *z);
 /* y_j = min(y_j, c_j - x) and y_j = max(y_j, x - inv c_j) */
 void MinInto(PetscInt n, double x, const double *c, double *y);
 void MaxInto(PetscInt n, double x, double inv, const double *c, double *y);
@@ -82,9 +95,6 @@ void MaxInto(PetscInt n, double x, double inv, const double *c, double *y);
 void   AddScaled(PetscInt n, double t, const double *K, double *b);
 double Dot(PetscInt n, const double *x, const double *y);
 double MaxValue(PetscInt n, const double *x);
-/* Writes the j with K_j > thr (in ascending order) to idx (room for n) and returns how many */
-PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx);
-
 /*
    Bounds over clusters of targets ("tiles"): centre q and half width r of the bounding box, and an affine majorant of the potential,
    g_j - kappa |y_j - q|^2 <= g + z.(y_j - q). Coordinate k of tile t is at [k*ld + t]. kappa = inv for SQEUCLIDEAN, inv/2 for COSINE, else 0.

@@ -1,4 +1,5 @@
 #include "anderson.hpp"
+#include "../../kernels/transportkernels.hpp"
 #include <skean/private/reduce.hpp>
 #include <petscblaslapack.h>
 
@@ -10,11 +11,7 @@ PetscErrorCode Anderson::Next(Work *w, const double *more)
   const Engine  *e = w->eng.get();
   const size_t   n = static_cast<size_t>(e->mloc), ld = static_cast<size_t>(window);
   const PetscInt at    = head;
-  auto           Inner = [&](const std::vector<double> &x, const std::vector<double> &y) {
-    double sum = 0;
-    for (size_t j = 0; j < n; ++j) sum += w->c[j] * x[j] * y[j];
-    return sum;
-  };
+  auto           Inner = [&](const std::vector<double> &x, const std::vector<double> &y) { return WeightedDot(e->mloc, w->c.data(), x.data(), y.data()); };
 
   PetscFunctionBegin;
   PetscCallCXX(dv.resize(ld));
@@ -68,10 +65,7 @@ PetscErrorCode Anderson::Next(Work *w, const double *more)
     count = head = 0;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  for (PetscInt q = 0; q < count; ++q) {
-    const double t = scale[q] * x[q];
-    for (size_t j = 0; j < n; ++j) w->v[j] -= t * (dv[q][j] + ds[q][j]);
-  }
+  for (PetscInt q = 0; q < count; ++q) { SubtractScaledSum(e->mloc, scale[q] * x[q], dv[q].data(), ds[q].data(), w->v.data()); }
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 

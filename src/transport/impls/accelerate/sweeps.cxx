@@ -19,7 +19,7 @@ PetscErrorCode Sweeps::Next(SkeanTransport t)
   w->eng->loose = kLoose * old.err;
   PetscCall(SkeanTransportPass_Private(t, NULL));
   w->eng->cells = NULL;
-  if (w->bad || (w->err > old.err && w->dual < old.dual - Noise(w))) {
+  if (w->bad || (w->err > old.err && w->dual < old.dual - Noise(w, old))) {
     old.Restore(w);
     anderson.Restart();
     PetscCall(SkeanTransportUpdateV_Private(t));

@@ -10,36 +10,38 @@ namespace transport {
 /* what a rejected trial point must give back */
 struct Saved {
   std::vector<double> u, v, a, b, lb;
-  double              err, g2, dual;
+  double              err, g2, dual, kepterr;
   void                Save(const Work *w)
   {
-    u    = w->u;
-    v    = w->v;
-    a    = w->a;
-    b    = w->b;
-    lb   = w->lb;
-    err  = w->err;
-    g2   = w->g2;
-    dual = w->dual;
+    u       = w->u;
+    v       = w->v;
+    a       = w->a;
+    b       = w->b;
+    lb      = w->lb;
+    err     = w->err;
+    g2      = w->g2;
+    dual    = w->dual;
+    kepterr = w->kepterr;
   }
   void Restore(Work *w) const
   {
-    w->u    = u;
-    w->v    = v;
-    w->a    = a;
-    w->b    = b;
-    w->lb   = lb;
-    w->err  = err;
-    w->g2   = g2;
-    w->dual = dual;
-    w->bad  = false;
+    w->u       = u;
+    w->v       = v;
+    w->a       = a;
+    w->b       = b;
+    w->lb      = lb;
+    w->err     = err;
+    w->g2      = g2;
+    w->dual    = dual;
+    w->kepterr = kepterr;
+    w->bad     = false;
   }
 };
 
-/* The dual's own rounding error: below it, only the gradient can tell */
-inline double Noise(const Work *w)
+/* The error of a difference of two values of the dual, by rounding and by what is kept of the plan: below it, only the gradient can tell */
+inline double Noise(const Work *w, const Saved &old)
 {
-  return 1e-13 * PetscMax(1.0, PetscAbsReal(w->dual) + w->umax);
+  return 1e-13 * PetscMax(1.0, PetscAbsReal(w->dual) + w->umax) + w->kepterr + old.kepterr;
 }
 
 class Sweeps {

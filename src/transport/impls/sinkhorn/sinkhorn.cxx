@@ -112,7 +112,7 @@ PetscErrorCode SkeanTransportSolve_Sinkhorn(SkeanTransport t)
 {
   Work            *w   = static_cast<Work *>(t->work);
   SkeanSolverBase *s   = &t->solver;
-  const double     tol = 0.98 * PetscMax(s->rtol, s->atol / w->massr); /* 0.98: rounding in the final, independent computation */
+  const double     tol = SkeanTransportTarget_Private(t);
   PetscInt         it  = 0;
   const bool       on  = static_cast<Sinkhorn *>(t->data)->accelerate && t->rhor == PETSC_INFINITY && t->rhoc == PETSC_INFINITY;
   Sweeps           sweeps;
@@ -128,6 +128,7 @@ PetscErrorCode SkeanTransportSolve_Sinkhorn(SkeanTransport t)
     PetscInt       itbest = it;
     const PetscInt itend  = last ? s->max_it : PetscMin(it + 50, s->max_it);
 
+    w->target = target;
     PetscCall(SkeanTransportSetLevel_Private(t, w->levels[level]));
     PetscCall(SkeanTransportPass_Private(t, NULL));
     momentum.Restart(w->err);

@@ -100,7 +100,7 @@ static PetscErrorCode SkeanTransportSolve_SNS(SkeanTransport t)
   Work               *w   = static_cast<Work *>(t->work);
   Engine             *e   = w->eng.get();
   SkeanSolverBase    *s   = &t->solver;
-  const double        tol = 0.98 * PetscMax(s->rtol, s->atol / w->massr);
+  const double        tol = SkeanTransportTarget_Private(t);
   Keep                keep;
   PetscInt            it = 0, since = 0;
   double              best = PETSC_MAX_REAL;

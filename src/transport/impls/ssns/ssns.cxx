@@ -125,7 +125,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
   Work               *w       = static_cast<Work *>(t->work);
   Engine             *e       = w->eng.get();
   SkeanSolverBase    *s       = &t->solver;
-  const double        tol     = 0.98 * PetscMax(s->rtol, s->atol / w->massr);
+  const double        tol     = SkeanTransportTarget_Private(t);
   const double        big     = PetscMax(1.0, static_cast<double>(PetscMax(e->nglobal, e->m)));
   const bool          entries = e->HasEntries();
   PetscInt            it      = 0;
@@ -174,6 +174,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
     /* collecting is worth it in advance only if few entries pass */
     auto sparse = [&] { return entries && ctx->system.total > 0 && static_cast<double>(ctx->system.total) < 0.1 * pairs; };
 
+    w->target = target;
     PetscCall(SkeanTransportSetLevel_Private(t, w->levels[lev]));
     PetscCall(SkeanTransportPass_Private(t, NULL));
     mu = PetscMin(mu, ctx->mu0);
@@ -266,7 +267,7 @@ static PetscErrorCode SkeanTransportSolve_SSNS(SkeanTransport t)
         for (PetscInt j = 0; j < e->mloc; ++j) w->v[j] = old.v[j] + step * dv[j];
         PetscCall(SkeanTransportPass_Private(t, step == 1.0 && old.err < 0.05 && sparse() ? collect(0.05) : NULL));
         const double pred = gd[0] * (step - 0.5 * step * step), gain = w->dual - old.dual;
-        const bool   noise = pred < Noise(w);
+        const bool   noise = pred < Noise(w, old);
         if (!w->bad && (noise ? w->err < old.err : gain > 0)) {
           accepted = true;
           ratio    = noise ? 1.0 : gain / pred;

@@ -1,0 +1,318 @@
+/*
+   The kernels that a compiler does not vectorise: selections, which compress, and the transposition of a panel. Plain versions, and for processors that have
+   them AVX-512 ones, chosen at run time. They give the same numbers in the same order.
+*/
+#include "avx512.hpp"
+#include "storedrows.hpp"
+#include <skean/private/skeanimpl.h>
+#if defined(SKEAN_HAVE_MULTIVERSION)
+  #include <immintrin.h>
+  #define SKEAN_AVX512 __attribute__((target("avx512f,avx512vl,avx512bw,avx512dq")))
+#endif
+
+namespace skean {
+namespace transport {
+
+/* ---------------------------------------------------------------------------------------------------------------------------- plain */
+
+template <class V>
+static PetscInt PlainPackOf(PetscInt n, const V *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, V *val)
+{
+  PetscInt k = 0;
+  for (PetscInt j = 0; j < n; ++j)
+    if (static_cast<double>(x[j]) > t * w[j]) {
+      idx[k]   = j0 + static_cast<std::int32_t>(j);
+      val[k++] = x[j];
+    }
+  return k;
+}
+
+template <class V>
+static void PlainCountOf(PetscInt n, const V *x, V t, V heavy, const V *w, double sums[2])
+{
+  PetscInt above = 0, many = 0;
+  for (PetscInt j = 0; j < n; ++j) {
+    above += x[j] > t * w[j] ? 1 : 0;
+    many += x[j] > heavy * w[j] ? 1 : 0;
+  }
+  sums[0] += static_cast<double>(above);
+  sums[1] += static_cast<double>(many);
+}
+
+namespace plain {
+
+void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
+{
+  PlainCountOf(n, x, t, heavy, w, sums);
+}
+
+void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2])
+{
+  PlainCountOf(n, x, static_cast<float>(t), static_cast<float>(heavy), w, sums);
+}
+
+PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val)
+{
+  return PlainPackOf(n, x, t, w, j0, idx, val);
+}
+
+PetscInt Pack(PetscInt n, const float *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, float *val)
+{
+  return PlainPackOf(n, x, t, w, j0, idx, val);
+}
+
+PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
+{
+  PetscInt k = 0;
+  for (PetscInt j = 0; j < n; ++j) {
+    idx[k] = j;
+    k += K[j] > thr ? 1 : 0; /* without a branch that cannot be foreseen */
+  }
+  return k;
+}
+
+PetscInt SelectExponents(PetscInt n, double u, double inv, const double *v, const double *c, double t, const double *w, std::int32_t *idx, double *e)
+{
+  PetscInt k = 0;
+  for (PetscInt j = 0; j < n; ++j) {
+    const double x = (u + v[j]) - inv * c[j];
+    idx[k]         = static_cast<std::int32_t>(j);
+    e[k]           = x;
+    k += x > t + w[j] ? 1 : 0;
+  }
+  return k;
+}
+
+void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, bool, double *sum, double *most)
+{
+  for (PetscInt j = 0; j < n; ++j)
+    for (PetscInt i = 0; i < rows; ++i) {
+      const double c   = from[static_cast<size_t>(j) * ld + i];
+      to[i * ldto + j] = c;
+      sum[i % kLanes] += c - c;
+      most[i % kLanes] = c > most[i % kLanes] ? c : most[i % kLanes];
+    }
+}
+
+} // namespace plain
+
+#if defined(SKEAN_AVX512)
+  /* of the intrinsics' own undefined vectors: GCC bug 105593 */
+  #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+
+/* -------------------------------------------------------------------------------------------------------------------------- AVX-512 */
+
+namespace avx512 {
+
+SKEAN_AVX512 static void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
+{
+  const __m512d tt = _mm512_set1_pd(t), hh = _mm512_set1_pd(heavy);
+  PetscInt      above = 0, many = 0, j = 0;
+
+  for (; j + 8 <= n; j += 8) {
+    const __m512d y = _mm512_loadu_pd(x + j), z = _mm512_loadu_pd(w + j);
+    above += __builtin_popcount(_mm512_cmp_pd_mask(y, _mm512_mul_pd(tt, z), _CMP_GT_OQ));
+    many += __builtin_popcount(_mm512_cmp_pd_mask(y, _mm512_mul_pd(hh, z), _CMP_GT_OQ));
+  }
+  sums[0] += static_cast<double>(above);
+  sums[1] += static_cast<double>(many);
+  plain::Count(n - j, x + j, t, heavy, w + j, sums);
+}
+
+SKEAN_AVX512 static void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2])
+{
+  const __m512 tt = _mm512_set1_ps(static_cast<float>(t)), hh = _mm512_set1_ps(static_cast<float>(heavy));
+  PetscInt     above = 0, many = 0, j = 0;
+
+  for (; j + 16 <= n; j += 16) {
+    const __m512 y = _mm512_loadu_ps(x + j), z = _mm512_loadu_ps(w + j);
+    above += __builtin_popcount(_mm512_cmp_ps_mask(y, _mm512_mul_ps(tt, z), _CMP_GT_OQ));
+    many += __builtin_popcount(_mm512_cmp_ps_mask(y, _mm512_mul_ps(hh, z), _CMP_GT_OQ));
+  }
+  sums[0] += static_cast<double>(above);
+  sums[1] += static_cast<double>(many);
+  plain::Count(n - j, x + j, t, heavy, w + j, sums);
+}
+
+/* Stores are of whole vectors, whose rest is overwritten by the next: k <= j, so that none goes beyond n, and x and val may be the same */
+SKEAN_AVX512 static PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val)
+{
+  const __m512d tt = _mm512_set1_pd(t);
+  __m256i       at = _mm256_add_epi32(_mm256_set1_epi32(j0), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+  PetscInt      k = 0, j = 0;
+
+  for (; j + 8 <= n; j += 8) {
+    const __m512d  y = _mm512_loadu_pd(x + j);
+    const __mmask8 q = _mm512_cmp_pd_mask(y, _mm512_mul_pd(tt, _mm512_loadu_pd(w + j)), _CMP_GT_OQ);
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(idx + k), _mm256_maskz_compress_epi32(q, at));
+    _mm512_storeu_pd(val + k, _mm512_maskz_compress_pd(q, y));
+    k += __builtin_popcount(q);
+    at = _mm256_add_epi32(at, _mm256_set1_epi32(8));
+  }
+  return k + plain::Pack(n - j, x + j, t, w + j, j0 + static_cast<std::int32_t>(j), idx + k, val + k);
+}
+
+SKEAN_AVX512 static PetscInt Pack(PetscInt n, const float *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, float *val)
+{
+  const __m512d tt = _mm512_set1_pd(t);
+  __m512i       at = _mm512_add_epi32(_mm512_set1_epi32(j0), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+  PetscInt      k = 0, j = 0;
+
+  for (; j + 16 <= n; j += 16) {
+    const __m512    y  = _mm512_loadu_ps(x + j);
+    const __m512d   lo = _mm512_cvtps_pd(_mm512_castps512_ps256(y)), hi = _mm512_cvtps_pd(_mm512_extractf32x8_ps(y, 1));
+    const unsigned  a = _mm512_cmp_pd_mask(lo, _mm512_mul_pd(tt, _mm512_loadu_pd(w + j)), _CMP_GT_OQ);
+    const unsigned  b = _mm512_cmp_pd_mask(hi, _mm512_mul_pd(tt, _mm512_loadu_pd(w + j + 8)), _CMP_GT_OQ);
+    const __mmask16 q = static_cast<__mmask16>(a | b << 8);
+    _mm512_storeu_si512(idx + k, _mm512_maskz_compress_epi32(q, at));
+    _mm512_storeu_ps(val + k, _mm512_maskz_compress_ps(q, y));
+    k += __builtin_popcount(q);
+    at = _mm512_add_epi32(at, _mm512_set1_epi32(16));
+  }
+  return k + plain::Pack(n - j, x + j, t, w + j, j0 + static_cast<std::int32_t>(j), idx + k, val + k);
+}
+
+SKEAN_AVX512 static PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
+{
+  const __m512d t = _mm512_set1_pd(thr);
+  PetscInt      k = 0, j = 0;
+
+  for (; j + 8 <= n; j += 8) {
+    const __mmask8 q = _mm512_cmp_pd_mask(_mm512_loadu_pd(K + j), t, _CMP_GT_OQ);
+    if constexpr (sizeof(PetscInt) == 4)
+      _mm256_storeu_si256(reinterpret_cast<__m256i *>(idx + k),
+                          _mm256_maskz_compress_epi32(q, _mm256_add_epi32(_mm256_set1_epi32(static_cast<int>(j)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))));
+    else
+      _mm512_storeu_si512(idx + k, _mm512_maskz_compress_epi64(q, _mm512_add_epi64(_mm512_set1_epi64(j), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7))));
+    k += __builtin_popcount(q);
+  }
+  for (; j < n; ++j)
+    if (K[j] > thr) idx[k++] = j;
+  return k;
+}
+
+SKEAN_AVX512 static PetscInt SelectExponents(PetscInt n, double u, double inv, const double *v, const double *c, double t, const double *w, std::int32_t *idx,
+                                             double *e)
+{
+  const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv), tt = _mm512_set1_pd(t);
+  __m256i       at = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  PetscInt      k = 0, j = 0;
+
+  for (; j + 8 <= n; j += 8) {
+    const __m512d  x = _mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + j), _mm512_add_pd(uu, _mm512_loadu_pd(v + j)));
+    const __mmask8 q = _mm512_cmp_pd_mask(x, _mm512_add_pd(tt, _mm512_loadu_pd(w + j)), _CMP_GT_OQ);
+    _mm256_storeu_si256(reinterpret_cast<__m256i *>(idx + k), _mm256_maskz_compress_epi32(q, at));
+    _mm512_storeu_pd(e + k, _mm512_maskz_compress_pd(q, x));
+    k += __builtin_popcount(q);
+    at = _mm256_add_epi32(at, _mm256_set1_epi32(8));
+  }
+  for (; j < n; ++j) {
+    const double x = (u + v[j]) - inv * c[j];
+    if (!(x > t + w[j])) continue;
+    idx[k] = static_cast<std::int32_t>(j);
+    e[k++] = x;
+  }
+  return k;
+}
+
+/* Blocks of 8 x 8 through registers; the rows of 8 columns are read one after the other, as the memory likes */
+template <bool Stream>
+SKEAN_AVX512 static void CopyBlocks(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, double *sum, double *most)
+{
+  __m512d s = _mm512_loadu_pd(sum), h = _mm512_loadu_pd(most), x[8], y[8];
+  auto    Put = [](double *p, __m512d v) __attribute__((always_inline, target("avx512f,avx512vl,avx512bw,avx512dq")))
+  {
+    if (Stream)
+      _mm512_stream_pd(p, v);
+    else
+      _mm512_storeu_pd(p, v);
+  };
+
+  for (PetscInt j = 0; j < n; j += 8)
+    for (PetscInt i = 0; i < rows; i += 8) {
+      double *o8 = to + static_cast<size_t>(i) * ldto + j;
+      for (int q = 0; q < 8; ++q) {
+        x[q] = _mm512_loadu_pd(from + static_cast<size_t>(j + q) * ld + i);
+        s    = _mm512_add_pd(s, _mm512_sub_pd(x[q], x[q]));
+        h    = _mm512_max_pd(x[q], h);
+      }
+      for (int q = 0; q < 8; q += 2) {
+        y[q]     = _mm512_unpacklo_pd(x[q], x[q + 1]); /* rows 0, 2, 4, 6 of two columns */
+        y[q + 1] = _mm512_unpackhi_pd(x[q], x[q + 1]); /* rows 1, 3, 5, 7 */
+      }
+      for (int o = 0; o < 2; ++o) {
+        const __m512d a = _mm512_shuffle_f64x2(y[o], y[2 + o], 0x88), b = _mm512_shuffle_f64x2(y[o], y[2 + o], 0xdd);
+        const __m512d c = _mm512_shuffle_f64x2(y[4 + o], y[6 + o], 0x88), d = _mm512_shuffle_f64x2(y[4 + o], y[6 + o], 0xdd);
+        Put(o8 + (0 + o) * ldto, _mm512_shuffle_f64x2(a, c, 0x88));
+        Put(o8 + (4 + o) * ldto, _mm512_shuffle_f64x2(a, c, 0xdd));
+        Put(o8 + (2 + o) * ldto, _mm512_shuffle_f64x2(b, d, 0x88));
+        Put(o8 + (6 + o) * ldto, _mm512_shuffle_f64x2(b, d, 0xdd));
+      }
+    }
+  _mm512_storeu_pd(sum, s);
+  _mm512_storeu_pd(most, h);
+}
+
+static void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, bool stream, double *sum, double *most)
+{
+  const PetscInt nr = rows / 8 * 8, nc = n / 8 * 8;
+
+  if (stream && reinterpret_cast<std::uintptr_t>(to) % 64 == 0 && ldto % 8 == 0) {
+    CopyBlocks<true>(nr, nc, from, ld, to, ldto, sum, most);
+    _mm_sfence();
+  } else
+    CopyBlocks<false>(nr, nc, from, ld, to, ldto, sum, most);
+  plain::CopyPanel(nr, n - nc, from + static_cast<size_t>(nc) * ld, ld, to + nc, ldto, false, sum, most);
+  plain::CopyPanel(rows - nr, n, from + nr, ld, to + static_cast<size_t>(nr) * ldto, ldto, false, sum, most);
+}
+
+} // namespace avx512
+
+static bool Has()
+{
+  static const bool has =
+    __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq");
+  return has;
+}
+  #define SKEAN_CALL(f, ...) (Has() ? avx512::f(__VA_ARGS__) : plain::f(__VA_ARGS__))
+#else
+  #define SKEAN_CALL(f, ...) plain::f(__VA_ARGS__)
+#endif
+
+void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
+{
+  SKEAN_CALL(Count, n, x, t, heavy, w, sums);
+}
+
+void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2])
+{
+  SKEAN_CALL(Count, n, x, t, heavy, w, sums);
+}
+
+PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val)
+{
+  return SKEAN_CALL(Pack, n, x, t, w, j0, idx, val);
+}
+
+PetscInt Pack(PetscInt n, const float *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, float *val)
+{
+  return SKEAN_CALL(Pack, n, x, t, w, j0, idx, val);
+}
+
+PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
+{
+  return SKEAN_CALL(Select, n, K, thr, idx);
+}
+
+PetscInt SelectExponents(PetscInt n, double u, double inv, const double *v, const double *c, double t, const double *w, std::int32_t *idx, double *e)
+{
+  return SKEAN_CALL(SelectExponents, n, u, inv, v, c, t, w, idx, e);
+}
+
+void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, bool stream, double *sum, double *most)
+{
+  SKEAN_CALL(CopyPanel, rows, n, from, ld, to, ldto, stream, sum, most);
+}
+
+} // namespace transport
+} // namespace skean
