@@ -550,7 +550,7 @@ void TileEngine::Precision(double inv, bool plain, double cut, double reach, boo
 {
   const bool fits   = wanted > 0 && cut + 2 * reach - least < kRange; /* products of entries that count are normal numbers */
   const bool enough = kRough < 0.01 * wanted, far = !(reached > 0 && reached < 10 * kRough);
-  const bool large = static_cast<double>(nglobal) * m > 2e6 && !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach);
+  const bool large = renewed<kRenew &&static_cast<double>(nglobal) * m> 2e6 && !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach);
 
   *single = fits && (enough || large || (abandoned && far));
   *rough  = *single && plain && (enough || far);
@@ -777,6 +777,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     const double *vhome = home.data() + Places(m).v;
     near                = !anew && IsNear(inv, vhome);
     keeping             = !exact && !near && WantsToKeep(inv, vhome);
+    if (inv != lastinv) renewed = 0;
     if (inv < lastinv)
       abandoned = 0;
     else if (keeping && !anew && kept.inv == inv)

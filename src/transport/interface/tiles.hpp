@@ -37,18 +37,23 @@ public:
   PetscErrorCode Entries(double inv, const double *u, const double *v, Keep *keep) override;
   PetscErrorCode Scale(double *cmax, double *cmedian) override;
   double         KeptError() const override { return kepterr; }
-  void           KeepAnew() override { anew = true; }
-  double         HeavyEntries() const override { return kept.valid ? heavy : 0.0; }
-  double         PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }
-  double         Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
+  void           KeepAnew() override
+  {
+    anew = true;
+    ++renewed;
+  }
+  double HeavyEntries() const override { return kept.valid ? heavy : 0.0; }
+  double PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }
+  double Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
 
 private:
   /* Relative error of sums of rows that were computed in single precision (their exponents have errors of 2^-24 times as much as they are), and four times
      2^-24: see StoredRows, for rows and for columns, at two points */
-  static constexpr double kRough = 2e-6, kSingle = 2.4e-7;
-  static constexpr double kSpread  = 8; /* e-folds between potentials, about */
-  static constexpr double kScale32 = 0x1p40;
-  static constexpr double kRange   = 84; /* e-folds of its normal numbers below 1 */
+  static constexpr double   kRough = 2e-6, kSingle = 2.4e-7;
+  static constexpr double   kSpread  = 8; /* e-folds between potentials, about */
+  static constexpr double   kScale32 = 0x1p40;
+  static constexpr PetscInt kRenew   = 2;  /* so often rows are kept in single precision again when that was not exact enough */
+  static constexpr double   kRange   = 84; /* e-folds of its normal numbers below 1 */
   /* e-folds below r_i c_j at which an entry is lost in the rounding of its row and column: fused passes may leave it out whatever the user's truncation is */
   static constexpr double kRounding = 37.0;
 
@@ -88,6 +93,7 @@ private:
   StoredRows                kept;
   double                    kepterr   = 0;       /* of the last fused pass */
   PetscInt                  abandoned = 0;       /* how often potentials have left what was kept, at this epsilon or larger ones of this solve */
+  PetscInt                  renewed   = 0;       /* how often what was kept at this epsilon was not exact enough */
   bool                      anew      = false;   /* what is kept is not to be used by fused passes any more */
   double                    least     = 0;       /* logarithm of the smallest mass of a column */
   std::vector<float>        K32;                 /* scratch: rows of the plan */

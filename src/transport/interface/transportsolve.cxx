@@ -54,8 +54,11 @@ PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
   w->err     = s[0] + s[3] + w->kepterr; /* never less than it is */
   w->g2      = std::sqrt(s[1]);
   w->dual    = s[2];
-  /* as far as this precision carries; the next pass is one over the costs */
-  if (w->kepterr > 0.5 * w->target && w->err < 10 * w->kepterr) e->KeepAnew();
+  if (w->kepterr > 0.5 * w->target && w->err < 10 * w->kepterr) { /* this precision does not carry further: once more, from the costs */
+    e->KeepAnew();
+    if (keep) keep->Start(keep->asked, keep->top);
+    PetscCall(SkeanTransportPass_Private(t, keep));
+  }
   PetscCall(PetscLogEventEnd(SKEAN_Transport_Pass, t, 0, 0, 0));
   PetscFunctionReturn(PETSC_SUCCESS);
 }
