@@ -5,6 +5,7 @@
 #include <skean/private/petsccompat.h>
 #include <skean/private/random.hpp>
 #include <cstdio>
+#include <ctime>
 #include <sys/resource.h>
 
 /* Sources uniform in the unit cube, targets normal around its centre, in random order; the points of smaller clouds are the first of larger ones */
@@ -65,11 +66,11 @@ inline double PeakMegabytes(MPI_Op op)
 /* of all processes together, from their start */
 inline double CPUSeconds()
 {
-  struct rusage ru;
-  double        s;
+  struct timespec now;
+  double          s;
 
-  getrusage(RUSAGE_SELF, &ru);
-  s = ru.ru_utime.tv_sec + 1e-6 * ru.ru_utime.tv_usec + ru.ru_stime.tv_sec + 1e-6 * ru.ru_stime.tv_usec;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+  s = static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
   MPI_Allreduce(MPI_IN_PLACE, &s, 1, MPI_DOUBLE, MPI_SUM, PETSC_COMM_WORLD);
   return s;
 }

@@ -548,9 +548,10 @@ bool TileEngine::WantsToKeep(double inv, const double *v)
 */
 void TileEngine::Precision(double inv, bool plain, double cut, double reach, bool *single, bool *rough) const
 {
-  const bool fits   = wanted > 0 && cut + 2 * reach - least < kRange; /* products of entries that count are normal numbers */
-  const bool enough = kRough < 0.01 * wanted, far = !(reached > 0 && reached < 10 * kRough);
-  const bool large = renewed<kRenew &&static_cast<double>(nglobal) * m> 2e6 && !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach);
+  const bool   fits   = wanted > 0 && cut + 2 * reach - least < kRange; /* products of entries that count are normal numbers */
+  const bool   enough = kRough < 0.01 * wanted, far = !(reached > 0 && reached < 10 * kRough);
+  const double pairs = static_cast<double>(nglobal) * m;
+  const bool   cheap = !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach), large = pairs > 2e6 && renewed < kRenew && cheap;
 
   *single = fits && (enough || large || (abandoned && far));
   *rough  = *single && plain && (enough || far);
@@ -584,13 +585,13 @@ PetscErrorCode TileEngine::Kept(bool full)
 PetscErrorCode TileEngine::CorrectKept(const double *sums)
 {
   PetscFunctionBegin;
-  PetscCallCXX(acc32.assign(m, 0.0));
+  PetscCallCXX(acckept.assign(m, 0.0));
   PetscCallCXX(kept.below.assign(mloc, 1.0));
-  for (PetscInt k = 0; k < n; ++k) kept.AddTo(k, std::exp(kept.u0[k] - kept.base[k]) * kept.right[k], acc32.data());
-  PetscCallCXX(least32.resize(mloc));
-  PetscCall(StoreColumns(acc32, least32.data(), MPI_SUM));
+  for (PetscInt k = 0; k < n; ++k) kept.AddTo(k, std::exp(kept.u0[k] - kept.base[k]) * kept.right[k], acckept.data());
+  PetscCallCXX(keptsums.resize(mloc));
+  PetscCall(StoreColumns(acckept, keptsums.data(), MPI_SUM));
   for (PetscInt j = 0; j < mloc; ++j)
-    if (sums[j] > kTiny && sums[j] < kHuge && least32[j] > kTiny) kept.below[j] = sums[j] / least32[j];
+    if (sums[j] > kTiny && sums[j] < kHuge && keptsums[j] > kTiny) kept.below[j] = sums[j] / keptsums[j];
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
@@ -914,11 +915,11 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   }
   /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
   std::vector<char>   bad(mloc, 0);
-  std::vector<double> least(mloc, 1.0);
+  std::vector<double> masses(mloc, 1.0);
   const double        floor = trunc ? PetscMin(std::exp(-cut) * 1e6, std::exp(-0.5 * cut)) : 0.0;
-  if (floor > 0) ExpOf(mloc, logc, least.data());
+  if (floor > 0) ExpOf(mloc, logc, masses.data());
   for (PetscInt j = 0; j < mloc; ++j) {
-    bad[j] = !(lb[j] > PetscMax(kTiny, floor * least[j]) && lb[j] < kHuge);
+    bad[j] = !(lb[j] > PetscMax(kTiny, floor * masses[j]) && lb[j] < kHuge);
     if (bad[j]) lb[j] = 1.0;
   }
   LogOf(mloc, lb, lb);

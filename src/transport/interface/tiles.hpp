@@ -102,7 +102,7 @@ private:
   std::vector<float>        weight32;            /* the masses once more */
   std::vector<std::int32_t> selected;            /* scratch: entries of a row, and what they are */
   std::vector<double>       exponents;
-  std::vector<double>       acc32, least32;       /* scratch: column sums of what is kept */
+  std::vector<double>       acckept, keptsums;    /* scratch: column sums of what is kept */
   double                    passcost = 1;         /* of a pass over the rows kept, relative to one over the costs */
   double                    heavy    = 0;         /* entries of the rows kept, see HeavyEntries() */
   double                    refused  = 0;         /* rows at this inv, or a smaller one, took too much memory */

@@ -885,10 +885,15 @@ PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, Petsc
    Notes:
    For stored costs and for clouds of points whose targets every process holds (`SkeanTransportSetReplicationLimit()`). A pass keeps the rows
    exp((f_i + g_j - C_ij)/eps), whole or, where few are large enough, as single entries; passes at potentials near those are then one traversal of what is
-   kept, without costs and exponentials, 8 bytes per entry of a whole row and 12 per single entry. What is left out is below
-   e^-37 of each row and column (or the fraction of `SkeanTransportSetTruncation()`, if that is set), which is less than rounding; the passes that keep
+   kept, without costs and exponentials. What is left out is below a thousandth of the tolerance of each row and column, and e^-18, but no less than e^-37 (or the
+   fraction of `SkeanTransportSetTruncation()`, if that is set); the passes that keep
    rows of clouds skip as much by the bounds of truncation. Rows are kept anew when potentials have moved
-   too far, and not at all where they do not fit; near the rounding floor passes are computed from the costs. What a solve reports (marginal error, cost, bounds) is always computed from the costs.
+   too far, and not at all where they do not fit; near the rounding floor passes are computed from the costs.
+
+   An entry of a whole row takes 8 bytes, a single entry 12; in single precision 4 and 8. That is used, for exponentials too, where the marginal error that is asked for
+   is above 2e-4, which it is on all levels of epsilon but the last; and on the last one, for costs of more than two million pairs that are cheap to evaluate again, down
+   to a marginal error of 2e-5, where rows are kept once more, with corrections that make the sums of rows and columns exact at these potentials. A bound of what
+   single precision may have left is added to the marginal error that decides; what a solve reports (marginal error, cost, bounds) is always computed from the costs.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative size.
 

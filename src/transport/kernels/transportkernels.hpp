@@ -8,6 +8,8 @@
 
 #include "avx512.hpp"
 #include <petscsys.h>
+#include <cstdint>
+#include <cstring>
 #include <memory>
 #include <new>
 #include <utility>
@@ -21,12 +23,24 @@ enum class CostKind { STORED, SQEUCLIDEAN, EUCLIDEAN, L1, LP, COSINE, CALLBACK }
 /* Evaluates the costs from one source to ny targets (row major, d numbers each) */
 typedef PetscErrorCode (*CostFn)(PetscInt d, const PetscReal x[], PetscInt ny, const PetscReal y[], PetscReal c[], void *ctx);
 
-/* Of vectors whose new entries are not set: what is written at once need not be zeroed first. They start on cache lines */
+/* Of vectors whose new entries are not set: what is written at once need not be zeroed first. They start on cache lines. (An aligned block that was given back
+   is not found again by the next aligned request of this size, glibc 2.36: so blocks have room for a line more.) */
 template <class T>
 struct Unset : std::allocator<T> {
-  static constexpr std::align_val_t kLine{64};
-  T                                *allocate(size_t n) { return static_cast<T *>(::operator new(n * sizeof(T), kLine)); }
-  void                              deallocate(T *p, size_t) noexcept { ::operator delete(p, kLine); }
+  static constexpr size_t kLine = 64;
+  T                      *allocate(size_t n)
+  {
+    char *block = static_cast<char *>(::operator new(n * sizeof(T) + 2 * kLine)), *start = block + kLine;
+    start += (kLine - reinterpret_cast<std::uintptr_t>(start) % kLine) % kLine;
+    std::memcpy(start - sizeof(block), &block, sizeof(block));
+    return reinterpret_cast<T *>(start);
+  }
+  void deallocate(T *p, size_t) noexcept
+  {
+    char *block;
+    std::memcpy(&block, reinterpret_cast<char *>(p) - sizeof(block), sizeof(block));
+    ::operator delete(block);
+  }
   template <class U>
   struct rebind {
     typedef Unset<U> other;
