@@ -179,6 +179,67 @@ TEST(TransportKept, SelectedExponents)
   }
 }
 
+/* Exponentials of whole rows, over the whole range and at its ends, against the C library; the plain version too */
+TEST(TransportKept, ExponentialsOfRows)
+{
+  for (PetscInt n : {0, 1, 15, 16, 31, 33, 1024}) {
+    std::vector<double> c(n + 1), v(n + 1), K[2];
+    std::vector<float>  K32[2];
+    const double        u = 0.3, inv = 2.0;
+    for (int wide = 0; wide < 2; ++wide) {
+      double sum = 0, weighted = 1, rough = 0, w[2] = {1, 1}, s[2], t[2], r[2];
+      for (PetscInt j = 0; j < n; ++j) {
+        v[j] = Uniform(j, 14);
+        c[j] = wide ? 355 * Uniform(j, 15) : 10 * Uniform(j, 15);
+      }
+      for (int k = 0; k < 2; ++k) {
+        K[k].assign(n + 1, -7);
+        K32[k].assign(n + 1, -7.0f);
+      }
+      s[0] = ExpSum(n, u, inv, v.data(), c.data(), K[0].data());
+      s[1] = plain::ExpSum(n, u, inv, v.data(), c.data(), K[1].data());
+      r[0] = ExpSum(n, u, inv, v.data(), c.data(), K32[0].data());
+      r[1] = plain::ExpSum(n, u, inv, v.data(), c.data(), K32[1].data());
+      for (PetscInt j = 0; j < n; ++j) {
+        const long double x = static_cast<long double>(u) + v[j] - static_cast<long double>(inv) * c[j];
+        const double      e = x < -707 ? 0.0 : static_cast<double>(std::exp(x)), off = 4e-16 * (1 + std::fabs(static_cast<double>(x)));
+        sum += e;
+        weighted += e * c[j];
+        rough += e;
+        for (int k = 0; k < 2; ++k) {
+          EXPECT_NEAR(K[k][j], e, off * e) << "version " << k << " at " << static_cast<double>(x);
+          EXPECT_NEAR(K32[k][j], e, 1e-37 + 2e-7 * (2 + std::fabs(static_cast<double>(x))) * e) << "version " << k << " at " << static_cast<double>(x);
+        }
+      }
+      t[0] = ExpSumCost(n, u, inv, v.data(), c.data(), K[0].data(), &w[0]);
+      t[1] = plain::ExpSumCost(n, u, inv, v.data(), c.data(), K[1].data(), &w[1]);
+      for (int k = 0; k < 2; ++k) {
+        EXPECT_NEAR(s[k], sum, 1e-14 * (1 + sum));
+        EXPECT_NEAR(t[k], sum, 1e-14 * (1 + sum));
+        EXPECT_NEAR(w[k], weighted, 1e-14 * weighted);
+        EXPECT_NEAR(r[k], rough, 5e-6 * (1 + rough));
+        EXPECT_EQ(K[k][n], -7);
+        EXPECT_EQ(K32[k][n], -7.0f);
+      }
+    }
+    for (PetscInt j = 0; j < n; ++j) { /* nothing, too much, and what is no number */
+      v[j] = 0;
+      c[j] = j % 4 == 0 ? 1e300 : (j % 4 == 1 ? -1e300 : (j % 4 == 2 ? std::nan("") : 1 / 0.0));
+    }
+    ExpSum(n, u, inv, v.data(), c.data(), K[0].data());
+    plain::ExpSum(n, u, inv, v.data(), c.data(), K[1].data());
+    for (PetscInt j = 0; j < n; ++j)
+      for (int k = 0; k < 2; ++k) {
+        const double want = j % 4 == 1 ? HUGE_VAL : 0.0;
+        if (j % 4 == 2) {
+          EXPECT_TRUE(std::isnan(K[k][j])) << k;
+        } else {
+          EXPECT_EQ(K[k][j], want) << k;
+        }
+      }
+  }
+}
+
 /* Panels of every shape, at aligned and other places, with and without streaming; a NaN and an infinity show in the sums */
 TEST(TransportKept, CopyPanel)
 {

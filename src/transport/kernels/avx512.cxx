@@ -1,8 +1,9 @@
 /*
-   The kernels that a compiler does not vectorise: selections, which compress, and the transposition of a panel. Plain versions, and for processors that have
-   them AVX-512 ones, chosen at run time. They give the same numbers in the same order.
+   The kernels that a compiler does not vectorise, or not well: exponentials, selections, which compress, and the transposition of a panel. Plain versions (of
+   exponentials in kernels.cxx), and for processors that have them AVX-512 ones, chosen at run time. Selections are the same, exponentials but for rounding.
 */
 #include "avx512.hpp"
+#include "exp.hpp"
 #include "storedrows.hpp"
 #include <skean/private/skeanimpl.h>
 #if defined(SKEAN_HAVE_MULTIVERSION)
@@ -15,25 +16,28 @@ namespace transport {
 
 /* ---------------------------------------------------------------------------------------------------------------------------- plain */
 
+/* without a branch that cannot be foreseen */
 template <class V>
-static PetscInt PlainPackOf(PetscInt n, const V *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, V *val)
+__attribute__((always_inline)) static inline PetscInt PlainPack(PetscInt n, const V *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, V *val)
 {
   PetscInt k = 0;
-  for (PetscInt j = 0; j < n; ++j)
-    if (static_cast<double>(x[j]) > t * w[j]) {
-      idx[k]   = j0 + static_cast<std::int32_t>(j);
-      val[k++] = x[j];
-    }
+  for (PetscInt j = 0; j < n; ++j) {
+    const V y = x[j];
+    idx[k]    = j0 + static_cast<std::int32_t>(j);
+    val[k]    = y;
+    k += static_cast<double>(y) > t * w[j] ? 1 : 0;
+  }
   return k;
 }
 
 template <class V>
-static void PlainCountOf(PetscInt n, const V *x, V t, V heavy, const V *w, double sums[2])
+__attribute__((always_inline)) static inline void PlainCount(PetscInt n, const V *x, V t, V heavy, const V *w, double sums[2])
 {
-  PetscInt above = 0, many = 0;
+  V above = 0, many = 0; /* in the width of what is compared */
+#pragma omp simd reduction(+ : above, many)
   for (PetscInt j = 0; j < n; ++j) {
-    above += x[j] > t * w[j] ? 1 : 0;
-    many += x[j] > heavy * w[j] ? 1 : 0;
+    above += x[j] > t * w[j] ? V(1) : V(0);
+    many += x[j] > heavy * w[j] ? V(1) : V(0);
   }
   sums[0] += static_cast<double>(above);
   sums[1] += static_cast<double>(many);
@@ -41,24 +45,25 @@ static void PlainCountOf(PetscInt n, const V *x, V t, V heavy, const V *w, doubl
 
 namespace plain {
 
-void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
+SKEAN_MULTIVERSION void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
 {
-  PlainCountOf(n, x, t, heavy, w, sums);
+  PlainCount(n, x, t, heavy, w, sums);
 }
 
-void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2])
+SKEAN_MULTIVERSION void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2])
 {
-  PlainCountOf(n, x, static_cast<float>(t), static_cast<float>(heavy), w, sums);
+  constexpr PetscInt kExact = 1 << 24; /* up to which integers are exact in single precision */
+  for (PetscInt j = 0; j < n; j += kExact) PlainCount(PetscMin(kExact, n - j), x + j, static_cast<float>(t), static_cast<float>(heavy), w + j, sums);
 }
 
 PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val)
 {
-  return PlainPackOf(n, x, t, w, j0, idx, val);
+  return PlainPack(n, x, t, w, j0, idx, val);
 }
 
 PetscInt Pack(PetscInt n, const float *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, float *val)
 {
-  return PlainPackOf(n, x, t, w, j0, idx, val);
+  return PlainPack(n, x, t, w, j0, idx, val);
 }
 
 PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
@@ -66,7 +71,7 @@ PetscInt Select(PetscInt n, const double *K, double thr, PetscInt *idx)
   PetscInt k = 0;
   for (PetscInt j = 0; j < n; ++j) {
     idx[k] = j;
-    k += K[j] > thr ? 1 : 0; /* without a branch that cannot be foreseen */
+    k += K[j] > thr ? 1 : 0;
   }
   return k;
 }
@@ -99,6 +104,7 @@ void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double 
 #if defined(SKEAN_AVX512)
   /* of the intrinsics' own undefined vectors: GCC bug 105593 */
   #pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+  #pragma GCC diagnostic ignored "-Wuninitialized"
 
 /* -------------------------------------------------------------------------------------------------------------------------- AVX-512 */
 
@@ -215,6 +221,84 @@ SKEAN_AVX512 static PetscInt SelectExponents(PetscInt n, double u, double inv, c
   return k;
 }
 
+/* FastExp() with the instructions that round and scale by powers of two; the same polynomial. min() and the comparison are such that NaN remains; 710 is
+   enough for infinity, and not too much for r to be small */
+SKEAN_AVX512 static inline __m512d Exp(__m512d x)
+{
+  const __m512d  t  = _mm512_min_pd(_mm512_set1_pd(kExpHigh + 1), x);
+  const __m512d  k  = _mm512_roundscale_pd(_mm512_mul_pd(t, _mm512_set1_pd(kLog2e)), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512d  r  = _mm512_fnmadd_pd(k, _mm512_set1_pd(kLn2Low), _mm512_fnmadd_pd(k, _mm512_set1_pd(kLn2High), t));
+  const __mmask8 in = _mm512_cmp_pd_mask(t, _mm512_set1_pd(kExpLow), _CMP_NLT_UQ);
+  __m512d        q  = _mm512_set1_pd(kExpPolynomial[0]);
+  for (int d = 1; d < 10; ++d) q = _mm512_fmadd_pd(q, r, _mm512_set1_pd(kExpPolynomial[d]));
+  q = _mm512_fmadd_pd(_mm512_mul_pd(r, r), q, r);
+  return _mm512_maskz_scalef_pd(in, _mm512_add_pd(_mm512_set1_pd(1.0), q), k);
+}
+
+/* RoughExp(); below its range the result is zero, above it is infinite */
+SKEAN_AVX512 static inline __m512 Exp(__m512 x)
+{
+  const __m512    t  = _mm512_min_ps(_mm512_set1_ps(kRoughHigh + 1), x);
+  const __m512    k  = _mm512_roundscale_ps(_mm512_mul_ps(t, _mm512_set1_ps(static_cast<float>(kLog2e))), _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+  const __m512    r  = _mm512_fnmadd_ps(k, _mm512_set1_ps(kRoughLn2Low), _mm512_fnmadd_ps(k, _mm512_set1_ps(kRoughLn2High), t));
+  const __mmask16 in = _mm512_cmp_ps_mask(t, _mm512_set1_ps(kRoughLow), _CMP_NLT_UQ);
+  __m512          q  = _mm512_set1_ps(kRoughPolynomial[0]);
+  for (int d = 1; d < 6; ++d) q = _mm512_fmadd_ps(q, r, _mm512_set1_ps(kRoughPolynomial[d]));
+  return _mm512_maskz_scalef_ps(in, q, k);
+}
+
+SKEAN_AVX512 static double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K)
+{
+  const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv);
+  __m512d       s[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+  PetscInt      j    = 0;
+
+  for (; j + 16 <= n; j += 16) /* two at once: each is a chain of dependent operations */
+    for (int l = 0; l < 2; ++l) {
+      const PetscInt at = j + 8 * l;
+      const __m512d  e  = Exp(_mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + at), _mm512_add_pd(uu, _mm512_loadu_pd(v + at))));
+      _mm512_storeu_pd(K + at, e);
+      s[l] = _mm512_add_pd(s[l], e);
+    }
+  return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1])) + plain::ExpSum(n - j, u, inv, v + j, c + j, K + j);
+}
+
+SKEAN_AVX512 static double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost)
+{
+  const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv);
+  __m512d       s[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()}, w[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+  PetscInt      j = 0;
+
+  for (; j + 16 <= n; j += 16)
+    for (int l = 0; l < 2; ++l) {
+      const PetscInt at = j + 8 * l;
+      const __m512d  x = _mm512_loadu_pd(c + at), e = Exp(_mm512_fnmadd_pd(ii, x, _mm512_add_pd(uu, _mm512_loadu_pd(v + at))));
+      _mm512_storeu_pd(K + at, e);
+      s[l] = _mm512_add_pd(s[l], e);
+      w[l] = _mm512_fmadd_pd(e, x, w[l]);
+    }
+  *cost += _mm512_reduce_add_pd(_mm512_add_pd(w[0], w[1]));
+  return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1])) + plain::ExpSumCost(n - j, u, inv, v + j, c + j, K + j, cost);
+}
+
+SKEAN_AVX512 static double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
+{
+  const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv);
+  __m512        s[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
+  PetscInt      j    = 0;
+
+  for (; j + 32 <= n; j += 32)
+    for (int l = 0; l < 2; ++l) {
+      const PetscInt at = j + 16 * l;
+      const __m256   a  = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + at), _mm512_add_pd(uu, _mm512_loadu_pd(v + at))));
+      const __m256   b  = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + at + 8), _mm512_add_pd(uu, _mm512_loadu_pd(v + at + 8))));
+      const __m512   e  = Exp(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1));
+      _mm512_storeu_ps(K + at, e);
+      s[l] = _mm512_add_ps(s[l], e);
+    }
+  return static_cast<double>(_mm512_reduce_add_ps(_mm512_add_ps(s[0], s[1]))) + plain::ExpSum(n - j, u, inv, v + j, c + j, K + j);
+}
+
 /* Blocks of 8 x 8 through registers; the rows of 8 columns are read one after the other, as the memory likes */
 template <bool Stream>
 SKEAN_AVX512 static void CopyBlocks(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, double *sum, double *most)
@@ -278,6 +362,21 @@ static bool Has()
 #else
   #define SKEAN_CALL(f, ...) plain::f(__VA_ARGS__)
 #endif
+
+double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K)
+{
+  return SKEAN_CALL(ExpSum, n, u, inv, v, c, K);
+}
+
+double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost)
+{
+  return SKEAN_CALL(ExpSumCost, n, u, inv, v, c, K, cost);
+}
+
+double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
+{
+  return SKEAN_CALL(ExpSum, n, u, inv, v, c, K);
+}
 
 void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
 {

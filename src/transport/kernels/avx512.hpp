@@ -9,6 +9,12 @@ namespace transport {
 
 constexpr int kLanes = 8;
 
+/* K_j = exp(u + v_j - inv c_j), c and K may be the same; returns the sum of K */
+double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
+/* The same, and adds sum_j K_j c_j to cost */
+double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
+/* The exponential, and sums of 1024 at most, in single precision; see RoughExp() */
+double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
 /* Adds to sums how many x_j > t w_j, and how many x_j > heavy w_j */
 void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
 void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2]);
@@ -24,6 +30,9 @@ PetscInt SelectExponents(PetscInt n, double u, double inv, const double *v, cons
 void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double *to, size_t ldto, bool stream, double *sum, double *most);
 
 namespace plain {
+double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
+double   ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
+double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
 void     Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
 void     Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2]);
 PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val);

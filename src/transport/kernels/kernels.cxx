@@ -8,6 +8,8 @@
 namespace skean {
 namespace transport {
 
+namespace plain {
+
 SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K)
 {
   double s = 0;
@@ -33,6 +35,20 @@ SKEAN_MULTIVERSION double ExpSumCost(PetscInt n, double u, double inv, const dou
   *cost += w;
   return s;
 }
+
+SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
+{
+  float s = 0;
+#pragma omp simd reduction(+ : s)
+  for (PetscInt j = 0; j < n; ++j) {
+    const float e = RoughExp(static_cast<float>((u + v[j]) - inv * c[j]));
+    K[j]          = e;
+    s += e;
+  }
+  return static_cast<double>(s);
+}
+
+} // namespace plain
 
 SKEAN_MULTIVERSION double MaxOf(PetscInt n, double inv, const double *v, const double *c)
 {

@@ -189,18 +189,6 @@ SKEAN_MULTIVERSION double Dot(PetscInt n, const float *x, const double *y)
   return sum;
 }
 
-SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
-{
-  float s = 0;
-#pragma omp simd reduction(+ : s)
-  for (PetscInt j = 0; j < n; ++j) {
-    const float e = RoughExp(static_cast<float>((u + v[j]) - inv * c[j]));
-    K[j]          = e;
-    s += e;
-  }
-  return static_cast<double>(s);
-}
-
 SKEAN_MULTIVERSION double MaxDifference(PetscInt n, const double *x, const double *y)
 {
   double s = 0;

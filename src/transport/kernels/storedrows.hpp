@@ -48,7 +48,6 @@ void Flush(PetscInt n, double t, float *x, double *y);
 /* as for double precision */
 void   AddScaled(PetscInt n, double t, const float *K, double *b);
 double Dot(PetscInt n, const float *x, const double *y);
-double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
 /* max_j |x_j - y_j|, sum_j w_j min(1, |x_j - y_j|), out_j = exp(x_j - y_j), x_j *= y_j, z_j = x_j y_j */
 double MaxDifference(PetscInt n, const double *x, const double *y);
 double Drift(PetscInt n, const double *w, const double *x, const double *y);

@@ -86,10 +86,6 @@ struct Columns {
 /* out[r*ld + j] = c(i0 + r, j0 + j) for 0 <= r < nr, 0 <= j < nc; returns an error only from a user's callback */
 PetscErrorCode FillCosts(const CostTiles &T, const Columns &Y, PetscInt i0, PetscInt nr, PetscInt j0, PetscInt nc, double *out, size_t ld);
 
-/* K_j = exp(u + v_j - inv c_j), c and K may be the same; returns the sum of K */
-double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
-/* The same, and adds sum_j K_j c_j to cost */
-double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
 /* max_j (v_j - inv c_j) */
 double MaxOf(PetscInt n, double inv, const double *v, const double *c);
 /* min_j (c_j - v_j) */
