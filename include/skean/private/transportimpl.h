@@ -135,10 +135,11 @@ public:
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
   /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
   virtual double PassCost() const { return 1; }
-  /* Bound of the l1 marginal error that the sums of the last fused pass have because rows of the plan were kept in single precision, and kept anew by the next
-     one. The same on all processes */
+  /* Bound of the l1 marginal error that the sums of the last fused pass have because of what rows of the plan that are kept lack: digits, and small entries; what
+     is kept is not to be used by the next fused pass; nothing of former solves has a part in the next one */
   virtual double KeptError() const { return 0; }
   virtual void   KeepAnew() {}
+  virtual void   Forget() {}
   /* Number of entries of the plan, over all processes, that are more than 1e-7 of the mass of their row, when the rows were kept that are kept now; 0: not
      known. The same on all processes */
   virtual double HeavyEntries() const { return 0; }

@@ -174,8 +174,9 @@ PetscErrorCode SkeanTransportComputeBarycenter(SkeanTransport transport, PetscIn
   w = static_cast<Work *>(s->work);
   e = w->eng.get();
   PetscCheck(!e->Forbids(), comm, PETSC_ERR_SUP, "Barycentres are not offered for sparse costs");
-  e->cutoff       = 0;
-  e->passes       = 0;
+  e->cutoff = 0;
+  e->passes = 0;
+  e->Forget();
   e->keptpasses   = 0;
   const size_t nr = PetscMax(e->n, 1), nc = PetscMax(e->mloc, 1);
   for (Measure &m : M) {

@@ -528,7 +528,7 @@ void TileEngine::CloseCells(double sum)
 double TileEngine::Reach(double inv) const
 {
   const double usual = PetscMin(100.0, 6.0 * std::sqrt(PetscMax(1.0, 1e-3 * inv * largest))), fits = 0.5 * (kRange - 1 - KeepCut() + least);
-  return abandoned ? PetscMax(usual, PetscMin((abandoned > 1 ? 4 : 2) * usual, fits)) : usual;
+  return abandoned && !shortreach ? PetscMax(usual, PetscMin((abandoned > 1 ? 4 : 2) * usual, fits)) : usual;
 }
 
 /* Rows are kept in advance, until that was in vain: then only once the potentials have come to rest. Not in vain was what a larger epsilon makes useless: a
@@ -546,12 +546,14 @@ bool TileEngine::WantsToKeep(double inv, const double *v)
    to some marginal error and no further: then rows are kept once more, which takes one more pass over the costs. That is worth it where kept rows come
    from memory, and where rows have had to be kept several times on a level anyway.
 */
-void TileEngine::Precision(double inv, bool plain, double cut, double reach, bool *single, bool *rough) const
+void TileEngine::Precision(double inv, double lam, bool plain, double cut, double reach, bool *single, bool *rough) const
 {
-  const bool   fits   = wanted > 0 && cut + 2 * reach - least < kRange; /* products of entries that count are normal numbers */
+  const double pairs  = static_cast<double>(nglobal) * m;
   const bool   enough = kRough < 0.01 * wanted, far = !(reached > 0 && reached < 10 * kRough);
-  const double pairs = static_cast<double>(nglobal) * m;
   const bool   cheap = !T.gemm && T.kind != CostKind::CALLBACK && !IsThin(inv, cut + 2 * reach), large = pairs > 2e6 && renewed < kRenew && cheap;
+  /* products of entries that count are normal numbers; with marginal penalties a row may have any multiple of its mass; small problems gain nothing, and the more
+     differences Anderson's method has for their few unknowns the more it makes of the last digit */
+  const bool fits = lam == 1.0 && wanted > 0 && cut + 2 * reach - least < kRange && pairs >= 65536;
 
   *single = fits && (enough || large || (abandoned && far));
   *rough  = *single && plain && (enough || far);
@@ -572,7 +574,11 @@ PetscErrorCode TileEngine::Kept(bool full)
   PetscCall(AllreduceSum(comm, in, 4));
   heavy      = in[0] == 0 ? in[3] : 0.0;
   kept.valid = in[0] == 0;
-  refused    = kept.valid ? 0.0 : 4 * kept.inv;
+  /* what did not fit with more than the usual reach may fit with that */
+  if (!kept.valid && abandoned && !shortreach)
+    shortreach = true;
+  else
+    refused = kept.valid ? 0.0 : 4 * kept.inv;
   if (!kept.valid) kept.Free();
   /* an entry, with its exponential, is the unit; those of whole rows depend on which cache has them, but not on the number of processes, so that no decision
      does; and the logarithms and exponentials of rows and columns */
@@ -637,16 +643,15 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
     PetscCallCXX(mass.resize(n));
     ExpOf(n, logr, mass.data());
   }
-  /* sums in single precision are for what is rough anyway: flushed often, and scaled so that products are normal numbers */
+  /* sums of rows in single precision are for what is rough anyway; scaled so that products are normal numbers. Those of columns, which would depend on which
+     rows are where, are not */
   const bool light = sizeof(V) == sizeof(float) && kept.rough && !keep && !cells;
-  PetscInt   flush = 0;
   if (light) {
     PetscCallCXX(factor32.resize(m));
-    PetscCallCXX(sums32.assign(m, 0.0f));
     for (PetscInt j = 0; j < m; ++j) factor32[j] = static_cast<float>(kScale32 * factor[j]);
   }
   for (PetscInt k0 = 0; k0 < n;) {
-    const PetscInt nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+    const PetscInt nr                   = kept.Whole<V>(k0) ? StoredRows::Together<V>() : 1;
     const V       *x[StoredRows::kRows] = {NULL};
     double         s[StoredRows::kRows], t[StoredRows::kRows];
 
@@ -654,14 +659,20 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
     const StoredRows::Row &first = kept.At(k0);
     const size_t           count = static_cast<size_t>(PetscMax(first.count, 0)); /* of a row that is not whole */
     const std::int32_t    *index = kept.Index(first);
-    if (light && nr > 1) {
-      if constexpr (sizeof(V) == sizeof(float)) DotRows(m, x, factor32.data(), s);
+    if (first.count >= 0)
+      s[0] = SparseDot(count, index, x[0], factor.data());
+    else if (light) {
+      if constexpr (sizeof(V) == sizeof(float)) {
+        if (nr > 1)
+          DotRows(m, x, factor32.data(), s);
+        else
+          s[0] = Dot(m, x[0], factor32.data());
+      }
+      for (PetscInt r = 0; r < nr; ++r) s[r] *= 1.0 / kScale32;
     } else if (nr > 1)
       DotRows(m, x, factor.data(), s);
     else
-      s[0] = first.count < 0 ? Dot(m, x[0], factor.data()) : SparseDot(count, index, x[0], factor.data());
-    if (light && nr > 1)
-      for (PetscInt r = 0; r < nr; ++r) s[r] *= 1.0 / kScale32;
+      s[0] = Dot(m, x[0], factor.data());
     for (PetscInt r = 0; r < nr; ++r) {
       const PetscInt k = k0 + r, i = Row(k);
       s[r] *= kept.right[k];
@@ -676,11 +687,7 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
       if (a) a[i] = t[r] * s[r];
       t[r] *= kept.right[k];
     }
-    if (light && nr > 1) {
-      for (PetscInt r = 0; r < nr; ++r) t[r] *= kScale32;
-      if constexpr (sizeof(V) == sizeof(float)) AddRows(m, t, x, sums32.data());
-      if (++flush % 16 == 0) Flush(m, 1.0 / kScale32, sums32.data(), sums);
-    } else if (nr > 1)
+    if (nr > 1)
       AddRows(m, t, x, sums);
     else if (first.count < 0)
       AddScaled(m, t[0], x[0], sums);
@@ -704,7 +711,6 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
     }
     k0 += nr;
   }
-  if (light) Flush(m, 1.0 / kScale32, sums32.data(), sums);
   MultiplyBy(m, factor.data(), sums);
   LogOf(n, rowsum.data(), rowsum.data());
   for (PetscInt k = 0; k < n; ++k)
@@ -772,7 +778,8 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
         f[k]     = PetscMax(-M[k], -lam * M[k]);
       }
   };
-  bool near = false, keeping = false, full = false, stale = false;
+  bool   near = false, keeping = false, full = false, stale = false;
+  double deep = cut; /* what is left out of a column is below exp(-deep) of its mass */
   if (cells) PetscCallCXX(cells->gram.assign(static_cast<size_t>(cells->count) * cells->count, 0.0));
   if (!ring) {
     const double *vhome = home.data() + Places(m).v;
@@ -787,9 +794,10 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
     if (keeping) cut = KeepCut(); /* later passes rely on what is kept */
     const double reach     = Reach(inv);
     bool         shortened = false;
-    if (keeping) Precision(inv, !keep && !cells, cut, reach, &shortened, &computesrough);
+    if (keeping) Precision(inv, lam, !keep && !cells, cut, reach, &shortened, &computesrough);
     kepterr = computesrough ? kRough : (near && kept.single ? (kept.rough ? kRough : kSingle * Drift(m, weight.data(), vhome, kept.v0.data())) : 0.0);
     if (near && kept.cut < Cut()) kepterr += 2 * std::exp(-kept.cut);
+    deep = keeping ? cut + 2 * reach : (near ? PetscMin(cut, kept.cut) : cut);
     if (computesrough) PetscCallCXX(K32.resize(K.size()));
     if (computesrough) scale = f; /* row sums of one, not of the mass */
     PetscCallCXX(last.assign(vhome, vhome + m));
@@ -802,7 +810,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       else if (near)
         PetscCall(FusedKept<double>(B, lam, u, a, sums, keep, todo, &some, &stale));
       if (some && tiled) FitColumns(Kappa(T.kind, inv), logchome.data());
-      if (keeping) PetscCallCXX(kept.Begin(n, m, inv, cut, reach, shortened, computesrough, B.v));
+      if (keeping) PetscCallCXX(kept.Begin(n, nglobal, m, inv, cut, reach, shortened, computesrough, B.v));
       /* what is done with row k, its exponentials and their sum; the factor of the plan */
       auto Use = [&](PetscInt k, const Segs &segs, double sum, const auto *Krow) {
         const double unew = New(k, sum), t = std::exp(unew - scale[k]);
@@ -814,8 +822,9 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
       /* rows that are kept as they are computed, in their place; others are in K */
       const bool   inplace = keeping && (computesrough || !shortened);
       const double bound = std::exp(-cut - 2 * reach), many = kHeavy * m;
-      const bool   thin = keeping && !keep && !cells && IsThin(inv, cut + 2 * reach) && (cut + 2 * reach + kSpread) < kept.share * inv * largest;
-      auto         Rows = [&](PetscInt k0, PetscInt nr, const Segs &segs, bool first, auto zero) -> PetscErrorCode {
+      const bool   thin   = keeping && !keep && !cells && IsThin(inv, cut + 2 * reach) && (cut + 2 * reach + kSpread) < kept.share * inv * largest;
+      PetscInt     failed = 0; /* rows that have more entries than was expected of all of them */
+      auto         Rows   = [&](PetscInt k0, PetscInt nr, const Segs &segs, bool first, auto zero) -> PetscErrorCode {
         typedef decltype(zero) V;
         double                 s[kGroup];
         V                     *to[kGroup];
@@ -824,10 +833,11 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
         PetscFunctionBegin;
         if (room) PetscCallCXX(room = kept.Reserve(nr * m, memory));
         full = keeping && !room;
-        if (thin && room && first && sizeof(V) == sizeof(double)) {
+        if (thin && room && first && sizeof(V) == sizeof(double) && failed <= kFailures) {
           bool done;
           PetscCall(SparseRow(B, inv, k0, cut + 2 * reach, lam, u, a, sums, bound, many, &done));
           if (done) PetscFunctionReturn(PETSC_SUCCESS);
+          ++failed;
         }
         for (PetscInt r = 0; r < nr; ++r) to[r] = room && inplace ? kept.Place<V>(r) : Scratch<V>(r);
         PetscCall(Exp<V>(B, k0, nr, segs, inv, &scale[k0], to, s, NULL));
@@ -843,7 +853,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
             if (cells) AddCells(segs, t, t * s[r], to[r]);
             if (keep) KeepRow(B, i, segs, to[r], t, keep);
           }
-          if (room) kept.Add(k, segs, to[r], inplace, s[r], scale[k], u[i], logr[i], bound, many, weight.data(), weight32.data());
+          if (room) PetscCallCXX(kept.Add(k, segs, to[r], inplace, s[r], scale[k], u[i], logr[i], bound, many, weight.data(), weight32.data()));
         }
         PetscFunctionReturn(PETSC_SUCCESS);
       };
@@ -916,7 +926,7 @@ PetscErrorCode TileEngine::Fused(double inv, double lam, const double *v, double
   /* a column that no row reaches: its sum underflowed, or what was skipped counts in it, since its potential is far too small */
   std::vector<char>   bad(mloc, 0);
   std::vector<double> masses(mloc, 1.0);
-  const double        floor = trunc ? PetscMin(std::exp(-cut) * 1e6, std::exp(-0.5 * cut)) : 0.0;
+  const double        floor = trunc ? PetscMin(std::exp(-deep) * 1e6, std::exp(-0.5 * deep)) : 0.0;
   if (floor > 0) ExpOf(mloc, logc, masses.data());
   for (PetscInt j = 0; j < mloc; ++j) {
     bad[j] = !(lb[j] > PetscMax(kTiny, floor * masses[j]) && lb[j] < kHuge);
@@ -1044,7 +1054,7 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
   if (a) std::fill(a, a + n, 0.0);
   constexpr double kNothing = 40;
   bool             few      = IsThin(inv, kNothing);
-  PetscInt64       found    = 0;
+  double           found    = 0;
   if (few) {
     PetscCallCXX(selected.resize(m));
     PetscCallCXX(exponents.resize(m));
@@ -1061,7 +1071,7 @@ PetscErrorCode TileEngine::Marginals(double inv, const double *u, const double *
         if (a) a[i] = sum;
         if (sums) SparseAdd(static_cast<size_t>(count), 1.0, selected.data(), exponents.data(), sums);
         found += count;
-        if (k0 == 31 && found > 8 * m) few = false; /* not as few as expected */
+        if (k0 == 31 && found > 8.0 * m) few = false; /* not as few as expected */
         return PETSC_SUCCESS;
       }
       PetscCall(Exp(B, k0, nr, segs, inv, uk, s, cost ? w : nullptr));
@@ -1086,7 +1096,7 @@ template <class V, class F>
 void TileEngine::ProductsKept(const double *u, const double *wf, bool sum, double *p, double *sums, std::vector<char> &todo, PetscInt *left, F weight)
 {
   for (PetscInt k0 = 0; k0 < n;) {
-    const PetscInt         nr                   = kept.Whole(k0) ? StoredRows::kRows : 1;
+    const PetscInt         nr                   = kept.Whole<V>(k0) ? StoredRows::Together<V>() : 1;
     const StoredRows::Row &first                = kept.At(k0);
     const size_t           count                = static_cast<size_t>(PetscMax(first.count, 0));
     const V               *x[StoredRows::kRows] = {NULL};

@@ -50,10 +50,11 @@ private:
   /* Relative error of sums of rows that were computed in single precision (their exponents have errors of 2^-24 times as much as they are), and four times
      2^-24: see StoredRows, for rows and for columns, at two points */
   static constexpr double   kRough = 2e-6, kSingle = 2.4e-7;
-  static constexpr double   kSpread  = 8; /* e-folds between potentials, about */
-  static constexpr double   kScale32 = 0x1p40;
-  static constexpr PetscInt kRenew   = 2;  /* so often rows are kept in single precision again when that was not exact enough */
-  static constexpr double   kRange   = 84; /* e-folds of its normal numbers below 1 */
+  static constexpr double   kSpread   = 8;  /* e-folds between potentials, about */
+  static constexpr PetscInt kFailures = 32; /* rows that may have more entries than expected, before that is not expected any more */
+  static constexpr double   kScale32  = 0x1p40;
+  static constexpr PetscInt kRenew    = 2;  /* so often rows are kept in single precision again when that was not exact enough */
+  static constexpr double   kRange    = 84; /* e-folds of its normal numbers below 1 */
   /* e-folds below r_i c_j at which an entry is lost in the rounding of its row and column: fused passes may leave it out whatever the user's truncation is */
   static constexpr double kRounding = 37.0;
 
@@ -91,14 +92,15 @@ private:
   std::vector<double>       cellmass;     /* scratch: of one row, by cell; the cells that have some */
   std::vector<PetscInt>     cellsof;
   StoredRows                kept;
-  double                    kepterr   = 0;       /* of the last fused pass */
-  PetscInt                  abandoned = 0;       /* how often potentials have left what was kept, at this epsilon or larger ones of this solve */
-  PetscInt                  renewed   = 0;       /* how often what was kept at this epsilon was not exact enough */
-  bool                      anew      = false;   /* what is kept is not to be used by fused passes any more */
-  double                    least     = 0;       /* logarithm of the smallest mass of a column */
+  double                    kepterr    = 0;      /* of the last fused pass */
+  PetscInt                  abandoned  = 0;      /* how often potentials have left what was kept, at this epsilon or larger ones of this solve */
+  bool                      shortreach = false;  /* there is no memory for more than the usual reach */
+  PetscInt                  renewed    = 0;      /* how often what was kept at this epsilon was not exact enough */
+  bool                      anew       = false;  /* what is kept is not to be used by fused passes any more */
+  double                    least      = 0;      /* logarithm of the smallest mass of a column */
   std::vector<float>        K32;                 /* scratch: rows of the plan */
   std::vector<double>       rowsum, shift, mass; /* scratch: of rows that are kept */
-  std::vector<float>        factor32, sums32;    /* scratch */
+  std::vector<float>        factor32;            /* scratch */
   std::vector<float>        weight32;            /* the masses once more */
   std::vector<std::int32_t> selected;            /* scratch: entries of a row, and what they are */
   std::vector<double>       exponents;
@@ -120,7 +122,7 @@ private:
   PetscErrorCode SparseRow(const Block &B, double inv, PetscInt k, double deep, double lam, double *u, double *a, double *sums, double bound, double heavy,
                            bool *done);
   /* Whether a pass that keeps rows does so in single precision, and computes in it */
-  void           Precision(double inv, bool plain, double cut, double reach, bool *single, bool *rough) const;
+  void           Precision(double inv, double lam, bool plain, double cut, double reach, bool *single, bool *rough) const;
   PetscErrorCode CorrectKept(const double *lb);
   /* V: precision of what is kept */
   template <class V>

@@ -299,18 +299,19 @@ static PetscErrorCode BuildStored(SkeanTransport t)
     std::fill_n(sum, kLanes, 0.0);
     std::fill_n(most, kLanes, -PETSC_MAX_REAL);
     for (PetscInt i0 = 0; i0 < e->n; i0 += kPanel) {
-      const PetscInt  rows     = PetscMin(kPanel, e->n - i0);
-      const PetscInt *idx      = w->rows.idx.data() + i0;
-      double         *to       = e->T.C.data() + static_cast<size_t>(i0) * e->T.ldc;
-      const bool      together = idx[rows - 1] - idx[0] == rows - 1;
+      const PetscInt  rows = PetscMin(kPanel, e->n - i0);
+      const PetscInt *idx  = w->rows.idx.data() + i0;
+      double         *to   = e->T.C.data() + static_cast<size_t>(i0) * e->T.ldc;
       for (PetscInt j = 0, end; j < M; j = end) {
         const PetscScalar *from = view.dense + static_cast<size_t>(j) * view.lda;
         end                     = j + 1;
         if (pos[j] < 0) continue;
         while (end < M && pos[end] == pos[end - 1] + 1) ++end;
-        for (PetscInt i = 0; i < rows; i += together ? rows : 1)
-          CopyPanel(together ? rows : 1, end - j, from + idx[i], static_cast<size_t>(view.lda), to + static_cast<size_t>(i) * e->T.ldc + pos[j],
+        for (PetscInt i = 0, next; i < rows; i = next) { /* rows that are side by side */
+          for (next = i + 1; next < rows && idx[next] == idx[next - 1] + 1;) ++next;
+          CopyPanel(next - i, end - j, from + idx[i], static_cast<size_t>(view.lda), to + static_cast<size_t>(i) * e->T.ldc + pos[j],
                     static_cast<size_t>(e->T.ldc), stream, sum, most);
+        }
       }
     }
     for (double x : sum) finite = finite && x == 0;

@@ -22,7 +22,7 @@ PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
   Work        *w    = static_cast<Work *>(t->work);
   Engine      *e    = w->eng.get();
   const double inv  = 1.0 / w->epsnow;
-  double       s[5] = {0, 0, 0, 0, 0}, big = 0;
+  double       s[5] = {0, 0, 0, 0, 0}, big[2] = {0, 0};
   const bool   relaxed = t->rhoc != PETSC_INFINITY;
 
   PetscFunctionBegin;
@@ -41,16 +41,18 @@ PetscErrorCode SkeanTransportPass_Private(SkeanTransport t, Keep *keep)
     s[0] += std::fabs(d);
     s[1] += d * d;
     s[2] += w->c[j] * w->v[j];
-    big = PetscMax(big, std::fabs(w->v[j]));
+    big[0] = PetscMax(big[0], std::fabs(w->v[j]));
   }
   for (PetscInt i = 0; i < e->n; ++i) {
     if (t->rhor == PETSC_INFINITY) s[3] += std::fabs(w->a[i] - w->r[i]);
     s[2] += w->r[i] * w->u[i];
-    big = PetscMax(big, std::fabs(w->u[i]));
+    big[0] = PetscMax(big[0], std::fabs(w->u[i]));
   }
   PetscCall(SumAll(e->comm, s, 4, &w->bad));
-  PetscCallMPI(MPI_Allreduce(&big, &w->umax, 1, MPI_DOUBLE, MPI_MAX, e->comm));
-  w->kepterr = e->KeptError();
+  big[1] = e->KeptError(); /* the same but for rounding on processors that differ */
+  PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, big, 2, MPI_DOUBLE, MPI_MAX, e->comm));
+  w->umax    = big[0];
+  w->kepterr = big[1];
   w->err     = s[0] + s[3] + w->kepterr; /* never less than it is */
   w->g2      = std::sqrt(s[1]);
   w->dual    = s[2];
@@ -203,7 +205,13 @@ static PetscErrorCode Visited(const Engine *e, PetscReal *fraction)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* Everything reported is computed from the potentials returned, from every pair of points */
+/* x log(x/y), zero at zero */
+static double Entropy(double x, double y)
+{
+  return x > 0 ? x * std::log(x / y) : 0.0;
+}
+
+/* Everything reported is computed from the potentials returned, from every pair of points that is not below rounding */
 PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
 {
   Work        *w    = static_cast<Work *>(t->work);
@@ -225,7 +233,7 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
     s[2] += w->a[i] * w->logr[i];
     s[4] += w->a[i];
     s[5] += w->r[i];
-    if (!balr) s[3] += t->rhor * (w->a[i] * std::log(w->a[i] / w->r[i]) - w->a[i] + w->r[i]);
+    if (!balr) s[3] += t->rhor * (Entropy(w->a[i], w->r[i]) - w->a[i] + w->r[i]);
   }
   double sc = 0;
   for (PetscInt j = 0; j < e->mloc; ++j) {
@@ -234,7 +242,7 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
     s[1] += w->b[j] * w->v[j];
     s[2] += w->b[j] * w->logc[j];
     sc += w->c[j];
-    if (!balc) s[3] += t->rhoc * (w->b[j] * std::log(w->b[j] / w->c[j]) - w->b[j] + w->c[j]);
+    if (!balc) s[3] += t->rhoc * (Entropy(w->b[j], w->c[j]) - w->b[j] + w->c[j]);
   }
   PetscCall(SumAll(e->comm, s, 6, &bad));
   PetscCallMPI(MPI_Allreduce(MPI_IN_PLACE, &sc, 1, MPI_DOUBLE, MPI_SUM, e->comm));
@@ -312,6 +320,7 @@ PetscErrorCode SkeanTransportSolve(SkeanTransport transport)
   PetscCall(SkeanTransportUsesMultiscale_Private(t, &t->ladder)); /* initial potentials may have come or gone since the set-up */
   if (t->ladder) PetscCall(SkeanTransportMultiscale_Private(t));
   w->err = w->target = 0; /* not known: what a solve computes does not depend on the one before */
+  w->eng->Forget();
   w->eng->passes     = 0;
   w->eng->keptpasses = 0;
   w->eng->entries    = 0;

@@ -45,6 +45,17 @@ __attribute__((always_inline)) static inline void PlainCount(PetscInt n, const V
 
 namespace plain {
 
+SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
+{
+  for (int q = 0; q < 8; q += 4) {
+    const float *x0 = x[q], *x1 = x[q + 1], *x2 = x[q + 2], *x3 = x[q + 3];
+    const double t0 = t[q], t1 = t[q + 1], t2 = t[q + 2], t3 = t[q + 3];
+#pragma omp simd
+    for (PetscInt j = 0; j < n; ++j)
+      y[j] += (t0 * static_cast<double>(x0[j]) + t1 * static_cast<double>(x1[j])) + (t2 * static_cast<double>(x2[j]) + t3 * static_cast<double>(x3[j]));
+  }
+}
+
 SKEAN_MULTIVERSION void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
 {
   PlainCount(n, x, t, heavy, w, sums);
@@ -109,6 +120,26 @@ void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double 
 /* -------------------------------------------------------------------------------------------------------------------------- AVX-512 */
 
 namespace avx512 {
+
+SKEAN_AVX512 static void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
+{
+  __m512d      by[8];
+  const float *rest[8];
+  PetscInt     j = 0;
+
+  for (int r = 0; r < 8; ++r) by[r] = _mm512_set1_pd(t[r]);
+  for (; j + 16 <= n; j += 16) {
+    __m512d a = _mm512_loadu_pd(y + j), b = _mm512_loadu_pd(y + j + 8);
+    for (int r = 0; r < 8; ++r) {
+      a = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x[r] + j)), by[r], a);
+      b = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x[r] + j + 8)), by[r], b);
+    }
+    _mm512_storeu_pd(y + j, a);
+    _mm512_storeu_pd(y + j + 8, b);
+  }
+  for (int r = 0; r < 8; ++r) rest[r] = x[r] + j;
+  plain::AddRows(n - j, t, rest, y + j);
+}
 
 SKEAN_AVX512 static void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])
 {
@@ -376,6 +407,11 @@ double ExpSumCost(PetscInt n, double u, double inv, const double *v, const doubl
 double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
 {
   return SKEAN_CALL(ExpSum, n, u, inv, v, c, K);
+}
+
+void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
+{
+  SKEAN_CALL(AddRows, n, t, x, y);
 }
 
 void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2])

@@ -15,6 +15,8 @@ double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c
 double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
 /* The exponential, and sums of 1024 at most, in single precision; see RoughExp() */
 double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
+/* y += sum_r t_r x_r over eight rows */
+void AddRows(PetscInt n, const double *t, const float *const *x, double *y);
 /* Adds to sums how many x_j > t w_j, and how many x_j > heavy w_j */
 void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
 void Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2]);
@@ -33,6 +35,7 @@ namespace plain {
 double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
 double   ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
 double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
+void     AddRows(PetscInt n, const double *t, const float *const *x, double *y);
 void     Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
 void     Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2]);
 PetscInt Pack(PetscInt n, const double *x, double t, const double *w, std::int32_t j0, std::int32_t *idx, double *val);

@@ -48,6 +48,7 @@ __attribute__((always_inline)) inline void SparseAddOf(size_t n, double t, const
   for (size_t q = 0; q < n; ++q) y[idx[q]] += t * static_cast<double>(val[q]);
 }
 
+/* four rows */
 template <class V>
 __attribute__((always_inline)) inline void DotRowsOf(PetscInt n, const V *const *x, const double *y, double *s)
 {
@@ -70,14 +71,24 @@ __attribute__((always_inline)) inline void DotRowsOf(PetscInt n, const V *const 
   }
 }
 
-template <class V>
-__attribute__((always_inline)) inline void AddRowsOf(PetscInt n, const double *t, const V *const *x, double *y)
+/* R rows, with sums in single precision of at most 64 terms, which have no more error than the terms */
+template <int R>
+__attribute__((always_inline)) inline void RoughDotRows(PetscInt n, const float *const *x, const float *y, double *s)
 {
-  const V     *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-  const double t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3];
+  constexpr PetscInt kBlock = 1024;
+  PetscInt           j      = 0;
+  for (int r = 0; r < R; ++r) s[r] = 0;
+  while (j + 16 <= n) {
+    float t[R][16] = {{0}};
+    for (const PetscInt end = PetscMin(n, j + kBlock); j + 16 <= end; j += 16)
 #pragma omp simd
-  for (PetscInt j = 0; j < n; ++j)
-    y[j] += (t0 * static_cast<double>(x0[j]) + t1 * static_cast<double>(x1[j])) + (t2 * static_cast<double>(x2[j]) + t3 * static_cast<double>(x3[j]));
+      for (int l = 0; l < 16; ++l)
+        for (int r = 0; r < R; ++r) t[r][l] += x[r][j + l] * y[j + l];
+    for (int r = 0; r < R; ++r)
+      for (int l = 0; l < 16; ++l) s[r] += static_cast<double>(t[r][l]);
+  }
+  for (int r = 0; r < R; ++r)
+    for (PetscInt l = j; l < n; ++l) s[r] += static_cast<double>(x[r][l] * y[l]);
 }
 
 } // namespace
@@ -125,52 +136,25 @@ SKEAN_MULTIVERSION void DotRows(PetscInt n, const double *const *x, const double
 SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const double *y, double *s)
 {
   DotRowsOf(n, x, y, s);
+  DotRowsOf(n, x + 4, y, s + 4);
 }
 SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const double *const *x, double *y)
 {
-  AddRowsOf(n, t, x, y);
-}
-SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
-{
-  AddRowsOf(n, t, x, y);
-}
-SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const float *y, double *s)
-{
-  constexpr PetscInt kBlock = 1024; /* a sum of 64 terms has no more error than they */
-  const float       *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-  PetscInt           j = 0;
-  s[0] = s[1] = s[2] = s[3] = 0;
-  while (j + 16 <= n) {
-    float t[4][16] = {{0}};
-    for (const PetscInt end = PetscMin(n, j + kBlock); j + 16 <= end; j += 16)
-#pragma omp simd
-      for (int l = 0; l < 16; ++l) {
-        const float q = y[j + l];
-        t[0][l] += x0[j + l] * q;
-        t[1][l] += x1[j + l] * q;
-        t[2][l] += x2[j + l] * q;
-        t[3][l] += x3[j + l] * q;
-      }
-    for (int r = 0; r < 4; ++r)
-      for (int l = 0; l < 16; ++l) s[r] += static_cast<double>(t[r][l]);
-  }
-  for (int r = 0; r < 4; ++r)
-    for (PetscInt l = j; l < n; ++l) s[r] += static_cast<double>(x[r][l] * y[l]);
-}
-SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const float *const *x, float *y)
-{
-  const float *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-  const float  t0 = static_cast<float>(t[0]), t1 = static_cast<float>(t[1]), t2 = static_cast<float>(t[2]), t3 = static_cast<float>(t[3]);
+  const double *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+  const double  t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3];
 #pragma omp simd
   for (PetscInt j = 0; j < n; ++j) y[j] += (t0 * x0[j] + t1 * x1[j]) + (t2 * x2[j] + t3 * x3[j]);
 }
-SKEAN_MULTIVERSION void Flush(PetscInt n, double t, float *x, double *y)
+SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const float *y, double *s)
 {
-#pragma omp simd
-  for (PetscInt j = 0; j < n; ++j) {
-    y[j] += t * static_cast<double>(x[j]);
-    x[j] = 0;
-  }
+  RoughDotRows<4>(n, x, y, s);
+  RoughDotRows<4>(n, x + 4, y, s + 4);
+}
+SKEAN_MULTIVERSION double Dot(PetscInt n, const float *x, const float *y)
+{
+  double s;
+  RoughDotRows<1>(n, &x, y, &s);
+  return s;
 }
 SKEAN_MULTIVERSION void AddScaled(PetscInt n, double t, const float *K, double *b)
 {
@@ -234,7 +218,7 @@ SKEAN_MULTIVERSION void ProductOf(PetscInt n, const double *x, const double *y, 
   for (PetscInt j = 0; j < n; ++j) z[j] = x[j] * y[j];
 }
 
-void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double skip, double r, bool shortened, bool approximate, const double *v)
+void StoredRows::Begin(PetscInt n, PetscInt nglobal, PetscInt ncols, double inverse, double skip, double r, bool shortened, bool approximate, const double *v)
 {
   m      = ncols;
   inv    = inverse;
@@ -245,8 +229,13 @@ void StoredRows::Begin(PetscInt n, PetscInt ncols, double inverse, double skip, 
   valid  = false;
   uses = nval = nidx = added = 0;
   wide = narrow = counted = 0;
-  /* an entry of a whole row costs a twelfth of one taken by its number while the rows stay in the second cache, half of it from memory */
-  const double bytes = static_cast<double>(n) * m * Bytes();
+  if (single) /* the limit is for one of them */
+    val64.Free();
+  else
+    val32.Free();
+  /* an entry of a whole row costs a twelfth of one taken by its number while the rows stay in the second cache, a third from memory. By the size of the whole
+     problem, so that no number depends on how many processes there are */
+  const double bytes = static_cast<double>(nglobal) * m * static_cast<double>(Bytes());
   share              = bytes < 4e6 ? 1.0 / 12 : (bytes < 2e7 ? 1.0 / 6 : 1.0 / 3);
   rows.resize(static_cast<size_t>(n));
   u0.resize(static_cast<size_t>(n));

@@ -36,15 +36,13 @@ double SparseDot(size_t n, const std::int32_t *idx, const double *val, const dou
 double SparseDot(size_t n, const std::int32_t *idx, const float *val, const double *x);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, double *y);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const float *val, double *y);
-/* four rows at once, each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
+/* Rows at once, eight in single precision and four in double, each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
 void DotRows(PetscInt n, const double *const *x, const double *y, double *s);
 void DotRows(PetscInt n, const float *const *x, const double *y, double *s);
 void AddRows(PetscInt n, const double *t, const double *const *x, double *y);
-void AddRows(PetscInt n, const double *t, const float *const *x, double *y);
-/* The same with sums in single precision; Flush: y_j += t x_j, x_j = 0 */
-void DotRows(PetscInt n, const float *const *x, const float *y, double *s);
-void AddRows(PetscInt n, const double *t, const float *const *x, float *y);
-void Flush(PetscInt n, double t, float *x, double *y);
+/* Sums in single precision, of 1024 at most: the same for a row whatever the others are */
+void   DotRows(PetscInt n, const float *const *x, const float *y, double *s);
+double Dot(PetscInt n, const float *x, const float *y);
 /* as for double precision */
 void   AddScaled(PetscInt n, double t, const float *K, double *b);
 double Dot(PetscInt n, const float *x, const double *y);
@@ -107,20 +105,26 @@ public:
     std::int32_t count; /* entries; < 0: a whole row */
   };
 
-  /* Starts anew for n rows of ncols columns with the given column thresholds */
-  void Begin(PetscInt n, PetscInt ncols, double inverse, double skip, double r, bool shortened, bool approximate, const double *v);
+  /* Starts anew for n of the nglobal rows of ncols columns with the given column potentials */
+  void Begin(PetscInt n, PetscInt nglobal, PetscInt ncols, double inverse, double skip, double r, bool shortened, bool approximate, const double *v);
   /* room for one more row of at most so many entries; false: all rows, if the others are like those so far by a factor of two, will not fit `limit` bytes */
   bool Reserve(PetscInt count, double limit);
   /* gives the memory back; nothing is kept */
   void       Free();
   size_t     Bytes() const { return single ? sizeof(float) : sizeof(double); }
   const Row &At(PetscInt k) const { return rows[k]; }
-  /* rows k to k + kRows, as far as there are any, are whole */
-  static constexpr PetscInt kRows = 4;
-  bool                      Whole(PetscInt k) const
+  /* so many whole rows of values V are used at once, as the first cache has room for; whether rows k to k + Together() are whole */
+  static constexpr PetscInt kRows = 8; /* at most */
+  template <class V>
+  static constexpr PetscInt Together()
   {
-    if (k + kRows > static_cast<PetscInt>(rows.size())) return false;
-    for (PetscInt r = k; r < k + kRows; ++r)
+    return sizeof(V) == sizeof(float) ? kRows : kRows / 2;
+  }
+  template <class V>
+  bool Whole(PetscInt k) const
+  {
+    if (k + Together<V>() > static_cast<PetscInt>(rows.size())) return false;
+    for (PetscInt r = k; r < k + Together<V>(); ++r)
       if (rows[r].count >= 0) return false;
     return true;
   }
@@ -149,9 +153,9 @@ public:
     u0[k] = u;
     ++added;
     if (single)
-      Put(k, segs, K, inplace, sum, scale, u - logmass, bound, heavy, w, w32, val32, scratch32);
+      Put(k, segs, K, inplace, sum, scale, u - logmass, bound, heavy, w, w32, val32);
     else if constexpr (sizeof(S) == sizeof(double))
-      Put(k, segs, K, inplace, sum, scale, u - logmass, bound, heavy, w, w, val64, scratch64);
+      Put(k, segs, K, inplace, sum, scale, u - logmass, bound, heavy, w, w, val64);
   }
   /* Row k by its entries: x_q = exp(scale + v_j - inv c_j) with j = j_q, all that count, whose sum is `sum` */
   void AddSparse(PetscInt k, PetscInt count, const std::int32_t *j, const double *x, double sum, double scale, double u, double logmass, double bound,
@@ -171,8 +175,6 @@ private:
   std::vector<Row>     rows;
   Buffer<float>        val32;
   Buffer<double>       val64;
-  std::vector<float>   scratch32;
-  std::vector<double>  scratch64;
   Buffer<std::int32_t> idx;
   size_t               nval = 0, nidx = 0, added = 0;
 
@@ -186,10 +188,9 @@ private:
   }
   template <class Segs, class S, class V>
   void Put(PetscInt k, const Segs &segs, S *K, bool inplace, double sum, double scale, double relative, double bound, double heavy, const double *w,
-           const V *wv, Buffer<V> &val, std::vector<V> &row)
+           const V *wv, Buffer<V> &val)
   {
-    Row     &r    = rows[k];
-    PetscInt done = 0;
+    Row &r = rows[k];
     /* of what is kept, relative to exp(relative + v_j - inv c_j) */
     const double norm = inplace ? std::exp(scale - relative) : 1.0, f = inplace ? 1.0 : std::exp(relative - scale);
     double       sums[3] = {0, 0, 0};
@@ -199,14 +200,11 @@ private:
     if constexpr (sizeof(S) == sizeof(V))
       if (inplace) to = K;
     for (const auto &g : segs) {
-      std::fill(to + done, to + g.j, V(0));
       if (inplace)
         Count(g.nc, to + g.j, bound * norm, heavy * norm, wv + g.j, sums);
       else if constexpr (sizeof(S) == sizeof(double))
         Store(g.nc, K + g.j, f, bound, heavy, w + g.j, to + g.j, sums);
-      done = g.j + g.nc;
     }
-    std::fill(to + done, to + m, V(0));
     const PetscInt above = static_cast<PetscInt>(sums[0]);
     const bool     many  = above > m / 3;
     (many ? wide : narrow) += static_cast<double>(many ? m : above);
@@ -215,17 +213,22 @@ private:
     r.at    = nval;
     r.index = nidx;
     if (above > share * m) {
+      PetscInt done = 0;
+      for (const auto &g : segs) {
+        std::fill(to + done, to + g.j, V(0));
+        done = g.j + g.nc;
+      }
+      std::fill(to + done, to + m, V(0));
       r.count = -1;
       if (to != val.data() + nval) std::copy_n(to, m, val.data() + nval); /* to lower places */
       nval += static_cast<size_t>(m);
-    } else {
-      r.count = static_cast<std::int32_t>(above);
-      row.assign(to, to + m);
-      for (const auto &g : segs) {
-        const PetscInt c = Pack(g.nc, row.data() + g.j, bound * norm, w + g.j, static_cast<std::int32_t>(g.j), idx.data() + nidx, val.data() + nval);
-        nidx += static_cast<size_t>(c);
-        nval += static_cast<size_t>(c);
-      }
+    } else { /* to lower places again. How many there are is what Pack() says: Count() rounds thresholds otherwise */
+      PetscInt packed = 0;
+      for (const auto &g : segs)
+        packed += Pack(g.nc, to + g.j, bound * norm, w + g.j, static_cast<std::int32_t>(g.j), idx.data() + nidx + packed, val.data() + nval + packed);
+      r.count = static_cast<std::int32_t>(packed);
+      nidx += static_cast<size_t>(packed);
+      nval += static_cast<size_t>(packed);
     }
   }
 };
