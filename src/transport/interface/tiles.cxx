@@ -643,13 +643,6 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
     PetscCallCXX(mass.resize(n));
     ExpOf(n, logr, mass.data());
   }
-  /* sums of rows in single precision are for what is rough anyway; scaled so that products are normal numbers. Those of columns, which would depend on which
-     rows are where, are not */
-  const bool light = sizeof(V) == sizeof(float) && kept.rough && !keep && !cells;
-  if (light) {
-    PetscCallCXX(factor32.resize(m));
-    for (PetscInt j = 0; j < m; ++j) factor32[j] = static_cast<float>(kScale32 * factor[j]);
-  }
   for (PetscInt k0 = 0; k0 < n;) {
     const PetscInt nr                   = kept.Whole<V>(k0) ? StoredRows::Together<V>() : 1;
     const V       *x[StoredRows::kRows] = {NULL};
@@ -659,20 +652,10 @@ PetscErrorCode TileEngine::FusedKept(const Block &B, double lam, double *u, doub
     const StoredRows::Row &first = kept.At(k0);
     const size_t           count = static_cast<size_t>(PetscMax(first.count, 0)); /* of a row that is not whole */
     const std::int32_t    *index = kept.Index(first);
-    if (first.count >= 0)
-      s[0] = SparseDot(count, index, x[0], factor.data());
-    else if (light) {
-      if constexpr (sizeof(V) == sizeof(float)) {
-        if (nr > 1)
-          DotRows(m, x, factor32.data(), s);
-        else
-          s[0] = Dot(m, x[0], factor32.data());
-      }
-      for (PetscInt r = 0; r < nr; ++r) s[r] *= 1.0 / kScale32;
-    } else if (nr > 1)
+    if (nr > 1)
       DotRows(m, x, factor.data(), s);
     else
-      s[0] = Dot(m, x[0], factor.data());
+      s[0] = first.count < 0 ? Dot(m, x[0], factor.data()) : SparseDot(count, index, x[0], factor.data());
     for (PetscInt r = 0; r < nr; ++r) {
       const PetscInt k = k0 + r, i = Row(k);
       s[r] *= kept.right[k];

@@ -52,7 +52,6 @@ private:
   static constexpr double   kRough = 2e-6, kSingle = 2.4e-7;
   static constexpr double   kSpread   = 8;  /* e-folds between potentials, about */
   static constexpr PetscInt kFailures = 32; /* rows that may have more entries than expected, before that is not expected any more */
-  static constexpr double   kScale32  = 0x1p40;
   static constexpr PetscInt kRenew    = 2;  /* so often rows are kept in single precision again when that was not exact enough */
   static constexpr double   kRange    = 84; /* e-folds of its normal numbers below 1 */
   /* e-folds below r_i c_j at which an entry is lost in the rounding of its row and column: fused passes may leave it out whatever the user's truncation is */
@@ -100,7 +99,6 @@ private:
   double                    least      = 0;      /* logarithm of the smallest mass of a column */
   std::vector<float>        K32;                 /* scratch: rows of the plan */
   std::vector<double>       rowsum, shift, mass; /* scratch: of rows that are kept */
-  std::vector<float>        factor32;            /* scratch */
   std::vector<float>        weight32;            /* the masses once more */
   std::vector<std::int32_t> selected;            /* scratch: entries of a row, and what they are */
   std::vector<double>       exponents;
@@ -133,7 +131,7 @@ private:
   bool   Skips() const { return tiled && (cutoff > 0 || memory > 0); }
   double Cut() const { return cutoff > 0 ? cutoff : kRounding; }
   /* of rows that are kept: the marginal error that is asked for is not noticed, but columns of little mass are to keep some digits */
-  double         KeepCut() const { return wanted > 0 ? PetscMin(Cut(), PetscMax(18.0, -std::log(1e-3 * wanted))) : Cut(); }
+  double         KeepCut() const { return wanted > 0 ? PetscMin(Cut(), PetscMax(25.0, -std::log(1e-4 * wanted))) : Cut(); }
   double         LooseCut() const { return loose > 0 ? PetscMin(Cut(), -std::log(loose)) : Cut(); }
   bool           Truncated() const { return cutoff > 0 && tiled; }
   PetscInt       Row(PetscInt k) const { return rowperm.empty() ? k : rowperm[k]; }

@@ -45,6 +45,29 @@ __attribute__((always_inline)) static inline void PlainCount(PetscInt n, const V
 
 namespace plain {
 
+SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const double *y, double *s)
+{
+  for (int q = 0; q < 8; q += 4) {
+    const float *x0 = x[q], *x1 = x[q + 1], *x2 = x[q + 2], *x3 = x[q + 3];
+    double       t[4][8] = {{0}};
+    PetscInt     j       = 0;
+    for (; j + 8 <= n; j += 8)
+#pragma omp simd
+      for (int l = 0; l < 8; ++l) {
+        const double z = y[j + l];
+        t[0][l] += static_cast<double>(x0[j + l]) * z;
+        t[1][l] += static_cast<double>(x1[j + l]) * z;
+        t[2][l] += static_cast<double>(x2[j + l]) * z;
+        t[3][l] += static_cast<double>(x3[j + l]) * z;
+      }
+    for (int r = 0; r < 4; ++r) {
+      s[q + r] = 0;
+      for (PetscInt l = j; l < n; ++l) s[q + r] += static_cast<double>(x[q + r][l]) * y[l];
+      for (int l = 0; l < 8; ++l) s[q + r] += t[r][l];
+    }
+  }
+}
+
 SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
 {
   for (int q = 0; q < 8; q += 4) {
@@ -120,6 +143,26 @@ void CopyPanel(PetscInt rows, PetscInt n, const double *from, size_t ld, double 
 /* -------------------------------------------------------------------------------------------------------------------------- AVX-512 */
 
 namespace avx512 {
+
+SKEAN_AVX512 static void DotRows(PetscInt n, const float *const *x, const double *y, double *s)
+{
+  for (int q = 0; q < 8; q += 4) { /* with four rows, two sums each, all are in registers */
+    __m512d  a[4], b[4];
+    PetscInt j = 0;
+    for (int r = 0; r < 4; ++r) a[r] = b[r] = _mm512_setzero_pd();
+    for (; j + 16 <= n; j += 16) {
+      const __m512d c = _mm512_loadu_pd(y + j), d = _mm512_loadu_pd(y + j + 8);
+      for (int r = 0; r < 4; ++r) {
+        a[r] = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x[q + r] + j)), c, a[r]);
+        b[r] = _mm512_fmadd_pd(_mm512_cvtps_pd(_mm256_loadu_ps(x[q + r] + j + 8)), d, b[r]);
+      }
+    }
+    for (int r = 0; r < 4; ++r) {
+      s[q + r] = _mm512_reduce_add_pd(_mm512_add_pd(a[r], b[r]));
+      for (PetscInt l = j; l < n; ++l) s[q + r] += static_cast<double>(x[q + r][l]) * y[l];
+    }
+  }
+}
 
 SKEAN_AVX512 static void AddRows(PetscInt n, const double *t, const float *const *x, double *y)
 {
@@ -312,22 +355,24 @@ SKEAN_AVX512 static double ExpSumCost(PetscInt n, double u, double inv, const do
   return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1])) + plain::ExpSumCost(n - j, u, inv, v + j, c + j, K + j, cost);
 }
 
+/* Every entry and the sum, but for its last digits, are the same wherever a row has been cut into pieces: the rest is done by masks, the sum in double precision */
 SKEAN_AVX512 static double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
 {
   const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv);
-  __m512        s[2] = {_mm512_setzero_ps(), _mm512_setzero_ps()};
-  PetscInt      j    = 0;
+  __m512d       s[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
 
-  for (; j + 32 <= n; j += 32)
-    for (int l = 0; l < 2; ++l) {
-      const PetscInt at = j + 16 * l;
-      const __m256   a  = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + at), _mm512_add_pd(uu, _mm512_loadu_pd(v + at))));
-      const __m256   b  = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_loadu_pd(c + at + 8), _mm512_add_pd(uu, _mm512_loadu_pd(v + at + 8))));
-      const __m512   e  = Exp(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1));
-      _mm512_storeu_ps(K + at, e);
-      s[l] = _mm512_add_ps(s[l], e);
-    }
-  return static_cast<double>(_mm512_reduce_add_ps(_mm512_add_ps(s[0], s[1]))) + plain::ExpSum(n - j, u, inv, v + j, c + j, K + j);
+  for (PetscInt j = 0; j < n; j += 16) {
+    const PetscInt  rest = PetscMin(n - j, 16);
+    const __mmask16 q    = static_cast<__mmask16>((1u << rest) - 1);
+    const __mmask8  lo = static_cast<__mmask8>(q & 0xff), hi = static_cast<__mmask8>(q >> 8);
+    const __m256    a = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_maskz_loadu_pd(lo, c + j), _mm512_add_pd(uu, _mm512_maskz_loadu_pd(lo, v + j))));
+    const __m256    b = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_maskz_loadu_pd(hi, c + j + 8), _mm512_add_pd(uu, _mm512_maskz_loadu_pd(hi, v + j + 8))));
+    const __m512    e = _mm512_maskz_mov_ps(q, Exp(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1)));
+    _mm512_mask_storeu_ps(K + j, q, e);
+    s[0] = _mm512_add_pd(s[0], _mm512_cvtps_pd(_mm512_castps512_ps256(e)));
+    s[1] = _mm512_add_pd(s[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(e, 1)));
+  }
+  return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1]));
 }
 
 /* Blocks of 8 x 8 through registers; the rows of 8 columns are read one after the other, as the memory likes */
@@ -407,6 +452,11 @@ double ExpSumCost(PetscInt n, double u, double inv, const double *v, const doubl
 double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
 {
   return SKEAN_CALL(ExpSum, n, u, inv, v, c, K);
+}
+
+void DotRows(PetscInt n, const float *const *x, const double *y, double *s)
+{
+  SKEAN_CALL(DotRows, n, x, y, s);
 }
 
 void AddRows(PetscInt n, const double *t, const float *const *x, double *y)

@@ -13,9 +13,10 @@ constexpr int kLanes = 8;
 double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
 /* The same, and adds sum_j K_j c_j to cost */
 double ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
-/* The exponential, and sums of 1024 at most, in single precision; see RoughExp() */
+/* The exponential in single precision, see RoughExp() */
 double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
-/* y += sum_r t_r x_r over eight rows */
+/* Eight rows in single precision, sums in double: s_r = x_r . y, and y += sum_r t_r x_r */
+void DotRows(PetscInt n, const float *const *x, const double *y, double *s);
 void AddRows(PetscInt n, const double *t, const float *const *x, double *y);
 /* Adds to sums how many x_j > t w_j, and how many x_j > heavy w_j */
 void Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
@@ -35,6 +36,7 @@ namespace plain {
 double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, double *K);
 double   ExpSumCost(PetscInt n, double u, double inv, const double *v, const double *c, double *K, double *cost);
 double   ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K);
+void     DotRows(PetscInt n, const float *const *x, const double *y, double *s);
 void     AddRows(PetscInt n, const double *t, const float *const *x, double *y);
 void     Count(PetscInt n, const double *x, double t, double heavy, const double *w, double sums[2]);
 void     Count(PetscInt n, const float *x, double t, double heavy, const float *w, double sums[2]);

@@ -38,14 +38,14 @@ SKEAN_MULTIVERSION double ExpSumCost(PetscInt n, double u, double inv, const dou
 
 SKEAN_MULTIVERSION double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
 {
-  float s = 0;
+  double s = 0;
 #pragma omp simd reduction(+ : s)
   for (PetscInt j = 0; j < n; ++j) {
     const float e = RoughExp(static_cast<float>((u + v[j]) - inv * c[j]));
     K[j]          = e;
-    s += e;
+    s += static_cast<double>(e);
   }
-  return static_cast<double>(s);
+  return s;
 }
 
 } // namespace plain

@@ -48,50 +48,28 @@ __attribute__((always_inline)) inline void SparseAddOf(size_t n, double t, const
   for (size_t q = 0; q < n; ++q) y[idx[q]] += t * static_cast<double>(val[q]);
 }
 
-/* four rows */
-template <class V>
-__attribute__((always_inline)) inline void DotRowsOf(PetscInt n, const V *const *x, const double *y, double *s)
+} // namespace
+
+SKEAN_MULTIVERSION void DotRows(PetscInt n, const double *const *x, const double *y, double *s)
 {
-  const V *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
-  double   t[4][8] = {{0}};
-  PetscInt j       = 0;
+  const double *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
+  double        t[4][8] = {{0}};
+  PetscInt      j       = 0;
   for (; j + 8 <= n; j += 8)
 #pragma omp simd
     for (int l = 0; l < 8; ++l) {
       const double q = y[j + l];
-      t[0][l] += static_cast<double>(x0[j + l]) * q;
-      t[1][l] += static_cast<double>(x1[j + l]) * q;
-      t[2][l] += static_cast<double>(x2[j + l]) * q;
-      t[3][l] += static_cast<double>(x3[j + l]) * q;
+      t[0][l] += x0[j + l] * q;
+      t[1][l] += x1[j + l] * q;
+      t[2][l] += x2[j + l] * q;
+      t[3][l] += x3[j + l] * q;
     }
   for (int r = 0; r < 4; ++r) {
     s[r] = 0;
-    for (PetscInt l = j; l < n; ++l) s[r] += static_cast<double>(x[r][l]) * y[l];
+    for (PetscInt l = j; l < n; ++l) s[r] += x[r][l] * y[l];
     for (int l = 0; l < 8; ++l) s[r] += t[r][l];
   }
 }
-
-/* R rows, with sums in single precision of at most 64 terms, which have no more error than the terms */
-template <int R>
-__attribute__((always_inline)) inline void RoughDotRows(PetscInt n, const float *const *x, const float *y, double *s)
-{
-  constexpr PetscInt kBlock = 1024;
-  PetscInt           j      = 0;
-  for (int r = 0; r < R; ++r) s[r] = 0;
-  while (j + 16 <= n) {
-    float t[R][16] = {{0}};
-    for (const PetscInt end = PetscMin(n, j + kBlock); j + 16 <= end; j += 16)
-#pragma omp simd
-      for (int l = 0; l < 16; ++l)
-        for (int r = 0; r < R; ++r) t[r][l] += x[r][j + l] * y[j + l];
-    for (int r = 0; r < R; ++r)
-      for (int l = 0; l < 16; ++l) s[r] += static_cast<double>(t[r][l]);
-  }
-  for (int r = 0; r < R; ++r)
-    for (PetscInt l = j; l < n; ++l) s[r] += static_cast<double>(x[r][l] * y[l]);
-}
-
-} // namespace
 
 SKEAN_MULTIVERSION void Store(PetscInt n, const double *K, double f, double t, double heavy, const double *w, double *out, double sums[3])
 {
@@ -129,32 +107,12 @@ void SparseAdd(size_t n, double t, const std::int32_t *idx, const float *val, do
 {
   SparseAddOf(n, t, idx, val, y);
 }
-SKEAN_MULTIVERSION void DotRows(PetscInt n, const double *const *x, const double *y, double *s)
-{
-  DotRowsOf(n, x, y, s);
-}
-SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const double *y, double *s)
-{
-  DotRowsOf(n, x, y, s);
-  DotRowsOf(n, x + 4, y, s + 4);
-}
 SKEAN_MULTIVERSION void AddRows(PetscInt n, const double *t, const double *const *x, double *y)
 {
   const double *x0 = x[0], *x1 = x[1], *x2 = x[2], *x3 = x[3];
   const double  t0 = t[0], t1 = t[1], t2 = t[2], t3 = t[3];
 #pragma omp simd
   for (PetscInt j = 0; j < n; ++j) y[j] += (t0 * x0[j] + t1 * x1[j]) + (t2 * x2[j] + t3 * x3[j]);
-}
-SKEAN_MULTIVERSION void DotRows(PetscInt n, const float *const *x, const float *y, double *s)
-{
-  RoughDotRows<4>(n, x, y, s);
-  RoughDotRows<4>(n, x + 4, y, s + 4);
-}
-SKEAN_MULTIVERSION double Dot(PetscInt n, const float *x, const float *y)
-{
-  double s;
-  RoughDotRows<1>(n, &x, y, &s);
-  return s;
 }
 SKEAN_MULTIVERSION void AddScaled(PetscInt n, double t, const float *K, double *b)
 {

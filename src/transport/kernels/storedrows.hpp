@@ -36,13 +36,9 @@ double SparseDot(size_t n, const std::int32_t *idx, const double *val, const dou
 double SparseDot(size_t n, const std::int32_t *idx, const float *val, const double *x);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const double *val, double *y);
 void   SparseAdd(size_t n, double t, const std::int32_t *idx, const float *val, double *y);
-/* Rows at once, eight in single precision and four in double, each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
+/* Four rows at once (eight in single precision, avx512.hpp), each read once from memory for both: s_r = x_r . y, and y += sum_r t_r x_r */
 void DotRows(PetscInt n, const double *const *x, const double *y, double *s);
-void DotRows(PetscInt n, const float *const *x, const double *y, double *s);
 void AddRows(PetscInt n, const double *t, const double *const *x, double *y);
-/* Sums in single precision, of 1024 at most: the same for a row whatever the others are */
-void   DotRows(PetscInt n, const float *const *x, const float *y, double *s);
-double Dot(PetscInt n, const float *x, const float *y);
 /* as for double precision */
 void   AddScaled(PetscInt n, double t, const float *K, double *b);
 double Dot(PetscInt n, const float *x, const double *y);
