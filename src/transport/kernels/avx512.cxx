@@ -355,24 +355,43 @@ SKEAN_AVX512 static double ExpSumCost(PetscInt n, double u, double inv, const do
   return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1])) + plain::ExpSumCost(n - j, u, inv, v + j, c + j, K + j, cost);
 }
 
+SKEAN_AVX512 static inline __m512d Exponents(__m512d u, __m512d inv, __m512d v, __m512d c)
+{
+  return _mm512_fnmadd_pd(inv, c, _mm512_add_pd(u, v));
+}
+
+SKEAN_AVX512 static inline __m512 Together(__m512d lo, __m512d hi)
+{
+  return _mm512_insertf32x8(_mm512_castps256_ps512(_mm512_cvtpd_ps(lo)), _mm512_cvtpd_ps(hi), 1);
+}
+
 /* Every entry and the sum, but for its last digits, are the same wherever a row has been cut into pieces: the rest is done by masks, the sum in double precision */
 SKEAN_AVX512 static double ExpSum(PetscInt n, double u, double inv, const double *v, const double *c, float *K)
 {
   const __m512d uu = _mm512_set1_pd(u), ii = _mm512_set1_pd(inv);
-  __m512d       s[2] = {_mm512_setzero_pd(), _mm512_setzero_pd()};
+  __m512d       s[4];
+  PetscInt      j = 0;
 
-  for (PetscInt j = 0; j < n; j += 16) {
-    const PetscInt  rest = PetscMin(n - j, 16);
-    const __mmask16 q    = static_cast<__mmask16>((1u << rest) - 1);
+  for (auto &x : s) x = _mm512_setzero_pd();
+  for (; j + 32 <= n; j += 32)
+    for (int l = 0; l < 2; ++l) {
+      const double *vl = v + j + 16 * l, *cl = c + j + 16 * l;
+      const __m512  e =
+        Exp(Together(Exponents(uu, ii, _mm512_loadu_pd(vl), _mm512_loadu_pd(cl)), Exponents(uu, ii, _mm512_loadu_pd(vl + 8), _mm512_loadu_pd(cl + 8))));
+      _mm512_storeu_ps(K + j + 16 * l, e);
+      s[2 * l]     = _mm512_add_pd(s[2 * l], _mm512_cvtps_pd(_mm512_castps512_ps256(e)));
+      s[2 * l + 1] = _mm512_add_pd(s[2 * l + 1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(e, 1)));
+    }
+  for (; j < n; j += 16) {
+    const __mmask16 q  = static_cast<__mmask16>((1u << PetscMin(n - j, 16)) - 1);
     const __mmask8  lo = static_cast<__mmask8>(q & 0xff), hi = static_cast<__mmask8>(q >> 8);
-    const __m256    a = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_maskz_loadu_pd(lo, c + j), _mm512_add_pd(uu, _mm512_maskz_loadu_pd(lo, v + j))));
-    const __m256    b = _mm512_cvtpd_ps(_mm512_fnmadd_pd(ii, _mm512_maskz_loadu_pd(hi, c + j + 8), _mm512_add_pd(uu, _mm512_maskz_loadu_pd(hi, v + j + 8))));
-    const __m512    e = _mm512_maskz_mov_ps(q, Exp(_mm512_insertf32x8(_mm512_castps256_ps512(a), b, 1)));
+    const __m512    e = _mm512_maskz_mov_ps(q, Exp(Together(Exponents(uu, ii, _mm512_maskz_loadu_pd(lo, v + j), _mm512_maskz_loadu_pd(lo, c + j)),
+                                                            Exponents(uu, ii, _mm512_maskz_loadu_pd(hi, v + j + 8), _mm512_maskz_loadu_pd(hi, c + j + 8)))));
     _mm512_mask_storeu_ps(K + j, q, e);
     s[0] = _mm512_add_pd(s[0], _mm512_cvtps_pd(_mm512_castps512_ps256(e)));
     s[1] = _mm512_add_pd(s[1], _mm512_cvtps_pd(_mm512_extractf32x8_ps(e, 1)));
   }
-  return _mm512_reduce_add_pd(_mm512_add_pd(s[0], s[1]));
+  return _mm512_reduce_add_pd(_mm512_add_pd(_mm512_add_pd(s[0], s[1]), _mm512_add_pd(s[2], s[3])));
 }
 
 /* Blocks of 8 x 8 through registers; the rows of 8 columns are read one after the other, as the memory likes */
