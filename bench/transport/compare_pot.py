@@ -134,7 +134,7 @@ for case, (make, cost) in cases.items():
         print(json.dumps(rows[solver]), flush=True)
 
     needed = None
-    for label, kind, extra in (("skean ssns", "ssns", ("-repeat", "7", "-transport_certificate", "0")), ("skean ssns with bounds", "ssns", ("-repeat", "7")),
+    for label, kind, extra in (("skean ssns", "ssns", ("-repeat", "20", "-transport_certificate", "0")), ("skean ssns with bounds", "ssns", ("-repeat", "20")),
                                ("skean sinkhorn", "sinkhorn", ("-transport_certificate", "0"))):
         got, f, g = skean(kind, r, c, x, y, cost, *extra)
         P = np.asarray(r[:, None] * c[None, :] * np.exp((f[:, None] + g[None, :] - C) / np.longdouble(eps)))

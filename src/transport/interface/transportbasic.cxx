@@ -885,15 +885,15 @@ PetscErrorCode SkeanTransportGetReplicationLimit(SkeanTransport transport, Petsc
    Notes:
    For stored costs and for clouds of points whose targets every process holds (`SkeanTransportSetReplicationLimit()`). A pass keeps the rows
    exp((f_i + g_j - C_ij)/eps), whole or, where few are large enough, as single entries; passes at potentials near those are then one traversal of what is
-   kept, without costs and exponentials. What is left out is below a thousandth of the tolerance of each row and column, and e^-18, but no less than e^-37 (or the
-   fraction of `SkeanTransportSetTruncation()`, if that is set); the passes that keep
-   rows of clouds skip as much by the bounds of truncation. Rows are kept anew when potentials have moved
-   too far, and not at all where they do not fit; near the rounding floor passes are computed from the costs.
+   kept, without costs and exponentials. Of each row and column is left out what is below e^-25 of its mass and below 1e-4 times the tolerance, but nothing above
+   e^-37 (or the fraction of `SkeanTransportSetTruncation()`, if that is set); the passes that keep rows of clouds skip as much by the bounds of truncation. Rows are
+   kept anew when potentials have moved too far, and not at all where they do not fit; near the rounding floor passes are computed from the costs.
 
-   An entry of a whole row takes 8 bytes, a single entry 12; in single precision 4 and 8. That is used, for exponentials too, where the marginal error that is asked for
-   is above 2e-4, which it is on all levels of epsilon but the last; and on the last one, for costs of more than two million pairs that are cheap to evaluate again, down
-   to a marginal error of 2e-5, where rows are kept once more, with corrections that make the sums of rows and columns exact at these potentials. A bound of what
-   single precision may have left is added to the marginal error that decides; what a solve reports (marginal error, cost, bounds) is always computed from the costs.
+   An entry of a whole row takes 8 bytes, a single entry 12; in single precision 4 and 8. That is used for problems of at least 65536 pairs with equality constraints,
+   for the exponentials too, where the marginal error that is asked for is above 2e-4, as on all levels of epsilon before the last; on the last one for
+   costs of more than two million pairs that are cheap to evaluate again, and where potentials have left what was kept, down to a marginal error of 2e-5. There rows are
+   kept once more, large problems with corrections that make the sums of rows and columns exact at these potentials. A bound of what single precision and small
+   entries may have left is added to the marginal error that decides; what a solve reports (marginal error, cost, bounds) is always computed from the costs.
 
    Errors: `PETSC_ERR_ARG_OUTOFRANGE` for a negative size.
 

@@ -292,10 +292,11 @@ PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t)
    Level: beginner
 
    Notes:
-   Converged means that |P1 - r| + |P'1 - c| (l1), computed from every pair at the potentials returned, is below the tolerance. Otherwise the
+   Converged means that |P1 - r| + |P'1 - c| (l1), computed from every pair at the potentials returned (where costs are stored, from those
+   that are not below e^-40 r_i c_j), is below the tolerance. Otherwise the
    reason is `SKEAN_DIVERGED_ROUNDING_FLOOR` (rounding forbids the tolerance at this epsilon), `SKEAN_DIVERGED_STAGNATION`,
    `SKEAN_DIVERGED_INFEASIBLE` (a sparse cost admits no plan), `SKEAN_DIVERGED_ITS` or `SKEAN_DIVERGED_NANORINF`; the potentials and bounds are
-   valid all the same. Results agree to 1e-10 relative for any number of processes.
+   valid all the same. Results agree to 1e-10 relative, or to a third of the tolerance, for any number of processes.
 
    A fused pass does one Allgather and one Reduce_scatter of m numbers and one small Allreduce; with large clouds of points, two rounds of the targets
    around the processes instead (`SkeanTransportSetReplicationLimit()`).
