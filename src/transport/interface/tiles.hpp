@@ -42,6 +42,12 @@ public:
     anew = true;
     ++renewed;
   }
+  void Forget() override
+  {
+    kept.valid = anew = wasted = shortreach = false;
+    abandoned = renewed = 0;
+    refused = lastinv = kepterr = 0;
+  }
   double HeavyEntries() const override { return kept.valid ? heavy : 0.0; }
   double PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }
   double Skipped() const override { return Truncated() ? std::exp(-cutoff) : 0.0; }
