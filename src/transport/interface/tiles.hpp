@@ -127,7 +127,7 @@ private:
                            bool *done);
   /* Whether a pass that keeps rows does so in single precision, and computes in it */
   void           Precision(double inv, double lam, bool plain, double cut, double reach, bool *single, bool *rough) const;
-  PetscErrorCode CorrectKept(const double *lb);
+  PetscErrorCode CorrectKept(const double *sums);
   /* V: precision of what is kept */
   template <class V>
   PetscErrorCode FusedKept(const Block &B, double lam, double *u, double *a, double *sums, Keep *keep, std::vector<char> &todo, bool *some, bool *stale);
