@@ -135,11 +135,12 @@ public:
   virtual bool Forbids() const { return false; } /* some pairs are forbidden */
   /* Estimated cost of a fused pass near the last one, relative to one that evaluates the whole cost; the same on all processes */
   virtual double PassCost() const { return 1; }
-  /* Bound of the l1 marginal error that the sums of the last fused pass have because of what rows of the plan that are kept lack: digits, and small entries; what
-     is kept is not to be used by the next fused pass; nothing of former solves has a part in the next one */
+  /* Bound of the l1 marginal error that the sums of the last fused pass have because of what rows of the plan that are kept lack: digits, and small entries */
   virtual double KeptError() const { return 0; }
-  virtual void   KeepAnew() {}
-  virtual void   Forget() {}
+  /* The next fused pass is computed from the costs, whatever is kept */
+  virtual void KeepAnew() {}
+  /* Nothing that was kept in former solves has a part in the next one */
+  virtual void Forget() {}
   /* Number of entries of the plan, over all processes, that are more than 1e-7 of the mass of their row, when the rows were kept that are kept now; 0: not
      known. The same on all processes */
   virtual double HeavyEntries() const { return 0; }
@@ -323,8 +324,9 @@ SKEAN_INTERN PetscErrorCode SkeanTransportFinish_Private(SkeanTransport t);
 /* The bounds of the unregularised cost; the plan has as many entries that count as its rows and columns together, times spread */
 SKEAN_INTERN PetscErrorCode SkeanTransportCertify_Private(SkeanTransport t, PetscReal spread);
 /* The error below which rounding forbids any further progress, from the size of the exponents */
-SKEAN_INTERN PetscReal      SkeanTransportFloor_Private(SkeanTransport t);
-SKEAN_INTERN PetscReal      SkeanTransportTarget_Private(SkeanTransport);
+SKEAN_INTERN PetscReal SkeanTransportFloor_Private(SkeanTransport t);
+/* The marginal error of the last pass that ends a solve */
+SKEAN_INTERN PetscReal      SkeanTransportTarget_Private(SkeanTransport t);
 SKEAN_INTERN PetscErrorCode SkeanTransportGetKSP_Private(SkeanTransport t, KSP *ksp);
 SKEAN_INTERN PetscErrorCode SkeanTransportCheckSolved_Private(SkeanTransport t, const char what[]);
 

@@ -46,7 +46,7 @@ public:
   {
     kept.valid = anew = wasted = shortreach = false;
     abandoned = renewed = 0;
-    refused = lastinv = kepterr = 0;
+    refused = lastinv = kepterr = kept.inv = 0;
   }
   double HeavyEntries() const override { return kept.valid ? heavy : 0.0; }
   double PassCost() const override { return kept.valid && !exact ? passcost : 1.0; }

@@ -108,7 +108,7 @@ static PetscErrorCode Levels(SkeanTransport t, double below)
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
-/* The marginal error of the last pass that ends a solve: rounding in the final, independent computation is left room for */
+/* 0.98: rounding in the final, independent computation */
 PetscReal SkeanTransportTarget_Private(SkeanTransport t)
 {
   return 0.98 * PetscMax(t->solver.rtol, t->solver.atol / static_cast<const Work *>(t->work)->massr);

@@ -12,7 +12,6 @@
 */
 #pragma once
 
-#include "avx512.hpp"
 #include "transportkernels.hpp"
 #include <petscsys.h>
 #include <cstdint>

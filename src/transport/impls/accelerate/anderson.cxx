@@ -65,7 +65,7 @@ PetscErrorCode Anderson::Next(Work *w, const double *more)
     count = head = 0;
     PetscFunctionReturn(PETSC_SUCCESS);
   }
-  for (PetscInt q = 0; q < count; ++q) { SubtractScaledSum(e->mloc, scale[q] * x[q], dv[q].data(), ds[q].data(), w->v.data()); }
+  for (PetscInt q = 0; q < count; ++q) SubtractScaledSum(e->mloc, scale[q] * x[q], dv[q].data(), ds[q].data(), w->v.data());
   PetscFunctionReturn(PETSC_SUCCESS);
 }
 
